@@ -1,0 +1,1 @@
+"""Simulate the microwave sky, clean it, and compare the methods that clean it."""

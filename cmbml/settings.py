@@ -1,0 +1,34 @@
+"""The decorator of every class that a config file can name by `_target_`."""
+
+from collections.abc import Callable
+from typing import Annotated, Any, TypeVar, dataclass_transform
+
+from pydantic import AfterValidator, ConfigDict, Field
+from pydantic.dataclasses import dataclass
+
+T = TypeVar("T")
+
+
+@dataclass_transform(kw_only_default=True, frozen_default=True)
+def settings(cls: type[T]) -> type[T]:
+    """Make `cls` a frozen, keyword-only dataclass that checks types and refuses unknown fields.
+
+    The class is its own schema: what its annotations and constraints allow is what a config file may say.
+    """
+    config = ConfigDict(extra="forbid", arbitrary_types_allowed=True, validate_default=True)
+    make: Callable[[type[Any]], Any] = dataclass(config=config, frozen=True, kw_only=True)
+    return make(cls)
+
+
+def _power_of_two(nside: int) -> int:
+    if nside < 1 or nside & (nside - 1):
+        below = 1 << (max(nside, 1).bit_length() - 1)
+        message = f"nside must be a power of two, not {nside}; the nearest are {below} and {2 * below}"
+        raise ValueError(message)
+    return nside
+
+
+Nside = Annotated[int, AfterValidator(_power_of_two)]
+PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+NonNegativeFloat = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Fraction = Annotated[float, Field(gt=0, lt=1)]

@@ -1,0 +1,62 @@
+"""Beam window functions: how a detector blurs the sky, as a function of multipole."""
+
+from pathlib import Path
+
+import numpy as np
+from astropy.table import Table
+from numpy.typing import NDArray
+
+from cmbml.sky.maps import MapError
+
+
+def gaussian_window(fwhm_arcmin: float, lmax: int, spin: int = 0) -> NDArray[np.float64]:
+    """Return the window b_l of a Gaussian beam, exp(-(l (l + 1) - spin^2) sigma^2 / 2).
+
+    The polarised window follows Challinor et al. 2000 (astro-ph/0008228, eq. 35), as healpy has it.
+
+    Args:
+        fwhm_arcmin: full width at half maximum, arcmin; 0 for no beam.
+        lmax: highest multipole.
+        spin: 0 for temperature, 2 for E and B.
+
+    Returns:
+        `(lmax + 1,)`.
+
+    Example:
+        >>> float(gaussian_window(60.0, 200)[200].round(4))
+        0.3276
+    """
+    sigma = np.deg2rad(fwhm_arcmin / 60) / np.sqrt(8 * np.log(2))
+    ell = np.arange(lmax + 1)
+    return np.exp(-0.5 * (ell * (ell + 1) - spin**2) * sigma**2)
+
+
+def read_window(path: Path, lmax: int) -> NDArray[np.float64]:
+    """Read a tabulated beam window from a FITS or text table.
+
+    A FITS table gives its first column (or the one named TEMPERATURE, or Bl), a text table its last column, from
+    l = 0 on.
+
+    Args:
+        path: the file.
+        lmax: highest multipole wanted.
+
+    Returns:
+        `(lmax + 1,)`.
+
+    Raises:
+        MapError: the table is too short, or not a window (it does not start near one, or is not finite).
+    """
+    if path.suffix in {".fits", ".gz"}:
+        table = Table.read(path, hdu=1)
+        names = [name for name in table.colnames if name.upper() in {"TEMPERATURE", "BL", "T"}] or table.colnames
+        window = np.asarray(table[names[0]], dtype=np.float64).ravel()
+    else:
+        window = np.loadtxt(path, ndmin=2)[:, -1]
+    if len(window) <= lmax:
+        message = f"beam window {path} ends at l = {len(window) - 1}; the scenario needs l = {lmax}"
+        raise MapError(message)
+    if not np.isfinite(window).all() or not 0.5 < window[0] < 1.5:
+        message = f"{path} is no beam window: it must be finite and start near 1, and starts at {window[0]:.4g}"
+        raise MapError(message)
+    return window[: lmax + 1]

@@ -1,0 +1,184 @@
+"""Spherical harmonic transforms on HEALPix maps, batched over channels, by ducc0.
+
+Coefficients are stored as healpy stores them (m-major, m >= 0), so that both libraries may share them. A set is
+`(n_comp, n_alm)`: one component (T) for intensity, three (T, E, B) for `IQU`.
+"""
+
+from functools import lru_cache
+from typing import Any
+
+import ducc0
+import numpy as np
+from numpy.typing import NDArray
+
+Alm = NDArray[np.complexfloating[Any, Any]]
+Map = NDArray[np.floating[Any]]
+
+
+def alm_size(lmax: int) -> int:
+    """Return the number of coefficients with l <= lmax and 0 <= m <= l.
+
+    Example:
+        >>> alm_size(2)
+        6
+    """
+    return (lmax + 1) * (lmax + 2) // 2
+
+
+def alm_lmax(n_alm: int) -> int:
+    """Return the lmax of a set of `n_alm` coefficients.
+
+    Example:
+        >>> alm_lmax(alm_size(383))
+        383
+    """
+    return int(round((np.sqrt(8 * n_alm + 1) - 3) / 2))
+
+
+@lru_cache(maxsize=4)
+def multipoles(lmax: int) -> NDArray[np.int64]:
+    """Return the multipole l of every coefficient, `(n_alm,)`."""
+    return np.concatenate([np.arange(m, lmax + 1) for m in range(lmax + 1)])
+
+
+@lru_cache(maxsize=4)
+def _from_l_major(lmax: int) -> NDArray[np.int64]:
+    """Return where each coefficient stands in the order (0,0), (1,0), (1,1), (2,0), ..."""
+    ell = multipoles(lmax)
+    m = np.concatenate([np.full(lmax + 1 - m, m) for m in range(lmax + 1)])
+    return ell * (ell + 1) // 2 + m
+
+
+def random_alm(rng: np.random.Generator, lmax: int, n_comp: int = 1, dtype: type = np.complex128) -> Alm:
+    """Draw coefficients of Gaussian fields of unit spectrum.
+
+    The draws go through l in rising order: the same generator gives the same large scales at every `lmax`.
+
+    Args:
+        rng: source of randomness.
+        lmax: highest multipole.
+        n_comp: number of independent fields.
+        dtype: complex128 or complex64; the draws are the same.
+
+    Returns:
+        `(n_comp, n_alm)`, of unit variance: <|a_lm|^2> = 1.
+    """
+    size = alm_size(lmax)
+    draws = rng.standard_normal((size, n_comp, 2)).astype(np.zeros(0, dtype).real.dtype, copy=False)
+    draws *= np.sqrt(0.5)
+    alm = np.ascontiguousarray(draws.view(dtype)[_from_l_major(lmax), :, 0].T)
+    alm[:, : lmax + 1] = alm[:, : lmax + 1].real * np.sqrt(2)
+    return alm
+
+
+def filter_alm(alm: Alm, window: NDArray[np.floating[Any]]) -> Alm:
+    """Multiply coefficients by a function of l.
+
+    Args:
+        alm: `(..., n_alm)`.
+        window: `(lmax + 1,)` or longer.
+
+    Returns:
+        `(..., n_alm)`, of the same type as `alm`.
+    """
+    lmax = alm_lmax(alm.shape[-1])
+    real = alm.real.dtype
+    return alm * window.astype(real)[multipoles(lmax)]
+
+
+def cut_alm(alm: Alm, lmax: int) -> Alm:
+    """Keep, or pad with zeros to, the multipoles up to `lmax`.
+
+    Args:
+        alm: `(..., n_alm)`.
+        lmax: highest multipole of the result.
+
+    Returns:
+        `(..., alm_size(lmax))`.
+    """
+    old = alm_lmax(alm.shape[-1])
+    if old == lmax:
+        return alm
+    out = np.zeros((*alm.shape[:-1], alm_size(lmax)), dtype=alm.dtype)
+    keep = min(old, lmax)
+    for m in range(keep + 1):
+        source, target = m * (2 * old + 1 - m) // 2, m * (2 * lmax + 1 - m) // 2
+        out[..., target + m : target + keep + 1] = alm[..., source + m : source + keep + 1]
+    return out
+
+
+def pixel_geometry(nside: int) -> dict[str, Any]:
+    """Return the rings of a HEALPix map as ducc0's transforms want them."""
+    geometry: dict[str, Any] = ducc0.healpix.Healpix_Base(nside, "RING").sht_info()
+    return geometry
+
+
+def synthesise(alm: Alm, nside: int, threads: int = 1) -> Map:
+    """Evaluate coefficients at the pixel centres.
+
+    Args:
+        alm: `(..., n_comp, n_alm)`, n_comp 1 (T), 2 (E, B) or 3 (T, E, B).
+        nside: resolution of the maps.
+        threads: CPU threads; they do not change a bit of the result.
+
+    Returns:
+        `(..., n_comp, n_pix)`: I; Q, U; or I, Q, U in HEALPix's (COSMO) convention; single precision for complex64.
+    """
+    lead, n_comp = alm.shape[:-2], alm.shape[-2]
+    batch = alm.reshape(-1, n_comp, alm.shape[-1])
+    out = np.empty((batch.shape[0], n_comp, 12 * nside**2), dtype=alm.real.dtype)
+    common = {"lmax": alm_lmax(alm.shape[-1]), "nthreads": threads, **pixel_geometry(nside)}
+    if n_comp != 2:
+        ducc0.sht.synthesis(alm=batch[:, :1], map=out[:, :1], spin=0, **common)
+    if n_comp >= 2:
+        ducc0.sht.synthesis(alm=batch[:, -2:], map=out[:, -2:], spin=2, **common)
+    return out.reshape(*lead, n_comp, out.shape[-1])
+
+
+def analyse(maps: Map, lmax: int, threads: int = 1, accuracy: float = 1e-7, max_iterations: int = 60) -> Alm:
+    """Find the coefficients that reproduce maps best in the least-squares sense.
+
+    HEALPix has no exact quadrature, so the transform is iterated until it has converged; nothing is downloaded and
+    no pixel weights are needed.
+
+    Args:
+        maps: `(..., n_comp, n_pix)`: I; Q, U; or I, Q, U.
+        lmax: highest multipole, at most 4 nside - 1.
+        threads: CPU threads.
+        accuracy: relative change at which to stop.
+        max_iterations: where to stop in any case.
+
+    Returns:
+        `(..., n_comp, n_alm)`: T; E, B; or T, E, B.
+    """
+    lead, n_comp, n_pix = maps.shape[:-2], maps.shape[-2], maps.shape[-1]
+    batch = maps.reshape(-1, n_comp, n_pix)
+    real = np.float32 if maps.dtype == np.float32 else np.float64
+    out = np.empty((batch.shape[0], n_comp, alm_size(lmax)), dtype=np.result_type(real, np.complex64))
+    geometry = pixel_geometry(int(round(np.sqrt(n_pix / 12))))
+    common = {"lmax": lmax, "nthreads": threads, "epsilon": accuracy, "maxiter": max_iterations, **geometry}
+    parts = [(0, slice(0, 1))] * (n_comp != 2) + [(2, slice(n_comp - 2, n_comp))] * (n_comp >= 2)
+    for source, target in zip(batch, out, strict=True):
+        for spin, part in parts:
+            values = np.ascontiguousarray(source[part], dtype=real)
+            target[part] = ducc0.sht.pseudo_analysis(map=values, spin=spin, **common)[0]
+    return out.reshape(*lead, n_comp, out.shape[-1])
+
+
+def power(alm: Alm, other: Alm | None = None) -> NDArray[np.float64]:
+    """Return the (cross-)spectrum C_l of coefficients.
+
+    Args:
+        alm: `(..., n_alm)`.
+        other: the same shape; `alm` itself by default.
+
+    Returns:
+        `(..., lmax + 1)`, in the unit of `alm` times that of `other`.
+    """
+    lmax = alm_lmax(alm.shape[-1])
+    product = (alm * np.conj(alm if other is None else other)).real.astype(np.float64)
+    product[..., lmax + 1 :] *= 2
+    ell = multipoles(lmax)
+    flat = product.reshape(-1, product.shape[-1])
+    sums = np.stack([np.bincount(ell, weights=row, minlength=lmax + 1) for row in flat])
+    return (sums / (2 * np.arange(lmax + 1) + 1)).reshape(*product.shape[:-1], lmax + 1)
