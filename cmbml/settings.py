@@ -17,7 +17,8 @@ def settings(cls: type[T]) -> type[T]:
     """
     config = ConfigDict(extra="forbid", arbitrary_types_allowed=True, validate_default=True)
     make: Callable[[type[Any]], Any] = dataclass(config=config, frozen=True, kw_only=True)
-    return make(cls)
+    made: type[T] = make(cls)
+    return made
 
 
 def _power_of_two(nside: int) -> int:

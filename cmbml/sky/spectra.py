@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -50,5 +51,5 @@ def bin_spectrum(values: NDArray[np.floating[Any]], edges: NDArray[np.integer[An
         [1.0, 1.0]
     """
     weights = 2.0 * np.arange(values.shape[-1]) + 1
-    pairs = list(zip(edges[:-1], edges[1:], strict=True))
+    pairs = list(pairwise(edges))
     return np.stack([np.average(values[..., a:b], axis=-1, weights=weights[a:b]) for a, b in pairs], axis=-1)

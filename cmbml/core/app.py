@@ -1,0 +1,224 @@
+"""From the command line to a run: compose the config, build the pipeline, plan, run."""
+
+import logging
+import os
+import re
+import shutil
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra.core.plugins import Plugins
+from hydra.errors import HydraException, InstantiationException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from pydantic import ValidationError
+
+from cmbml.core.errors import CmbmlError, ConfigError, StorageError, UnitFailedError, nearest
+from cmbml.core.manifest import lock, log_file, run_folder, write_manifest
+from cmbml.core.pipeline import Pipeline
+from cmbml.core.plan import Plan, human_bytes
+from cmbml.core.runner import Runner
+from cmbml.core.store import Store
+
+log = logging.getLogger(__name__)
+CONFIG_FOLDER = Path(__file__).resolve().parents[2] / "cfg"
+RESUME = ("fresh", "restart", "refuse")
+
+
+def main(name: str) -> None:
+    """Run the main program `name`: compose `cfg/{name}.yaml` with the command line's overrides and do what it says.
+
+    Exits with 0 when all is done, 1 after an error (one message on standard error), 130 when interrupted.
+    """
+    _talk_on_the_console()
+    with _errors_as_messages():
+        overrides = [word for word in sys.argv[1:] if not word.startswith("-")]
+        if overrides == sys.argv[1:]:
+            _check_overrides(name, overrides)
+        hydra.main(version_base=None, config_path=str(CONFIG_FOLDER), config_name=name)(_job(name))()
+
+
+def _job(name: str) -> Any:  # noqa: ANN401
+    def job(config: DictConfig) -> None:
+        with _errors_as_messages():
+            run(name, config)
+
+    return job
+
+
+def run(name: str, config: DictConfig) -> None:
+    """Build the pipeline that a config declares, then plan it, fetch for it, or run it.
+
+    Args:
+        name: of the main program, for the run's folder.
+        config: composed by Hydra.
+
+    Raises:
+        CmbmlError: something is wrong; the message says what, and what to do.
+    """
+    if config.resume not in RESUME:
+        message = f"resume={config.resume}: {nearest(str(config.resume), RESUME)}"
+        raise ConfigError(message)
+    root = Path(config.system.root).expanduser().resolve() / str(config.dataset)
+    pipeline, runner = build_pipeline(config, root)
+    if config.fetch_only:
+        for executor in pipeline.graph.stages.values():
+            executor.fetch()
+        log.info("all raw files that the config needs are there")
+        return
+    plan = pipeline.plan(config.resume)
+    if config.plan_only:
+        log.info("%s\n%s", root, plan.table())
+        return
+    with lock(root):
+        removed = Store(root).remove_parts()
+        plan = pipeline.plan(config.resume)
+        _check_disk(root, plan)
+        folder = run_folder(root, name)
+        with log_file(folder):
+            if removed:
+                log.debug("removed %d half-written files of an earlier run", removed)
+            rows = {stage.stage: {"todo": len(stage.todo), "fresh": stage.fresh} for stage in plan.stages}
+            write_manifest(folder, _plain(config), rows)
+            log.info("%s: %d units to do, %d fresh", root, plan.n_todo, sum(stage.fresh for stage in plan.stages))
+            started = time.perf_counter()
+            try:
+                pipeline.run(plan, runner)
+            except UnitFailedError:
+                log.info("details: %s", folder / "run.log")
+                raise
+            log.info("done in %.1f s; log and manifest: %s", time.perf_counter() - started, folder)
+
+
+def build_pipeline(config: DictConfig, root: Path) -> tuple[Pipeline, Runner]:
+    """Make the stages, the space and the runner that a config declares.
+
+    Raises:
+        ConfigError: settings that cannot be; one message lists all of them.
+    """
+    faults: dict[str, None] = {}
+    built: dict[str, Any] = {}
+    nodes = {"space": config.space, "runner": config.runner} | {
+        f"stages.{stage}": config.stages[stage] for stage in config.stages
+    }
+    for place, node in nodes.items():
+        try:
+            built[place] = hydra.utils.instantiate(node, _convert_="all")
+        except InstantiationException as error:
+            faults |= dict.fromkeys(_describe(error, place, config))
+    if faults:
+        raise ConfigError("\n".join(faults))
+    stages = {place.removeprefix("stages."): thing for place, thing in built.items() if place.startswith("stages.")}
+    if not isinstance(config.seed, int) or config.seed < 0:
+        message = f"seed={config.seed}: a whole number, zero or more, is needed"
+        raise ConfigError(message)
+    return Pipeline(stages, built["space"], root, config.seed), built["runner"]
+
+
+def _plain(config: DictConfig) -> dict[str, Any]:
+    plain: Any = OmegaConf.to_container(config, resolve=True)
+    return dict(plain)
+
+
+def _check_disk(root: Path, plan: Plan) -> None:
+    free = shutil.disk_usage(root).free
+    if plan.disk_bytes > free:
+        message = (
+            f"the run would write about {human_bytes(plan.disk_bytes)} and {root} has {human_bytes(free)} free; "
+            "ask for fewer simulations, free some space, or point system.root at another disk"
+        )
+        raise StorageError(message)
+
+
+def _describe(error: InstantiationException, place: str, config: DictConfig) -> Iterator[str]:
+    """Say what is wrong with a setting, at the place where the user would change it."""
+    found = re.search(r"full_key: (\S+)", str(error))
+    full = found.group(1) if found else ""
+    where = _origin(full if full.startswith(place) else f"{place}.{full}".rstrip("."), config)
+    cause = error.__cause__ or error
+    if not isinstance(cause, ValidationError):
+        yield f"{where}: {cause}".split("\n")[0]
+        return
+    for entry in cause.errors():
+        key = ".".join([where, *(str(part) for part in entry["loc"])])
+        if entry["type"] in {"unexpected_keyword_argument", "extra_forbidden"}:
+            target = hydra.utils.get_object(OmegaConf.select(config, where)["_target_"])
+            known = getattr(target, "__dataclass_fields__", {})
+            yield f"{key}: unknown key, {nearest(str(entry['loc'][-1]), known)}"
+        else:
+            given = "" if entry["type"] == "missing" else f" (got {entry['input']!r})"
+            yield f"{key}: {entry['msg'].removeprefix('Value error, ')}{given}"
+
+
+def _origin(place: str, config: DictConfig) -> str:
+    """Follow interpolations back: `stages.noise.channels.100` is really `instrument.channels.100`."""
+    node: Any = OmegaConf.to_container(config, resolve=False)
+    parts = place.split(".")
+    for i, part in enumerate(parts):
+        node = node.get(part) if isinstance(node, Mapping) else None
+        link = re.fullmatch(r"\$\{([\w.]+)\}", node) if isinstance(node, str) else None
+        if link:
+            return _origin(".".join([link.group(1), *parts[i + 1 :]]), config)
+    return place
+
+
+def _check_overrides(name: str, overrides: list[str]) -> None:
+    """Compose once by hand, so that a misspelt override gets a message with the nearest key.
+
+    Raises:
+        ConfigError: an override cannot be applied.
+    """
+    Plugins.instance()
+    with hydra.initialize_config_dir(version_base=None, config_dir=str(CONFIG_FOLDER)):
+        try:
+            hydra.compose(name, overrides)
+        except (HydraException, OmegaConfBaseException) as error:
+            known = hydra.compose(name)
+            message = str(error).split("\n")[0].removesuffix(" Did you mean to override").strip()
+            for override in overrides:
+                key = override.lstrip("+~").split("=")[0].split("@")[0]
+                if key and repr(key) in str(error):
+                    message = f"'{key}' is no key of the config; {nearest(key, _keys(known))}"
+            raise ConfigError(message) from error
+
+
+def _keys(node: Any, prefix: str = "") -> Iterator[str]:  # noqa: ANN401
+    if isinstance(node, DictConfig):
+        for key in map(str, node):
+            yield f"{prefix}{key}"
+            if not OmegaConf.is_interpolation(node, key) and not OmegaConf.is_missing(node, key):
+                yield from _keys(node[key], f"{prefix}{key}.")
+
+
+def _talk_on_the_console() -> None:
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setLevel(logging.INFO)
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    root = logging.getLogger("cmbml")
+    root.handlers = [handler]
+    root.setLevel(logging.DEBUG)
+    root.propagate = False
+
+
+@contextmanager
+def _errors_as_messages() -> Iterator[None]:
+    """Show a user's error as one message, and end the program."""
+    try:
+        yield
+    except CmbmlError as error:
+        logging.getLogger("cmbml").debug("failed", exc_info=True)
+        _leave(f"error: {error}\n", 1)
+    except KeyboardInterrupt:
+        _leave("\nstopped; what was finished is kept, and the same command goes on from here\n", 130)
+
+
+def _leave(message: str, status: int) -> None:
+    sys.stdout.flush()
+    sys.stderr.write(message)
+    sys.stderr.flush()
+    os._exit(status) if status == 130 else sys.exit(status)

@@ -1,0 +1,67 @@
+"""A stage of the pipeline: the work for one unit."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import field, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from cmbml.core.asset import Asset
+from cmbml.core.space import Axis, Key, Space
+from cmbml.settings import settings
+
+if TYPE_CHECKING:
+    from cmbml.core.unit_io import UnitIO
+
+
+@settings
+class Executor(ABC):
+    """Read, compute, write: for one unit. It never loops over units, builds a path or opens a pool.
+
+    A subclass is decorated with `@settings`: its fields are its settings, checked when they are read from config.
+
+    Attributes:
+        over: over which values of which axes the stage runs, such as `{split: [test]}`; all by default. It is no part
+            of the fingerprint: it says how much is made, not what.
+    """
+
+    reads: ClassVar[tuple[Asset[Any], ...]] = ()
+    writes: ClassVar[tuple[Asset[Any], ...]] = ()
+    per: ClassVar[tuple[Axis, ...]] = ()
+    version: ClassVar[int] = 1
+    along: ClassVar[Mapping[str, Axis]] = {}
+    """Settings that are a mapping with one entry per value of an axis: a unit depends on its own entry alone."""
+
+    over: dict[str, list[str | int]] = field(default_factory=dict)
+
+    @abstractmethod
+    def process(self, io: "UnitIO") -> None:
+        """Do the work of one unit."""
+
+    def check(self, space: Space) -> None:
+        """Look, before any work, whether the settings can be met.
+
+        Args:
+            space: the points over which the stage would run.
+
+        Raises:
+            ValueError: they cannot; the message says why and what would mend it.
+        """
+
+    def files(self, key: Key) -> tuple[Path, ...]:  # noqa: ARG002
+        """Return the raw files, made by nobody in the pipeline, that the unit depends on."""
+        return ()
+
+    def fetch(self) -> None:
+        """Fetch ahead of time what the stage would download."""
+
+    def disk_bytes(self) -> int:
+        """Estimate how much one unit writes, in bytes."""
+        return 20_000
+
+    def settings_at(self, key: Key) -> dict[str, Any]:
+        """Return the settings that matter for one unit."""
+        mine = {entry.name: getattr(self, entry.name) for entry in fields(self) if entry.name != "over"}
+        for name, axis in self.along.items():
+            mine[name] = mine[name][key[axis]] if axis in key else mine[name]
+        return mine

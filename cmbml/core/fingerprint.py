@@ -1,0 +1,94 @@
+"""What a unit's result depends on, as one number."""
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import fields, is_dataclass
+from enum import Enum
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from cmbml.core.errors import MissingAssetError
+from cmbml.core.executor import Executor
+from cmbml.core.space import Key
+
+
+def canonical(value: Any) -> Any:  # noqa: ANN401
+    """Turn settings into plain JSON values that are equal if and only if the settings mean the same.
+
+    A path counts for nothing: what stands in the file counts, through `file_digest`.
+
+    Raises:
+        TypeError: a setting is neither a plain value nor a dataclass, so it would be different in every run.
+    """
+    if isinstance(value, Path):
+        return "path"
+    if isinstance(value, Enum):
+        return value.value
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if is_dataclass(value) and not isinstance(value, type):
+        kind = type(value)
+        return {"": f"{kind.__module__}.{kind.__qualname__}"} | {
+            entry.name: canonical(getattr(value, entry.name))
+            for entry in fields(value)
+            if entry.metadata.get("matters", True)
+        }
+    if isinstance(value, Mapping):
+        return {str(name): canonical(entry) for name, entry in value.items()}
+    if isinstance(value, list | tuple):
+        return [canonical(entry) for entry in value]
+    message = f"a setting of type {type(value).__name__} cannot be fingerprinted; use a plain value or a dataclass"
+    raise TypeError(message)
+
+
+def file_digest(path: Path) -> str:
+    """Return the SHA-256 of a raw file.
+
+    Raises:
+        MissingAssetError: the file is not there.
+    """
+    try:
+        status = path.stat()
+        return _digest(str(path), status.st_size, status.st_mtime_ns)
+    except OSError as error:
+        message = f"raw file {path} cannot be read ({error.strerror}); check the path in the config"
+        raise MissingAssetError(message) from error
+
+
+@cache
+def _digest(path: str, size: int, modified: int) -> str:  # noqa: ARG001
+    with Path(path).open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+class Fingerprinter:
+    """Fingerprint the units of one stage.
+
+    Args:
+        executor: the stage's executor.
+        seed: the root seed of the dataset.
+    """
+
+    def __init__(self, executor: Executor, seed: int) -> None:
+        kind = type(executor)
+        self.executor = executor
+        self.head = f"{kind.__module__}.{kind.__qualname__}|{executor.version}|{seed}"
+        self.common = None if executor.along else self._settings(Key())
+
+    def _settings(self, key: Key) -> str:
+        return json.dumps(canonical(self.executor.settings_at(key)), sort_keys=True)
+
+    def __call__(self, key: Key, inputs: Iterable[str]) -> str:
+        """Return the fingerprint of one unit.
+
+        Args:
+            key: its point.
+            inputs: the fingerprints of the units that make what it reads.
+        """
+        chosen = self.common if self.common is not None else self._settings(key)
+        raw = [file_digest(path) for path in self.executor.files(key)]
+        place = ";".join(f"{axis.name}={value}" for axis, value in key.items)
+        text = "|".join([self.head, chosen, place, ",".join(raw), ",".join(sorted(inputs))])
+        return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,72 @@
+"""The graph that executors form through what they read and write, checked before any work."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
+
+from cmbml.core.errors import GraphError, nearest
+from cmbml.core.executor import Executor
+
+
+@dataclass(frozen=True)
+class Graph:
+    """Who makes what, and in which order.
+
+    Attributes:
+        stages: name -> executor, sorted so that makers come before users.
+        makers: asset name -> stage name.
+    """
+
+    stages: Mapping[str, Executor]
+    makers: Mapping[str, str]
+
+    @classmethod
+    def of(cls, stages: Mapping[str, Executor]) -> "Graph":
+        """Work out the graph.
+
+        Raises:
+            GraphError: it does not hold together; one message lists everything that is wrong.
+        """
+        faults = [*_name_clashes(stages), *_misfits(stages)]
+        makers: dict[str, str] = {}
+        for stage, executor in stages.items():
+            for asset in executor.writes:
+                if asset.name in makers:
+                    faults.append(f"'{asset}' is made twice: by '{makers[asset.name]}' and by '{stage}'; remove one")
+                makers.setdefault(asset.name, stage)
+        for stage, executor in stages.items():
+            for asset in executor.reads:
+                if asset.name not in makers:
+                    hint = nearest(asset.name, makers)
+                    faults.append(
+                        f"'{stage}' reads '{asset}', which no stage makes ({hint}); add the stage that makes it"
+                    )
+        order: list[str] = []
+        needs = {
+            stage: [makers[asset.name] for asset in executor.reads if asset.name in makers]
+            for stage, executor in stages.items()
+        }
+        try:
+            order = list(TopologicalSorter(needs).static_order())
+        except CycleError as error:
+            faults.append(f"the stages wait for one another in a circle: {' <- '.join(error.args[1])}")
+        if faults:
+            raise GraphError("the stages do not fit together:\n" + "\n".join(f"  - {fault}" for fault in faults))
+        return cls({stage: stages[stage] for stage in order}, makers)
+
+
+def _name_clashes(stages: Mapping[str, Executor]) -> list[str]:
+    assets = {id(asset): asset for executor in stages.values() for asset in (*executor.reads, *executor.writes)}
+    names = [asset.name for asset in assets.values()]
+    return [f"two different assets are called '{name}'" for name in sorted({n for n in names if names.count(n) > 1})]
+
+
+def _misfits(stages: Mapping[str, Executor]) -> list[str]:
+    faults = []
+    for stage, executor in stages.items():
+        for asset in executor.writes:
+            if lost := [axis.name for axis in executor.per if axis not in asset.per]:
+                faults.append(f"'{stage}' is finer than '{asset}': units that differ in {lost} would write one file")
+            if wide := [axis.name for axis in asset.per if axis not in executor.per and axis.place == "folder"]:
+                faults.append(f"'{stage}' is coarser than '{asset}': give it the axes {wide}, one unit each")
+    return faults

@@ -1,0 +1,39 @@
+"""What a file format must be able to do."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Generic, TypeVar
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Stamp:
+    """Who made a file, for formats that can carry it in a header.
+
+    Attributes:
+        stage: name of the stage.
+        fingerprint: of the unit that made it.
+    """
+
+    stage: str
+    fingerprint: str
+
+
+class AssetHandler(ABC, Generic[T]):
+    """One file format. It knows no stage and no path rule."""
+
+    suffix: ClassVar[str]
+
+    @abstractmethod
+    def read(self, path: Path) -> T:
+        """Read a whole file.
+
+        Raises:
+            ValueError: the file is not what this format promises; the message says in what.
+        """
+
+    @abstractmethod
+    def write(self, path: Path, value: T, stamp: Stamp) -> None:
+        """Write a whole file, the same bytes for the same value and stamp."""

@@ -1,0 +1,113 @@
+"""What was run, with what, where: the manifest and the log of each run, and the lock on a dataset."""
+
+import fcntl
+import json
+import logging
+import os
+import platform
+import shlex
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from importlib.metadata import distributions
+from pathlib import Path
+from typing import Any
+
+from cmbml.core.errors import DatasetLockedError
+from cmbml.core.store import storage_errors
+
+PACKAGES = {"astropy", "camb", "cmbml", "dask", "ducc0", "getdist", "healpy", "hydra-core", "lenspyx", "numpy"} | {
+    "omegaconf",
+    "pydantic",
+    "pysm3",
+    "scipy",
+    "torch",
+}
+
+
+@contextmanager
+def lock(root: Path) -> Iterator[None]:
+    """Keep a dataset for this run alone. The lock ends with the process, however it ends.
+
+    Raises:
+        DatasetLockedError: another run holds it.
+        StorageError: the folder may not be written.
+    """
+    path = root / ".lock"
+    with storage_errors(path):
+        root.mkdir(parents=True, exist_ok=True)
+        stream = path.open("a+")
+    with stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            stream.seek(0)
+            holder = stream.read().strip() or "another process"
+            message = f"{root} is in use by {holder}; wait for it, or choose another dataset="
+            raise DatasetLockedError(message) from None
+        stream.truncate(0)
+        stream.write(
+            f"process {os.getpid()} on {socket.gethostname()} since {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC\n"
+        )
+        stream.flush()
+        yield
+
+
+def run_folder(root: Path, name: str) -> Path:
+    """Make the folder that holds the manifest and the log of one run, `runs/{time}_{name}`."""
+    stem = f"{datetime.now(UTC):%Y%m%dT%H%M%S}_{name}"
+    with storage_errors(root):
+        for number in range(1000):
+            folder = root / "runs" / (stem if not number else f"{stem}_{number}")
+            try:
+                folder.mkdir(parents=True)
+            except FileExistsError:
+                continue
+            return folder
+    message = f"cannot make a run folder below {root / 'runs'}"
+    raise DatasetLockedError(message)
+
+
+def write_manifest(folder: Path, config: Mapping[str, Any], plan: Mapping[str, Any]) -> None:
+    """Write `manifest.json`: the composed config, the plan, versions, git state, command and host."""
+    found = {dist.metadata["Name"]: dist.version for dist in distributions()}
+    manifest = {
+        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "host": {"name": socket.gethostname(), "system": platform.platform(), "python": platform.python_version()},
+        "versions": {name: found[name] for name in sorted(PACKAGES & found.keys())},
+        "git": _git_state(),
+        "plan": plan,
+        "config": config,
+    }
+    part = folder / "manifest.json.part"
+    part.write_text(json.dumps(manifest, indent=1))
+    part.replace(folder / "manifest.json")
+
+
+def _git_state() -> dict[str, Any]:
+    def git(*words: str) -> str:
+        found = subprocess.run(["git", *words], cwd=Path(__file__).parent, capture_output=True, text=True, check=True)
+        return found.stdout.strip()
+
+    try:
+        return {"commit": git("rev-parse", "HEAD"), "changed": bool(git("status", "--porcelain"))}
+    except (OSError, subprocess.CalledProcessError):
+        return {}
+
+
+@contextmanager
+def log_file(folder: Path) -> Iterator[None]:
+    """Write everything that is logged meanwhile to `run.log`."""
+    handler = logging.FileHandler(folder / "run.log")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s"))
+    handler.setLevel(logging.DEBUG)
+    root = logging.getLogger("cmbml")
+    root.addHandler(handler)
+    try:
+        yield
+    finally:
+        root.removeHandler(handler)
+        handler.close()

@@ -1,0 +1,177 @@
+"""The plan of a run, and its doing."""
+
+import logging
+from collections import deque
+from collections.abc import Mapping
+from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
+from pathlib import Path
+from typing import Any, Literal
+
+from cmbml.core.asset import Asset
+from cmbml.core.errors import CmbmlError, ConfigError, UnitFailedError
+from cmbml.core.executor import Executor
+from cmbml.core.fingerprint import Fingerprinter
+from cmbml.core.graph import Graph
+from cmbml.core.namer import Namer
+from cmbml.core.plan import Plan, StagePlan, Unit
+from cmbml.core.record import Record
+from cmbml.core.runner import Runner
+from cmbml.core.space import Key, Space
+from cmbml.core.unit_io import Failure, Places, Task, run_task
+
+log = logging.getLogger(__name__)
+Resume = Literal["fresh", "restart", "refuse"]
+
+
+class Pipeline:
+    """Stages over a space, kept in a folder.
+
+    Args:
+        stages: name -> executor.
+        space: the points over which they run.
+        root: the dataset's folder.
+        seed: root of all randomness.
+
+    Raises:
+        GraphError: the stages do not fit together.
+        ConfigError: a setting cannot be met; one message lists all of them.
+    """
+
+    def __init__(self, stages: Mapping[str, Executor], space: Space, root: Path, seed: int) -> None:
+        self.graph = Graph.of(stages)
+        self.root, self.seed, self.space, self.namer = root, seed, space, Namer()
+        faults = []
+        self.spaces: dict[str, Space] = {}
+        for stage, executor in self.graph.stages.items():
+            try:
+                self.spaces[stage] = space.restricted(executor.over)
+                executor.check(self.spaces[stage])
+            except (ValueError, CmbmlError) as error:
+                faults.append(f"{stage}: {error}")
+        if faults:
+            raise ConfigError("\n".join(faults))
+
+    def plan(self, resume: Resume = "fresh") -> Plan:
+        """Work out what is to be done. Reads records and file sizes, never data.
+
+        Args:
+            resume: `fresh` keeps what is done, `restart` does everything again, `refuse` stops if anything is done.
+
+        Raises:
+            ConfigError: something is done already and `resume` is `refuse`.
+            MissingAssetError: a raw file is not there.
+        """
+        prints: dict[Unit, str] = {}
+        needs: dict[Unit, tuple[Unit, ...]] = {}
+        stages = []
+        for stage, executor in self.graph.stages.items():
+            fingerprint = Fingerprinter(executor, self.seed)
+            keys, todo = self.spaces[stage].keys(executor.per), []
+            for key in keys:
+                inputs = self._inputs(executor, key)
+                if missing := next((unit for unit in inputs if unit not in prints), None):
+                    message = f"'{stage} {key}' needs '{missing[0]} {missing[1]}', which the setting `over` leaves out"
+                    raise ConfigError(message)
+                prints[stage, key] = fingerprint(key, [prints[unit] for unit in inputs])
+                waits_for = tuple(unit for unit in inputs if unit in needs)
+                if resume == "restart" or waits_for or not self._is_done(stage, key, prints[stage, key]):
+                    todo.append(key)
+                    needs[stage, key] = waits_for
+            stages.append(StagePlan(stage, tuple(todo), len(keys) - len(todo), len(todo) * executor.disk_bytes()))
+        if resume == "refuse" and any(stage.fresh for stage in stages):
+            message = (
+                f"{self.root} already holds finished units and resume=refuse; use resume=fresh or another dataset="
+            )
+            raise ConfigError(message)
+        return Plan(tuple(stages), prints, needs)
+
+    def run(self, plan: Plan, runner: Runner) -> None:
+        """Do what the plan says.
+
+        Raises:
+            UnitFailedError: a unit failed; what does not depend on it may have been done, and is recorded.
+        """
+        followers: dict[Unit, list[Unit]] = {}
+        for unit, before in plan.needs.items():
+            for earlier in before:
+                followers.setdefault(earlier, []).append(unit)
+        left = {unit: len(before) for unit, before in plan.needs.items()}
+        ready = deque(unit for unit, count in left.items() if not count)
+        failures: list[Failure] = []
+        running: dict[Future[Record | Failure], Unit] = {}
+        with runner.pool() as pool, runner.progress(plan.n_todo) as progress:
+            while running or (ready and not failures):
+                while ready and not failures and len(running) < runner.slots:
+                    unit = ready.popleft()
+                    running[pool.submit(run_task, self._task(*unit, plan, runner.threads_per_worker))] = unit
+                for future in wait(running, return_when=FIRST_COMPLETED).done:
+                    unit = running.pop(future)
+                    result = _result(future, unit)
+                    if isinstance(result, Failure):
+                        failures.append(result)
+                        continue
+                    log.debug("done %s %s in %.2f s", *unit, result.seconds)
+                    progress.advance(unit[0])
+                    for follower in followers.get(unit, ()):
+                        left[follower] -= 1
+                        if not left[follower]:
+                            ready.append(follower)
+        _report(failures)
+
+    def _inputs(self, executor: Executor, key: Key) -> list[Unit]:
+        """Return the units that make what a unit reads."""
+        units: dict[Unit, None] = {}
+        for asset in executor.reads:
+            maker = self.graph.makers[asset.name]
+            per = self.graph.stages[maker].per
+            for place in self.space.keys_within(key, asset.per):
+                units[maker, place.on(per)] = None
+        return list(units)
+
+    def _is_done(self, stage: str, key: Key, fingerprint: str) -> bool:
+        record = Record.read(self.root / self.namer.record(stage, key))
+        return record is not None and record.fingerprint == fingerprint and record.is_complete(self.root)
+
+    def _task(self, stage: str, key: Key, plan: Plan, threads: int) -> Task:
+        executor = self.graph.stages[stage]
+        return Task(
+            stage=stage,
+            executor=executor,
+            key=key,
+            inputs={asset.name: self._places(asset, key) for asset in executor.reads},
+            outputs={asset.name: self._places(asset, key) for asset in executor.writes},
+            makers={asset.name: self.graph.makers[asset.name] for asset in executor.reads},
+            fingerprint=plan.fingerprints[stage, key],
+            root=self.root,
+            record=str(self.namer.record(stage, key)),
+            seed=self.seed,
+            threads=threads,
+        )
+
+    def _places(self, asset: Asset[Any], key: Key) -> Places:
+        """Return every point of an asset that a unit sees, with its path."""
+        stage = self.graph.makers[asset.name]
+        return tuple((at, str(self.namer.path(stage, asset, at))) for at in self.space.keys_within(key, asset.per))
+
+
+def _result(future: Future[Record | Failure], unit: Unit) -> Record | Failure:
+    try:
+        return future.result()
+    except BrokenExecutor as error:
+        message = (
+            f"a worker died ({error}). If the machine ran out of memory, use fewer workers: runner.workers=1. "
+            "What was finished is kept; run the same command to go on"
+        )
+        return Failure(f"{unit[0]} {unit[1]}", message, str(error))
+
+
+def _report(failures: list[Failure]) -> None:
+    """Log and raise what went wrong, the same message once."""
+    if not failures:
+        return
+    for failure in failures:
+        log.debug("%s failed:\n%s", failure.unit, failure.details)
+    units: dict[str, list[str]] = {}
+    for failure in failures:
+        units.setdefault(failure.message, []).append(failure.unit)
+    raise UnitFailedError("\n".join(f"{', '.join(names)}: {message}" for message, names in units.items()))

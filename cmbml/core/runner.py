@@ -1,0 +1,231 @@
+"""Where units run: here, in other processes, or on a cluster. The one module that knows of processes."""
+
+import os
+import signal
+import tempfile
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from contextlib import contextmanager
+from multiprocessing import connection, get_context, parent_process
+from typing import Any, ParamSpec, TypeVar
+
+from pydantic import PositiveInt
+from tqdm import tqdm
+
+from cmbml.core.errors import ConfigError
+from cmbml.settings import settings
+
+P = ParamSpec("P")
+T = TypeVar("T")
+THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "NUMBA_NUM_THREADS",
+    "DUCC0_NUM_THREADS",
+)
+
+
+class Progress:
+    """How far a run has come: units done, rate and time left. Quiet when the output is no terminal."""
+
+    def __init__(self, total: int) -> None:
+        self.bar = tqdm(total=total, unit="unit", disable=None if total else True, dynamic_ncols=True, smoothing=0.1)
+
+    def advance(self, stage: str) -> None:
+        """Count one more unit, of the named stage."""
+        self.bar.set_description(stage, refresh=False)
+        self.bar.update()
+
+
+@settings
+class Runner(ABC):
+    """What runs units."""
+
+    @property
+    @abstractmethod
+    def slots(self) -> int:
+        """How many units may be handed out at once."""
+
+    @property
+    @abstractmethod
+    def threads_per_worker(self) -> int:
+        """How many CPU threads one unit may use."""
+
+    @abstractmethod
+    def pool(self) -> Any:  # noqa: ANN401
+        """Give, as a context, something with `submit` that returns `concurrent.futures` futures."""
+
+    @contextmanager
+    def progress(self, total: int) -> Iterator[Progress]:
+        """Show the progress of `total` units."""
+        progress = Progress(total)
+        try:
+            yield progress
+        finally:
+            progress.bar.close()
+
+
+class _Inline(Executor):
+    """Run each call at once, in this thread."""
+
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        future: Future[T] = Future()
+        future.set_result(fn(*args, **kwargs))
+        return future
+
+
+@settings
+class Serial(Runner):
+    """One unit after the other, in this process.
+
+    Attributes:
+        threads: CPU threads of each transform; all cores by default.
+    """
+
+    threads: PositiveInt | None = None
+
+    @property
+    def slots(self) -> int:
+        """One at a time."""
+        return 1
+
+    @property
+    def threads_per_worker(self) -> int:
+        """All that were asked for."""
+        return self.threads or n_cores()
+
+    @contextmanager
+    def pool(self) -> Iterator[Executor]:
+        """Give an executor that runs each call at once."""
+        yield _Inline()
+
+
+@settings
+class Processes(Runner):
+    """Several processes on this machine.
+
+    Attributes:
+        workers: how many; one per core by default.
+        threads: CPU threads of each.
+    """
+
+    workers: PositiveInt | None = None
+    threads: PositiveInt = 1
+
+    @property
+    def slots(self) -> int:
+        """One unit per worker, and one waiting for each."""
+        return 2 * (self.workers or n_cores())
+
+    @property
+    def threads_per_worker(self) -> int:
+        """As set."""
+        return self.threads
+
+    @contextmanager
+    def pool(self) -> Iterator[Executor]:
+        """Give a pool of spawned processes that die with this one."""
+        with _thread_environment(self.threads):
+            pool = ProcessPoolExecutor(self.workers or n_cores(), get_context("spawn"), initializer=_start_worker)
+            try:
+                yield pool
+            finally:
+                pool.shutdown(cancel_futures=True)
+
+
+@settings
+class Dask(Runner):
+    """Dask workers: a local cluster, a running scheduler, or any cluster class.
+
+    Attributes:
+        workers: how many.
+        threads: CPU threads of each; one unit runs in a worker at a time.
+        address: of a running scheduler, such as `tcp://host:8786`; its workers must see the dataset's folder.
+        cluster: what makes a cluster when called, such as `dask_jobqueue.SLURMCluster` as a Hydra partial.
+    """
+
+    workers: PositiveInt = 2
+    threads: PositiveInt = 1
+    address: str | None = None
+    cluster: Callable[..., Any] | None = None
+
+    @property
+    def slots(self) -> int:
+        """A few units per worker, so that none waits for the scheduler."""
+        return 4 * self.workers
+
+    @property
+    def threads_per_worker(self) -> int:
+        """As set."""
+        return self.threads
+
+    @contextmanager
+    def pool(self) -> Iterator[Executor]:
+        """Give the executor of a Dask client.
+
+        Raises:
+            ConfigError: Dask is not installed, or the scheduler does not answer.
+        """
+        try:
+            import dask
+            from distributed import Client, LocalCluster
+        except ImportError as error:
+            message = "runner=dask needs dask.distributed: pip install 'cmbml[dask]'"
+            raise ConfigError(message) from error
+        with _thread_environment(self.threads), tempfile.TemporaryDirectory() as folder:
+            dask.config.set({"temporary-directory": folder, "distributed.worker.daemon": True})
+            try:
+                client = self._client(Client, LocalCluster)
+            except OSError as error:
+                message = f"the Dask scheduler {self.address or ''} does not answer: {error}; check runner.address"
+                raise ConfigError(message) from error
+            with client:
+                yield client.get_executor(pure=False, retries=0)
+                if client.cluster is not None:
+                    client.cluster.close()
+
+    def _client(self, client: Any, local: Any) -> Any:  # noqa: ANN401
+        if self.address:
+            return client(self.address, timeout="10s", set_as_default=False)
+        if self.cluster is None:
+            made = local(n_workers=self.workers, threads_per_worker=1, processes=True, dashboard_address=None)
+        else:
+            made = self.cluster()
+            made.scale(self.workers)
+        return client(made, set_as_default=False)
+
+
+def n_cores() -> int:
+    """Return the number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+@contextmanager
+def _thread_environment(threads: int) -> Iterator[None]:
+    """Let processes started meanwhile load their libraries with this many threads."""
+    before = {name: os.environ.get(name) for name in THREAD_VARIABLES}
+    os.environ.update(dict.fromkeys(THREAD_VARIABLES, str(threads)))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+
+
+def _start_worker() -> None:
+    """Leave interrupts to the parent, and end when it ends, however it ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = parent_process()
+    if parent is not None:
+        threading.Thread(target=_die_with, args=(parent.sentinel,), daemon=True).start()
+
+
+def _die_with(sentinel: int) -> None:
+    connection.wait([sentinel])
+    os._exit(1)

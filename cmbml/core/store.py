@@ -1,0 +1,103 @@
+"""The files of one dataset: every write whole or not at all, every read with a name to blame."""
+
+import errno
+import hashlib
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cmbml.core.asset import Asset
+from cmbml.core.errors import BadFileError, MissingAssetError, StorageError
+from cmbml.core.handler import Stamp
+from cmbml.core.record import Output
+
+
+@dataclass(frozen=True)
+class Store:
+    """Read and write the files below one folder.
+
+    Attributes:
+        root: the dataset's folder.
+    """
+
+    root: Path
+
+    def read(self, asset: Asset[Any], path: str, maker: str) -> Any:  # noqa: ANN401
+        """Read one file.
+
+        Args:
+            asset: what it is.
+            path: relative to the root.
+            maker: name of the stage that makes it, for the message.
+
+        Raises:
+            MissingAssetError: it is not there.
+            BadFileError: it is not what its format promises.
+        """
+        full = self.root / path
+        try:
+            return asset.handler.read(full)
+        except FileNotFoundError:
+            message = f"{full} is missing: stage '{maker}' makes it; run that stage again"
+            raise MissingAssetError(message) from None
+        except (ValueError, OSError, EOFError, KeyError) as error:
+            message = (
+                f"{full} cannot be read as {asset}: {error}; delete it and run again, stage '{maker}' will remake it"
+            )
+            raise BadFileError(message) from error
+
+    def write(self, asset: Asset[Any], path: str, value: Any, stamp: Stamp) -> Output:  # noqa: ANN401
+        """Write one file under a passing name, flush it to the disk, and give it its own name.
+
+        Raises:
+            StorageError: the disk is full or may not be written; nothing is left behind.
+        """
+        full = self.root / path
+        part = full.with_name(f".{full.stem}.{os.getpid()}.part{full.suffix}")
+        with storage_errors(full):
+            full.parent.mkdir(parents=True, exist_ok=True)
+            try:
+                asset.handler.write(part, value, stamp)
+                with part.open("rb") as stream:
+                    os.fsync(stream.fileno())
+                    digest = hashlib.file_digest(stream, "sha256").hexdigest()
+                    size = os.fstat(stream.fileno()).st_size
+                part.replace(full)
+            finally:
+                part.unlink(missing_ok=True)
+        return Output(path, size, digest)
+
+    def remove_parts(self) -> int:
+        """Remove what killed runs left half-written; return how many files that was."""
+        parts = [path for path in self.root.rglob(".*.part*") if path.is_file()]
+        for path in parts:
+            path.unlink(missing_ok=True)
+        return len(parts)
+
+
+@contextmanager
+def storage_errors(path: Path) -> Iterator[None]:
+    """Turn the operating system's refusals to store something into messages that say what to do.
+
+    Raises:
+        StorageError: the disk is full, or may not be written.
+    """
+    try:
+        yield
+    except OSError as error:
+        reasons = {
+            errno.ENOSPC: "the disk is full: free some space, or point system.root at another disk",
+            errno.EDQUOT: "your disk quota is used up: free some space, or point system.root at another disk",
+            errno.EROFS: "the file system is read-only: point system.root at a folder that you may write",
+            errno.EACCES: "you may not write there: point system.root at a folder that you may write",
+            errno.EPERM: "you may not write there: point system.root at a folder that you may write",
+            errno.ENOTDIR: "a part of the path is a file, not a folder: point system.root at a folder",
+            errno.EEXIST: "a file is in the way: point system.root at a folder",
+        }
+        if error.errno not in reasons:
+            raise
+        message = f"cannot write {path}: {reasons[error.errno]}"
+        raise StorageError(message) from error

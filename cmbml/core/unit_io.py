@@ -1,0 +1,189 @@
+"""All that the work of one unit may touch."""
+
+import shutil
+import socket
+import time
+import traceback
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from cmbml.core.asset import Asset
+from cmbml.core.errors import CmbmlError, UndeclaredError
+from cmbml.core.executor import Executor
+from cmbml.core.handler import Stamp
+from cmbml.core.record import Output, Record
+from cmbml.core.seeds import generator, seed_for
+from cmbml.core.space import Axis, Key
+from cmbml.core.store import Store, storage_errors
+
+T = TypeVar("T")
+Places = tuple[tuple[Key, str], ...]
+
+
+@dataclass(frozen=True)
+class Task:
+    """One unit of work, complete in itself, so that it may travel to another process or machine.
+
+    Attributes:
+        stage: name of the stage.
+        executor: what does the work.
+        key: the unit's point.
+        inputs: for each asset read, the points and the paths that the unit sees.
+        outputs: the same for each asset written.
+        makers: asset name -> name of the stage that makes it.
+        fingerprint: of the unit.
+        root: the dataset's folder.
+        record: path of the unit's record, relative to the root.
+        seed: root seed of the dataset.
+        threads: CPU threads that the work may use.
+    """
+
+    stage: str
+    executor: Executor
+    key: Key
+    inputs: Mapping[str, Places]
+    outputs: Mapping[str, Places]
+    makers: Mapping[str, str]
+    fingerprint: str
+    root: Path
+    record: str
+    seed: int
+    threads: int
+
+    def __str__(self) -> str:
+        return f"{self.stage} {self.key}".strip()
+
+
+class UnitIO:
+    """The declared assets, the random numbers and the scratch space of one unit.
+
+    Args:
+        task: the unit.
+    """
+
+    def __init__(self, task: Task) -> None:
+        self._task = task
+        self._store = Store(task.root)
+        self.outputs: list[Output] = []
+
+    @property
+    def key(self) -> Key:
+        """The point of the unit."""
+        return self._task.key
+
+    @property
+    def threads(self) -> int:
+        """How many CPU threads the work may use. They must not change a bit of the result."""
+        return self._task.threads
+
+    def read(self, asset: Asset[T]) -> T:
+        """Read the one file of an asset that belongs to the unit."""
+        places = self._places(asset, self._task.inputs, "read")
+        if len(places) != 1:
+            message = f"stage '{self._task.stage}' sees {len(places)} files of {asset}: use read_each"
+            raise UndeclaredError(message)
+        value: T = self._store.read(asset, places[0][1], self._task.makers[asset.name])
+        return value
+
+    def read_each(self, asset: Asset[T], axis: Axis) -> Iterator[tuple[str, T]]:
+        """Read, one after the other, the files of an asset along an axis inside the unit."""
+        for key, path in self._places(asset, self._task.inputs, "read"):
+            yield key[axis], self._store.read(asset, path, self._task.makers[asset.name])
+
+    def along(self, asset: Asset[Any], axis: Axis) -> list[str]:
+        """Return the values on an axis inside the unit at which an asset is read or written."""
+        both = dict(self._task.inputs) | dict(self._task.outputs)
+        return [key[axis] for key, _ in self._places(asset, both, "touch")]
+
+    def write(self, asset: Asset[T], value: T, at: Mapping[Axis, str] | None = None) -> None:
+        """Write one file of an asset.
+
+        Args:
+            asset: what is written.
+            value: what its handler takes.
+            at: the values on the axes inside the unit, where the asset has such.
+        """
+        key = self.key.joined(Key.of(at or {})).on(asset.per)
+        paths = dict(self._places(asset, self._task.outputs, "write"))
+        if key not in paths:
+            message = f"stage '{self._task.stage}' at '{self.key}' may not write {asset} at '{key}'"
+            raise UndeclaredError(message)
+        stamp = Stamp(self._task.stage, self._task.fingerprint)
+        self.outputs.append(self._store.write(asset, paths[key], value, stamp))
+
+    def rng(self, purpose: str, at: Mapping[Axis, str] | None = None) -> np.random.Generator:
+        """Return the random generator for a purpose: the same in any order, on any worker, in any stage."""
+        return generator(self._task.seed, purpose, self.key.joined(Key.of(at or {})))
+
+    def seed(self, purpose: str) -> int:
+        """Return a seed for a purpose that is the same for every unit of the dataset."""
+        return seed_for(self._task.seed, purpose, Key()) % 2**63
+
+    @contextmanager
+    def scratch(self) -> Iterator[Path]:
+        """Give a folder of the unit's own that is removed afterwards."""
+        folder = self._task.root / ".scratch" / self._task.stage / ("_".join(v for _, v in self.key.items) or "only")
+        with storage_errors(folder):
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(parents=True)
+        try:
+            yield folder
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def require_written(self) -> None:
+        """Check that every file that the unit promised is there.
+
+        Raises:
+            UndeclaredError: one was not written.
+        """
+        done = {output.path for output in self.outputs}
+        missing = [path for places in self._task.outputs.values() for _, path in places if path not in done]
+        if missing:
+            message = f"stage '{self._task.stage}' declared and did not write {', '.join(missing)}"
+            raise UndeclaredError(message)
+
+    def _places(self, asset: Asset[Any], table: Mapping[str, Places], verb: str) -> Places:
+        if asset.name not in table:
+            declared = ", ".join(table) or "nothing"
+            message = f"stage '{self._task.stage}' may not {verb} {asset}: it declares {declared}"
+            raise UndeclaredError(message)
+        return table[asset.name]
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a unit failed, in plain text, so that it can travel between processes.
+
+    Attributes:
+        unit: stage and point.
+        message: for the user.
+        details: the traceback, for the log.
+    """
+
+    unit: str
+    message: str
+    details: str
+
+
+def run_task(task: Task) -> Record | Failure:
+    """Do one unit and record it. Errors come back as a `Failure`."""
+    started = time.perf_counter()
+    io = UnitIO(task)
+    try:
+        task.executor.process(io)
+        io.require_written()
+        seconds = round(time.perf_counter() - started, 3)
+        record = Record(task.fingerprint, tuple(io.outputs), seconds, socket.gethostname())
+        with storage_errors(task.root / task.record):
+            record.write(task.root / task.record)
+    except Exception as error:
+        plain = isinstance(error, CmbmlError | ValueError)
+        message = str(error) if plain else f"{type(error).__name__}: {error}"
+        return Failure(str(task), message, traceback.format_exc())
+    return record

@@ -1,0 +1,94 @@
+"""HEALPix maps as FITS, with a header that says what the numbers are."""
+
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+from astropy.io import fits
+
+from cmbml.core.handler import AssetHandler, Stamp
+from cmbml.sky.maps import MapError, MapSpec, SkyMap
+
+COLUMNS = {"I": "I_STOKES", "Q": "Q_STOKES", "U": "U_STOKES"}
+
+
+class HealpixMap(AssetHandler[SkyMap]):
+    """A full-sky map in RING order, single precision, in the layout that healpy and the Planck archive use."""
+
+    suffix: ClassVar[str] = ".fits"
+
+    def read(self, path: Path) -> SkyMap:
+        """Read a map that this handler wrote, values `(n_field, n_pix)` float32.
+
+        Raises:
+            MapError: a keyword is missing or impossible, the table is cut short, or pixels hold no number.
+        """
+        with fits.open(path, memmap=False) as hdus:
+            if len(hdus) < 2:
+                message = "the file has no table; it is cut short or is no HEALPix map"
+                raise MapError(message)
+            header, data = hdus[1].header, hdus[1].data
+            spec = read_spec(header)
+            columns = [data.field(i).ravel() for i in range(len(spec.fields))]
+        return SkyMap(np.stack(columns).astype(np.float32), spec)
+
+    def write(self, path: Path, value: SkyMap, stamp: Stamp) -> None:
+        """Write a map; the bytes depend on the map and the stamp alone."""
+        width = 1024 if value.spec.n_pix % 1024 == 0 else 1
+        names = [COLUMNS[field] for field in value.spec.fields]
+        table = np.empty(value.spec.n_pix // width, dtype=[(name, ">f4", (width,)) for name in names])
+        for name, values in zip(names, value.values, strict=True):
+            table[name] = values.reshape(-1, width)
+        hdu = fits.BinTableHDU(table, name="MAP")
+        for i in range(len(names)):
+            hdu.header[f"TUNIT{i + 1}"] = value.spec.unit
+        hdu.header.extend(_cards(value.spec, stamp))
+        fits.HDUList([fits.PrimaryHDU(), hdu]).writeto(path)
+
+
+def _cards(spec: MapSpec, stamp: Stamp) -> list[tuple[str, object, str]]:
+    return [
+        ("PIXTYPE", "HEALPIX", "HEALPix pixelisation"),
+        ("ORDERING", "RING", "pixel ordering: RING or NESTED"),
+        ("NSIDE", spec.nside, "resolution parameter"),
+        ("FIRSTPIX", 0, "first pixel"),
+        ("LASTPIX", spec.n_pix - 1, "last pixel"),
+        ("INDXSCHM", "IMPLICIT", "one row per pixel range, none left out"),
+        ("OBJECT", "FULLSKY", "sky coverage"),
+        ("COORDSYS", spec.frame, "G Galactic, C equatorial, E ecliptic"),
+        ("POLAR", spec.fields == "IQU", "polarisation included"),
+        ("POLCCONV", spec.polconv, "polarisation convention: COSMO or IAU"),
+        ("BEAMTYPE", spec.beam, "none, gaussian or window (tabulated)"),
+        ("FWHM", spec.fwhm_arcmin, "[arcmin] beam full width at half maximum"),
+        ("LMAX", -1 if spec.lmax is None else spec.lmax, "highest multipole; -1: not band-limited"),
+        ("PIXWIN", spec.pixel_window, "averaged over pixels (T) or at their centres (F)"),
+        ("CREATOR", "cmbml", "software"),
+        ("STAGE", stamp.stage, "stage that made the file"),
+        ("FPRINT", stamp.fingerprint[:32], "fingerprint of the unit"),
+    ]
+
+
+def read_spec(header: fits.Header) -> MapSpec:
+    """Read the description of a map from its header.
+
+    Raises:
+        MapError: a keyword is missing, or says what this project does not write.
+    """
+    try:
+        if header["ORDERING"] != "RING":
+            message = f"ORDERING is {header['ORDERING']}, and RING is needed; import the map to have it reordered"
+            raise MapError(message)
+        return MapSpec(
+            nside=int(header["NSIDE"]),
+            fields="IQU" if header["POLAR"] else "I",
+            unit=str(header["TUNIT1"]),
+            lmax=None if header["LMAX"] < 0 else int(header["LMAX"]),
+            beam=header["BEAMTYPE"],
+            fwhm_arcmin=float(header["FWHM"]),
+            pixel_window=bool(header["PIXWIN"]),
+            frame=header["COORDSYS"],
+            polconv=header["POLCCONV"],
+        )
+    except KeyError as error:
+        message = f"its header lacks {error}"
+        raise MapError(message) from error

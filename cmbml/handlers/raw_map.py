@@ -1,0 +1,72 @@
+"""HEALPix maps that somebody else wrote: any ordering, unit and column layout that can be told for certain."""
+
+from pathlib import Path
+
+import healpy as hp
+import numpy as np
+from astropy.io import fits
+
+from cmbml.sky.maps import MapError, n_bad_pixels
+
+UNITS = {
+    "uK_CMB": 1.0,
+    "uK": 1.0,
+    "uKcmb": 1.0,
+    "muK": 1.0,
+    "mK_CMB": 1e3,
+    "mK": 1e3,
+    "K_CMB": 1e6,
+    "Kcmb": 1e6,
+    "K": 1e6,
+}
+
+
+def read_raw_map(path: Path, fields: tuple[int | str, ...] = (0,), unit: str | None = None) -> np.ndarray:
+    """Read columns of a foreign HEALPix FITS map as thermodynamic temperature in RING order.
+
+    Args:
+        path: the file.
+        fields: column numbers or names.
+        unit: the unit of the columns; read from TUNIT where None.
+
+    Returns:
+        `(n_field, n_pix)`, uK_CMB.
+
+    Raises:
+        MapError: the file is no full HEALPix map, its ordering or unit is not stated, or pixels hold no number.
+    """
+    try:
+        with fits.open(path, memmap=False) as hdus:
+            header, data = hdus[1].header, hdus[1].data
+            columns = [np.asarray(data.field(field), dtype=np.float64).ravel() for field in fields]
+            names = [data.names.index(field) if isinstance(field, str) else field for field in fields]
+    except (OSError, IndexError, KeyError, TypeError, ValueError) as error:
+        message = f"{path} cannot be read as a HEALPix map: {error}"
+        raise MapError(message) from error
+    values = np.stack(columns)
+    if not hp.isnpixok(values.shape[1]):
+        message = f"{path} has {values.shape[1]} pixels, which is no full HEALPix map"
+        raise MapError(message)
+    if header.get("ORDERING") not in {"RING", "NESTED", "NEST"}:
+        message = f"{path} does not say in ORDERING whether its pixels are RING or NESTED"
+        raise MapError(message)
+    if bad := n_bad_pixels(values):
+        message = f"{path}: {bad} of {values.size} pixel values are NaN, infinite or UNSEEN; fill or mask them first"
+        raise MapError(message)
+    if header["ORDERING"] != "RING":
+        values = hp.reorder(values, n2r=True)
+    scale = [unit_scale(unit or str(header.get(f"TUNIT{i + 1}", "")), path) for i in names]
+    return values * np.array(scale)[:, None]
+
+
+def unit_scale(unit: str, path: Path) -> float:
+    """Return what a unit is worth in uK_CMB.
+
+    Raises:
+        MapError: the unit is not a thermodynamic temperature.
+    """
+    plain = unit.strip().replace(" ", "")
+    if plain in UNITS:
+        return UNITS[plain]
+    message = f"{path}: unit '{unit}' is not known to be a thermodynamic temperature; allowed are {', '.join(UNITS)}"
+    raise MapError(message)
