@@ -178,13 +178,19 @@ def _check_overrides(name: str, overrides: list[str]) -> None:
         try:
             hydra.compose(name, overrides)
         except (HydraException, OmegaConfBaseException) as error:
-            known = hydra.compose(name)
-            message = str(error).split("\n")[0].removesuffix(" Did you mean to override").strip()
-            for override in overrides:
-                key = override.lstrip("+~").split("=")[0].split("@")[0]
-                if key and repr(key) in str(error):
-                    message = f"'{key}' is no key of the config; {nearest(key, _keys(known))}"
-            raise ConfigError(message) from error
+            raise ConfigError(_explain(error, name, overrides)) from error
+
+
+def _explain(error: Exception, name: str, overrides: list[str]) -> str:
+    """Say which override is at fault, and what may have been meant."""
+    for override in overrides:
+        key = override.lstrip("+~").split("=")[0].split("@")[0]
+        if key and f"'{key}'" in str(error):
+            return f"'{key}' is no key of the config; {nearest(key, _keys(hydra.compose(name)))}"
+    lines = [line.strip() for line in str(error).split("\n")]
+    return " ".join(
+        line for line in lines[: lines.index("Config search path:") if "Config search path:" in lines else 3] if line
+    )
 
 
 def _keys(node: Any, prefix: str = "") -> Iterator[str]:  # noqa: ANN401

@@ -75,7 +75,8 @@ class Fingerprinter:
         kind = type(executor)
         self.executor = executor
         self.head = f"{kind.__module__}.{kind.__qualname__}|{executor.version}|{seed}"
-        self.common = None if executor.along else self._settings(Key())
+        per_key = bool(executor.along) or kind.settings_at is not Executor.settings_at
+        self.common = None if per_key else self._settings(Key())
 
     def _settings(self, key: Key) -> str:
         return json.dumps(canonical(self.executor.settings_at(key)), sort_keys=True)

@@ -21,25 +21,24 @@ UNITS = {
 }
 
 
-def read_raw_map(path: Path, fields: tuple[int | str, ...] = (0,), unit: str | None = None) -> np.ndarray:
-    """Read columns of a foreign HEALPix FITS map as thermodynamic temperature in RING order.
+def read_raw_columns(path: Path, fields: tuple[int | str, ...] = (0,)) -> tuple[np.ndarray, list[str]]:
+    """Read columns of a foreign HEALPix FITS map, in RING order.
 
     Args:
         path: the file.
         fields: column numbers or names.
-        unit: the unit of the columns; read from TUNIT where None.
 
     Returns:
-        `(n_field, n_pix)`, uK_CMB.
+        `(n_field, n_pix)` float64, and the unit that the header gives each column, possibly empty.
 
     Raises:
-        MapError: the file is no full HEALPix map, its ordering or unit is not stated, or pixels hold no number.
+        MapError: the file is no full HEALPix map, its ordering is not stated, or pixels hold no number.
     """
     try:
         with fits.open(path, memmap=False) as hdus:
             header, data = hdus[1].header, hdus[1].data
             columns = [np.asarray(data.field(field), dtype=np.float64).ravel() for field in fields]
-            names = [data.names.index(field) if isinstance(field, str) else field for field in fields]
+            numbers = [data.names.index(field) if isinstance(field, str) else field for field in fields]
     except (OSError, IndexError, KeyError, TypeError, ValueError) as error:
         message = f"{path} cannot be read as a HEALPix map: {error}"
         raise MapError(message) from error
@@ -47,16 +46,34 @@ def read_raw_map(path: Path, fields: tuple[int | str, ...] = (0,), unit: str | N
     if not hp.isnpixok(values.shape[1]):
         message = f"{path} has {values.shape[1]} pixels, which is no full HEALPix map"
         raise MapError(message)
-    if header.get("ORDERING") not in {"RING", "NESTED", "NEST"}:
+    ordering = str(header.get("ORDERING", "")).strip().upper()
+    if ordering not in {"RING", "NESTED", "NEST"}:
         message = f"{path} does not say in ORDERING whether its pixels are RING or NESTED"
         raise MapError(message)
     if bad := n_bad_pixels(values):
         message = f"{path}: {bad} of {values.size} pixel values are NaN, infinite or UNSEEN; fill or mask them first"
         raise MapError(message)
-    if header["ORDERING"] != "RING":
-        values = hp.reorder(values, n2r=True)
-    scale = [unit_scale(unit or str(header.get(f"TUNIT{i + 1}", "")), path) for i in names]
-    return values * np.array(scale)[:, None]
+    if ordering != "RING":
+        values = hp.reorder(values, n2r=True).reshape(values.shape)
+    return values, [str(header.get(f"TUNIT{number + 1}", "")) for number in numbers]
+
+
+def read_raw_map(path: Path, fields: tuple[int | str, ...] = (0,), unit: str | None = None) -> np.ndarray:
+    """Read columns of a foreign HEALPix FITS map as thermodynamic temperature.
+
+    Args:
+        path: the file.
+        fields: column numbers or names.
+        unit: the unit of the columns; what the header says where None.
+
+    Returns:
+        `(n_field, n_pix)`, uK_CMB, RING order.
+
+    Raises:
+        MapError: the file cannot be used, or its unit is no thermodynamic temperature.
+    """
+    values, stated = read_raw_columns(path, fields)
+    return values * np.array([unit_scale(unit or found, path) for found in stated])[:, None]
 
 
 def unit_scale(unit: str, path: Path) -> float:

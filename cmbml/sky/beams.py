@@ -60,3 +60,28 @@ def read_window(path: Path, lmax: int) -> NDArray[np.float64]:
         message = f"{path} is no beam window: it must be finite and start near 1, and starts at {window[0]:.4g}"
         raise MapError(message)
     return window[: lmax + 1]
+
+
+def pixel_window_files(folder: Path | None, nside: int) -> tuple[Path, ...]:
+    """Return the file that holds the pixel window of one nside, as HEALPix names it; none without a folder."""
+    return () if folder is None else (folder / f"pixel_window_n{nside:04d}.fits",)
+
+
+def pixel_window(folder: Path | None, nside: int, lmax: int, n_comp: int) -> NDArray[np.float64]:
+    """Return the window of averaging over a pixel, for each component (T; or T, E, B).
+
+    Args:
+        folder: holds HEALPix's `pixel_window_n????.fits`; None for sampling at pixel centres, whose window is 1.
+        nside: resolution.
+        lmax: highest multipole.
+        n_comp: number of components.
+
+    Returns:
+        `(n_comp, lmax + 1)`.
+    """
+    files = pixel_window_files(folder, nside)
+    if not files:
+        return np.ones((n_comp, lmax + 1))
+    table = Table.read(files[0], hdu=1)
+    columns = ["TEMPERATURE", *["POLARIZATION"] * (n_comp - 1)]
+    return np.stack([np.asarray(table[name], dtype=np.float64).ravel()[: lmax + 1] for name in columns])

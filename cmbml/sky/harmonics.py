@@ -11,6 +11,8 @@ import ducc0
 import numpy as np
 from numpy.typing import NDArray
 
+from cmbml.sky.maps import MapError
+
 Alm = NDArray[np.complexfloating[Any, Any]]
 Map = NDArray[np.floating[Any]]
 
@@ -32,7 +34,7 @@ def alm_lmax(n_alm: int) -> int:
         >>> alm_lmax(alm_size(383))
         383
     """
-    return int(round((np.sqrt(8 * n_alm + 1) - 3) / 2))
+    return round((np.sqrt(8 * n_alm + 1) - 3) / 2)
 
 
 @lru_cache(maxsize=4)
@@ -84,6 +86,32 @@ def filter_alm(alm: Alm, window: NDArray[np.floating[Any]]) -> Alm:
     lmax = alm_lmax(alm.shape[-1])
     real = alm.real.dtype
     return alm * window.astype(real)[multipoles(lmax)]
+
+
+def filter_components(alm: Alm, windows: NDArray[np.floating[Any]]) -> Alm:
+    """Multiply each component's coefficients by its own function of l.
+
+    Args:
+        alm: `(n_comp, n_alm)`.
+        windows: `(n_comp, lmax + 1)`.
+
+    Returns:
+        `(n_comp, n_alm)`, of the same type as `alm`.
+    """
+    return np.stack([filter_alm(component, window) for component, window in zip(alm, windows, strict=True)])
+
+
+def require_band_limit(lmax: int, nside: int) -> None:
+    """Check that a map can hold the multipoles up to `lmax`.
+
+    Raises:
+        MapError: it cannot.
+    """
+    if lmax > 3 * nside - 1:
+        message = (
+            f"scenario.lmax={lmax} is too high for nside={nside}; it must be at most 3 nside - 1 = {3 * nside - 1}"
+        )
+        raise MapError(message)
 
 
 def cut_alm(alm: Alm, lmax: int) -> Alm:
@@ -155,7 +183,7 @@ def analyse(maps: Map, lmax: int, threads: int = 1, accuracy: float = 1e-7, max_
     batch = maps.reshape(-1, n_comp, n_pix)
     real = np.float32 if maps.dtype == np.float32 else np.float64
     out = np.empty((batch.shape[0], n_comp, alm_size(lmax)), dtype=np.result_type(real, np.complex64))
-    geometry = pixel_geometry(int(round(np.sqrt(n_pix / 12))))
+    geometry = pixel_geometry(round(np.sqrt(n_pix / 12)))
     common = {"lmax": lmax, "nthreads": threads, "epsilon": accuracy, "maxiter": max_iterations, **geometry}
     parts = [(0, slice(0, 1))] * (n_comp != 2) + [(2, slice(n_comp - 2, n_comp))] * (n_comp >= 2)
     for source, target in zip(batch, out, strict=True):

@@ -40,6 +40,13 @@ class Channel:
             return self.depth_uk_arcmin
         return self.depth_uk_arcmin * 2**0.5 if self.depth_p_uk_arcmin is None else self.depth_p_uk_arcmin
 
+    @property
+    def beam_kind(self) -> Literal["none", "gaussian", "window"]:
+        """What the header of a map that this channel has seen calls its beam."""
+        if self.window is not None:
+            return "window"
+        return "gaussian" if self.fwhm_arcmin else "none"
+
     def files(self) -> tuple[Path, ...]:
         """Return the tables that the channel is read from."""
         return tuple(path for path in (self.bandpass, self.window) if path is not None)

@@ -80,7 +80,9 @@ class SkyMap:
         """
         wanted = (len(self.spec.fields), self.spec.n_pix)
         if self.values.shape != wanted:
-            message = f"a map of nside {self.spec.nside} and fields {self.spec.fields} has shape {wanted}, not {self.values.shape}"
+            message = (
+                f"nside {self.spec.nside} and fields {self.spec.fields} mean shape {wanted}, not {self.values.shape}"
+            )
             raise MapError(message)
         bad = n_bad_pixels(self.values)
         if bad:

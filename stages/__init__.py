@@ -1,0 +1,1 @@
+"""The executors: each reads assets, calls science, and writes assets."""

@@ -1,0 +1,41 @@
+"""The vocabulary of the pipeline: every axis and every product, declared once.
+
+A stage says what it reads and writes by naming these constants; see `stages/sims/cmb.py` for a whole one.
+"""
+
+from cmbml.core.asset import Asset
+from cmbml.core.space import Axis
+from cmbml.handlers.array import Array
+from cmbml.handlers.figure import PngFigure
+from cmbml.handlers.healpix_map import HealpixMap
+from cmbml.handlers.table import FitsTable, SpectraTable
+from cmbml.handlers.yaml_file import YamlFile
+
+METHOD = Axis(0, "method")  # what cleaned a map
+SKY = Axis(1, "sky")  # a set of foregrounds; follows from the split
+COSMOLOGY = Axis(2, "cosmology")  # parameters of the universe; follows from the split and the simulation
+SPLIT = Axis(3, "split")  # train, valid, test, ...
+SIM = Axis(4, "sim")  # one realisation: sim0000, sim0001, ...
+FREQ = Axis(5, "freq", "file")  # a frequency channel of the instrument
+
+COSMOLOGY_PARAMETERS = Asset("parameters", YamlFile(), per=(COSMOLOGY,))
+THEORY_SPECTRA = Asset("spectra", SpectraTable(), per=(COSMOLOGY,))  # lensed and unlensed C_l, uK_CMB^2
+
+CMB_ALM = Asset("cmb_alm", Array(), per=(SPLIT, SIM))  # (n_comp, n_alm) complex64: T; or T, E, B; uK_CMB, no beam
+CMB_MAP = Asset("cmb_map", HealpixMap(), per=(SPLIT, SIM))  # truth: no beam, uK_CMB
+
+SKY_MAP = Asset("sky_map", HealpixMap(), per=(SKY, FREQ))  # foregrounds as emitted, at nside_sky, no beam
+FOREGROUND_MAP = Asset("foreground_map", HealpixMap(), per=(SKY, FREQ))  # foregrounds as a detector sees them
+
+NOISE_STD_MAP = Asset("noise_std_map", HealpixMap(), per=(FREQ,))  # standard deviation per pixel
+NOISE_MEAN_MAP = Asset("noise_mean_map", HealpixMap(), per=(FREQ,))  # the same in every realisation; mostly zero
+NOISE_SPECTRUM = Asset("noise_spectrum", FitsTable(), per=(FREQ,))  # angular spectrum and its scatter
+
+OBS_MAP = Asset("obs_map", HealpixMap(), per=(SPLIT, SIM, FREQ))  # beam * (CMB + foregrounds) + noise
+NOISE_MAP = Asset("noise_map", HealpixMap(), per=(SPLIT, SIM, FREQ))  # the noise in OBS_MAP, for residual analysis
+
+MASK = Asset("mask", HealpixMap(), per=(SKY,))  # 1 keep, 0 leave out
+MASK_APODISED = Asset("mask_apodised", HealpixMap(), per=(SKY,))  # the same with a soft edge
+
+MAPS_FIGURE = Asset("maps", PngFigure(), per=(SPLIT, SIM))
+SPECTRA_FIGURE = Asset("spectra", PngFigure(), per=(SPLIT, SIM))

@@ -1,0 +1,66 @@
+"""The points of a dataset: its splits and simulations, and the sky and the cosmology that each has."""
+
+import re
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from pydantic import NonNegativeInt
+
+from cmbml.core.errors import ConfigError, nearest
+from cmbml.core.space import Axis, Space
+from cmbml.settings import settings
+from stages.assets import COSMOLOGY, FREQ, SIM, SKY, SPLIT
+
+
+@settings
+class Split:
+    """One part of a dataset.
+
+    Attributes:
+        sims: how many simulations.
+        sky: which entry of `skies` they see.
+        cosmology: `each` its own, or one `shared` by the whole split.
+    """
+
+    sims: NonNegativeInt
+    sky: str = "main"
+    cosmology: Literal["each", "shared"] = "each"
+
+
+def make_space(
+    splits: Mapping[str, int | Mapping[str, Any]], instrument: list[str], channels: list[str] | str
+) -> Space:
+    """Lay out a dataset.
+
+    Args:
+        splits: name -> number of simulations, or the settings of a `Split`.
+        instrument: the channels that there are.
+        channels: the channels that are wanted, or `all`.
+
+    Raises:
+        ConfigError: a name that cannot be, or a channel that the instrument lacks.
+    """
+    wanted = instrument if channels == "all" else [str(channel) for channel in channels]
+    for channel in wanted:
+        if channel not in instrument:
+            message = f"scenario.channels: the instrument has no channel '{channel}'; {nearest(channel, instrument)}"
+            raise ConfigError(message)
+    rows: list[dict[Axis, str]] = []
+    for name, entry in splits.items():
+        if not re.fullmatch(r"[A-Za-z][A-Za-z0-9]*", name):
+            message = f"splits.{name}: a split's name is made of letters and digits only"
+            raise ConfigError(message)
+        split = Split(**entry) if isinstance(entry, Mapping) else Split(sims=entry)
+        for number in range(split.sims):
+            sim = sim_name(number)
+            cosmology = f"{name}_{sim}" if split.cosmology == "each" else name
+            rows.append({SPLIT: name, SIM: sim, SKY: split.sky, COSMOLOGY: cosmology})
+    if not rows:
+        message = "splits: there is no simulation in any split; set for instance splits.train=3"
+        raise ConfigError(message)
+    return Space(tuple(rows), {FREQ: tuple(wanted)})
+
+
+def sim_name(number: int) -> str:
+    """Return what the simulation of this number is called."""
+    return f"sim{number:04d}"
