@@ -1,0 +1,89 @@
+"""Take simulations that somebody else made, in place of our own."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from cmbml.core.executor import Executor
+from cmbml.core.space import Key, Space
+from cmbml.core.unit_io import UnitIO
+from cmbml.handlers.raw_map import read_raw_map
+from cmbml.settings import Nside, settings
+from cmbml.sky.instrument import Channel
+from cmbml.sky.maps import Fields, MapError, MapSpec, SkyMap
+from stages.assets import CMB_MAP, FREQ, OBS_MAP, SIM, SPLIT
+
+
+@settings
+class ImportSimulation(Executor):
+    """Read one simulation from foreign FITS files, check it, and write it as our own assets.
+
+    Maps may be in any ordering and in K, mK or uK; they come out in RING order and uK_CMB. The truth is taken to have
+    no beam, every observation the beam of its channel, and neither a pixel window.
+
+    Attributes:
+        folder: the downloaded dataset.
+        observation: path of an observation below it; {split}, {sim} and {freq} are filled in.
+        truth: path of the CMB map below it; {split} and {sim} are filled in.
+        split_names: what the dataset calls a split, where that is another name.
+        channels: the instrument.
+        nside: of the maps.
+        fields: `I`, or `IQU`: the first columns of each file.
+        unit: of the maps; what their headers say where None.
+    """
+
+    folder: Path
+    observation: str
+    truth: str
+    split_names: Mapping[str, str]
+    channels: Mapping[str, Channel]
+    nside: Nside
+    fields: Fields
+    unit: str | None = None
+    writes: ClassVar = (CMB_MAP, OBS_MAP)
+    per: ClassVar = (SPLIT, SIM)
+
+    def check(self, space: Space) -> None:
+        """Look whether every file is there."""
+        wanted = [self._path(self.observation, key) for key in space.keys((SPLIT, SIM, FREQ))]
+        wanted += [self._path(self.truth, key) for key in space.keys((SPLIT, SIM))]
+        missing = [str(path) for path in wanted if not path.is_file()]
+        if missing:
+            message = f"{len(missing)} of {len(wanted)} files are missing, first {missing[0]}; check import_from and splits"
+            raise MapError(message)
+
+    def settings_at(self, key: Key) -> dict[str, Any]:
+        """Depend on the size and the time of each file: to hash a whole downloaded dataset would take hours."""
+        paths = [self._path(self.truth, key)]
+        paths += [self._path(self.observation, key.joined(Key.of({FREQ: freq}))) for freq in sorted(self.channels)]
+        status = [path.stat() for path in paths if path.is_file()]
+        return super().settings_at(key) | {"files": [[found.st_size, found.st_mtime_ns] for found in status]}
+
+    def disk_bytes(self) -> int:
+        """The truth and one map per channel."""
+        return (1 + len(self.channels)) * 48 * self.nside**2 * len(self.fields)
+
+    def process(self, io: UnitIO) -> None:
+        """Read, check, write."""
+        spec = MapSpec(nside=self.nside, fields=self.fields)
+        io.write(CMB_MAP, self._read(self._path(self.truth, io.key), spec))
+        for freq in io.along(OBS_MAP, FREQ):
+            channel = self.channels[freq]
+            path = self._path(self.observation, io.key.joined(Key.of({FREQ: freq})))
+            seen = spec.with_(beam=channel.beam_kind, fwhm_arcmin=channel.fwhm_arcmin)
+            io.write(OBS_MAP, self._read(path, seen), {FREQ: freq})
+
+    def _path(self, template: str, key: Key) -> Path:
+        freq = {"freq": key[FREQ]} if FREQ in key else {}
+        split = self.split_names.get(key[SPLIT], key[SPLIT])
+        return self.folder / template.format(split=split, sim=key[SIM], **freq)
+
+    def _read(self, path: Path, spec: MapSpec) -> SkyMap:
+        values = read_raw_map(path, tuple(range(len(self.fields))), self.unit)
+        if values.shape[1] != spec.n_pix:
+            found = round(np.sqrt(values.shape[1] / 12))
+            message = f"{path} has nside {found}, and the scenario says {self.nside}; set scenario.nside={found}"
+            raise MapError(message)
+        return SkyMap(values.astype(np.float32), spec)
