@@ -77,10 +77,11 @@ def draw_channels(io: UnitIO, freqs: Sequence[str]) -> NDArray[np.float32]:
     Returns:
         `(n_channel, n_field, n_pix)`, uK_CMB.
     """
-    spectra = dict(io.read_each(NOISE_SPECTRUM, FREQ))
+    tables = dict(io.read_each(NOISE_SPECTRUM, FREQ))
+    spectra = {freq: {name: np.asarray(table[name]) for name in table.colnames} for freq, table in tables.items()}
     stds = {freq: found.values for freq, found in io.read_each(NOISE_STD_MAP, FREQ)}
     means = {}
-    if any(table.meta["HASMEAN"] for table in spectra.values()):
+    if any(table.meta["HASMEAN"] for table in tables.values()):
         means = {freq: found.values for freq, found in io.read_each(NOISE_MEAN_MAP, FREQ)}
     models = [NoiseModel.from_parts(stds[freq], spectra[freq], means.get(freq)) for freq in freqs]
     return draw_noise(models, [io.rng("noise", {FREQ: freq}) for freq in freqs], io.threads)
