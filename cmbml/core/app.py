@@ -71,9 +71,8 @@ def run(name: str, config: DictConfig) -> None:
             executor.fetch()
         log.info("all raw files that the config needs are there")
         return
-    plan = pipeline.plan(config.resume)
     if config.plan_only:
-        log.info("%s\n%s", root, plan.table())
+        log.info("%s\n%s", root, pipeline.plan(config.resume).table())
         return
     with lock(root):
         removed = Store(root).remove_parts()

@@ -82,9 +82,13 @@ def write_manifest(folder: Path, config: Mapping[str, Any], plan: Mapping[str, A
         "plan": plan,
         "config": config,
     }
-    part = folder / "manifest.json.part"
-    part.write_text(json.dumps(manifest, indent=1))
-    part.replace(folder / "manifest.json")
+    part = folder / ".manifest.part.json"
+    with storage_errors(folder):
+        try:
+            part.write_text(json.dumps(manifest, indent=1))
+            part.replace(folder / "manifest.json")
+        finally:
+            part.unlink(missing_ok=True)
 
 
 def _git_state() -> dict[str, Any]:

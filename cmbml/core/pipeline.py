@@ -1,6 +1,7 @@
 """The plan of a run, and its doing."""
 
 import logging
+import traceback
 from collections import deque
 from collections.abc import Mapping
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
@@ -17,6 +18,7 @@ from cmbml.core.plan import Plan, StagePlan, Unit
 from cmbml.core.record import Record
 from cmbml.core.runner import Runner
 from cmbml.core.space import Key, Space
+from cmbml.core.store import Store
 from cmbml.core.unit_io import Failure, Places, Task, run_task
 
 log = logging.getLogger(__name__)
@@ -40,6 +42,7 @@ class Pipeline:
     def __init__(self, stages: Mapping[str, Executor], space: Space, root: Path, seed: int) -> None:
         self.graph = Graph.of(stages)
         self.root, self.seed, self.space, self.namer = root, seed, space, Namer()
+        self._made_by: dict[tuple[str, tuple[Key, ...]], tuple[Unit, ...]] = {}
         faults = []
         self.spaces: dict[str, Space] = {}
         for stage, executor in self.graph.stages.items():
@@ -103,7 +106,7 @@ class Pipeline:
             while running or (ready and not failures):
                 while ready and not failures and len(running) < runner.slots:
                     unit = ready.popleft()
-                    running[pool.submit(run_task, self._task(*unit, plan, runner.threads_per_worker))] = unit
+                    running[_submit(pool, self._task(*unit, plan, runner.threads_per_worker))] = unit
                 for future in wait(running, return_when=FIRST_COMPLETED).done:
                     unit = running.pop(future)
                     result = _result(future, unit)
@@ -116,16 +119,21 @@ class Pipeline:
                         left[follower] -= 1
                         if not left[follower]:
                             ready.append(follower)
+        if failures:
+            # A pool that breaks kills its other workers in the middle of a write.
+            Store(self.root).remove_parts()
         _report(failures)
 
     def _inputs(self, executor: Executor, key: Key) -> list[Unit]:
         """Return the units that make what a unit reads."""
         units: dict[Unit, None] = {}
         for asset in executor.reads:
+            places = self.space.keys_within(key, asset.per)
             maker = self.graph.makers[asset.name]
-            per = self.graph.stages[maker].per
-            for place in self.space.keys_within(key, asset.per):
-                units[maker, place.on(per)] = None
+            if (maker, places) not in self._made_by:
+                per = self.graph.stages[maker].per
+                self._made_by[maker, places] = tuple((maker, place.on(per)) for place in places)
+            units |= dict.fromkeys(self._made_by[maker, places])
         return list(units)
 
     def _is_done(self, stage: str, key: Key, fingerprint: str) -> bool:
@@ -157,12 +165,23 @@ class Pipeline:
 def _result(future: Future[Record | Failure], unit: Unit) -> Record | Failure:
     try:
         return future.result()
-    except BrokenExecutor as error:
+    except Exception as error:  # noqa: BLE001 (a unit's own errors come as a Failure; the rest are the pool's, of many types)
         message = (
             f"a worker died ({error}). If the machine ran out of memory, use fewer workers: runner.workers=1. "
             "What was finished is kept; run the same command to go on"
         )
-        return Failure(f"{unit[0]} {unit[1]}", message, str(error))
+        return Failure(f"{unit[0]} {unit[1]}".strip(), message, traceback.format_exc())
+
+
+def _submit(pool: Any, task: Task) -> "Future[Record | Failure]":  # noqa: ANN401
+    """Hand out a unit; a pool that has broken meanwhile shows in the result, like one that breaks later."""
+    future: Future[Record | Failure]
+    try:
+        future = pool.submit(run_task, task)
+    except BrokenExecutor as error:
+        future = Future()
+        future.set_exception(error)
+    return future
 
 
 def _report(failures: list[Failure]) -> None:

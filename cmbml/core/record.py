@@ -35,9 +35,12 @@ class Record:
     def write(self, path: Path) -> None:
         """Write the record so that it is there whole or not at all."""
         path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f"{path.name}.{os.getpid()}.part")
-        part.write_text(json.dumps(asdict(self), indent=1))
-        part.replace(path)
+        part = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+        try:
+            part.write_text(json.dumps(asdict(self), indent=1))
+            part.replace(path)
+        finally:
+            part.unlink(missing_ok=True)
 
     @classmethod
     def read(cls, path: Path) -> "Record | None":

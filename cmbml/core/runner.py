@@ -7,7 +7,7 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from multiprocessing import connection, get_context, parent_process
 from typing import Any, ParamSpec, TypeVar
 
@@ -15,7 +15,7 @@ from pydantic import PositiveInt
 from tqdm import tqdm
 
 from cmbml.core.errors import ConfigError
-from cmbml.settings import settings
+from cmbml.settings import PositiveFloat, settings
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -145,12 +145,14 @@ class Dask(Runner):
         threads: CPU threads of each; one unit runs in a worker at a time.
         address: of a running scheduler, such as `tcp://host:8786`; its workers must see the dataset's folder.
         cluster: what makes a cluster when called, such as `dask_jobqueue.SLURMCluster` as a Hydra partial.
+        timeout_s: how long to wait for the scheduler's answer.
     """
 
     workers: PositiveInt = 2
     threads: PositiveInt = 1
     address: str | None = None
     cluster: Callable[..., Any] | None = None
+    timeout_s: PositiveFloat = 10.0
 
     @property
     def slots(self) -> int:
@@ -177,25 +179,24 @@ class Dask(Runner):
             raise ConfigError(message) from error
         with _thread_environment(self.threads), tempfile.TemporaryDirectory() as folder:
             dask.config.set({"temporary-directory": folder, "distributed.worker.daemon": True})
-            try:
-                client = self._client(Client, LocalCluster)
-            except OSError as error:
-                message = f"the Dask scheduler {self.address or ''} does not answer: {error}; check runner.address"
-                raise ConfigError(message) from error
-            with client:
-                yield client.get_executor(pure=False, retries=0)
-                if client.cluster is not None:
-                    client.cluster.close()
+            with self._cluster(LocalCluster) as cluster:
+                try:
+                    client = Client(cluster, timeout=self.timeout_s, set_as_default=False)
+                except OSError as error:
+                    message = f"the Dask scheduler {self.address or ''} does not answer: {error}; check runner.address"
+                    raise ConfigError(message) from error
+                with client:
+                    yield client.get_executor(pure=False, retries=0)
 
-    def _client(self, client: Any, local: Any) -> Any:  # noqa: ANN401
+    def _cluster(self, local: Any) -> Any:  # noqa: ANN401
+        """Return, as a context, what a client connects to."""
         if self.address:
-            return client(self.address, timeout="10s", set_as_default=False)
+            return nullcontext(self.address)
         if self.cluster is None:
-            made = local(n_workers=self.workers, threads_per_worker=1, processes=True, dashboard_address=None)
-        else:
-            made = self.cluster()
-            made.scale(self.workers)
-        return client(made, set_as_default=False)
+            return local(n_workers=self.workers, threads_per_worker=1, processes=True, dashboard_address=None)
+        made = self.cluster()
+        made.scale(self.workers)
+        return made
 
 
 def n_cores() -> int:

@@ -25,6 +25,9 @@ class Axis:
     def __str__(self) -> str:
         return self.name
 
+    def __hash__(self) -> int:
+        return hash(self.name)
+
 
 @dataclass(frozen=True)
 class Key:
@@ -117,11 +120,11 @@ class Space:
                 linked = tuple(row for row in linked if row[axis] in wanted)
         return Space(linked, free)
 
-    def keys(self, axes: Iterable[Axis]) -> list[Key]:
+    def keys(self, axes: Iterable[Axis]) -> tuple[Key, ...]:
         """Return every point on the given axes, in a fixed order."""
         return self.keys_within(Key(), axes)
 
-    def keys_within(self, key: Key, axes: Iterable[Axis]) -> list[Key]:
+    def keys_within(self, key: Key, axes: Iterable[Axis]) -> tuple[Key, ...]:
         """Return the points on `axes` that a unit at `key` sees.
 
         An axis of `axes` that `key` fixes, or that follows from what it fixes, has one value; the others run.
@@ -129,16 +132,16 @@ class Space:
         wanted = tuple(sorted(axes))
         known = tuple(axis for axis, _ in key.items if axis not in self.free)
         bound = tuple(axis for axis in wanted if axis not in self.free)
-        table = self._projection(known, bound) if bound else {}
-        rows = table.get(key.on(known).items, ()) if bound else (Key(),)
-        ranges = [(axis, (key[axis],) if axis in key else self.free[axis]) for axis in wanted if axis in self.free]
+        rows = self._projection(known, bound).get(key.on(known).items, ()) if bound else (Key(),)
+        ranges = tuple((axis, (key[axis],) if axis in key else self.free[axis]) for axis in wanted if axis in self.free)
         if not ranges:
-            return list(rows)
-        free_keys = [
-            Key(tuple(zip((axis for axis, _ in ranges), point, strict=True)))
-            for point in product(*(r for _, r in ranges))
-        ]
-        return [row.joined(point) for row in rows for point in free_keys]
+            return rows
+        found = self._cache.get((rows, ranges))
+        if found is None:
+            points = list(product(*([(axis, value) for value in values] for axis, values in ranges)))
+            found = tuple(row.joined(Key(point)) for row in rows for point in points)
+            self._cache[rows, ranges] = found
+        return found  # type: ignore[return-value]
 
     def _projection(self, known: tuple[Axis, ...], wanted: tuple[Axis, ...]) -> dict[object, tuple[Key, ...]]:
         """Map every value on the `known` axes to the points on the `wanted` axes that occur with it."""

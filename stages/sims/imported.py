@@ -51,7 +51,9 @@ class ImportSimulation(Executor):
         wanted += [self._path(self.truth, key) for key in space.keys((SPLIT, SIM))]
         missing = [str(path) for path in wanted if not path.is_file()]
         if missing:
-            message = f"{len(missing)} of {len(wanted)} files are missing, first {missing[0]}; check import_from and splits"
+            message = (
+                f"{len(missing)} of {len(wanted)} files are missing, first {missing[0]}; check import_from and splits"
+            )
             raise MapError(message)
 
     def settings_at(self, key: Key) -> dict[str, Any]:
