@@ -165,7 +165,8 @@ class Pipeline:
 def _result(future: Future[Record | Failure], unit: Unit) -> Record | Failure:
     try:
         return future.result()
-    except Exception as error:  # noqa: BLE001 (a unit's own errors come as a Failure; the rest are the pool's, of many types)
+    except Exception as error:
+        # A unit's own errors come as a Failure; what is raised is the pool's, of a type of its own in each.
         message = (
             f"a worker died ({error}). If the machine ran out of memory, use fewer workers: runner.workers=1. "
             "What was finished is kept; run the same command to go on"

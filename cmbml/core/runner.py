@@ -179,14 +179,8 @@ class Dask(Runner):
             raise ConfigError(message) from error
         with _thread_environment(self.threads), tempfile.TemporaryDirectory() as folder:
             dask.config.set({"temporary-directory": folder, "distributed.worker.daemon": True})
-            with self._cluster(LocalCluster) as cluster:
-                try:
-                    client = Client(cluster, timeout=self.timeout_s, set_as_default=False)
-                except OSError as error:
-                    message = f"the Dask scheduler {self.address or ''} does not answer: {error}; check runner.address"
-                    raise ConfigError(message) from error
-                with client:
-                    yield client.get_executor(pure=False, retries=0)
+            with self._cluster(LocalCluster) as cluster, self._client(Client, cluster) as client:
+                yield client.get_executor(pure=False, retries=0)
 
     def _cluster(self, local: Any) -> Any:  # noqa: ANN401
         """Return, as a context, what a client connects to."""
@@ -197,6 +191,13 @@ class Dask(Runner):
         made = self.cluster()
         made.scale(self.workers)
         return made
+
+    def _client(self, client: Any, cluster: Any) -> Any:  # noqa: ANN401
+        try:
+            return client(cluster, timeout=self.timeout_s, set_as_default=False)
+        except OSError as error:
+            message = f"the Dask scheduler {self.address or ''} does not answer: {error}; check runner.address"
+            raise ConfigError(message) from error
 
 
 def n_cores() -> int:

@@ -3,6 +3,7 @@
 import errno
 import hashlib
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -71,10 +72,11 @@ class Store:
         return Output(path, size, digest)
 
     def remove_parts(self) -> int:
-        """Remove what killed runs left half-written; return how many files that was."""
+        """Remove what killed runs left: half-written files, of which the number is returned, and scratch space."""
         parts = [path for path in self.root.rglob(".*.part*") if path.is_file()]
         for path in parts:
             path.unlink(missing_ok=True)
+        shutil.rmtree(self.root / ".scratch", ignore_errors=True)
         return len(parts)
 
 

@@ -1,0 +1,83 @@
+"""What the work of one unit may touch."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from toys import EMISSION, FREQ, SIGNAL, SUMMARY, TOTAL, toy_space, toy_stages
+
+from cmbml.core.errors import UndeclaredError
+from cmbml.core.pipeline import Pipeline
+from cmbml.core.runner import Serial
+from cmbml.core.unit_io import Task, UnitIO
+
+
+@pytest.fixture
+def task(tmp_path: Path) -> Callable[[str, int], Task]:
+    """Return what gives a task of the toy pipeline, whose earlier stages have been run."""
+    pipeline = Pipeline(toy_stages(), toy_space(), tmp_path, 0)
+    plan = pipeline.plan()
+    pipeline.run(plan, Serial(threads=1))
+    todo = {stage.stage: stage.todo for stage in plan.stages}
+    return lambda stage, number=0: pipeline._task(stage, todo[stage][number], plan, 1)
+
+
+def test_reading_what_is_not_declared_names_stage_and_asset(task: Callable[..., Task]) -> None:
+    io = UnitIO(task("total"))
+    with pytest.raises(UndeclaredError, match="'total' may not read summary: it declares signal, emission"):
+        io.read(SUMMARY)
+    with pytest.raises(UndeclaredError, match="may not read total"):
+        io.read(TOTAL)
+
+
+def test_writing_what_is_not_declared_or_not_its_own(task: Callable[..., Task]) -> None:
+    io = UnitIO(task("total"))
+    with pytest.raises(UndeclaredError, match="'total' may not write signal"):
+        io.write(SIGNAL, np.zeros(4))
+    with pytest.raises(UndeclaredError, match="may not write total at 'train/sim0000/c'"):
+        io.write(TOTAL, np.zeros(4), {FREQ: "c"})
+    with pytest.raises(UndeclaredError, match="may not write total"):
+        io.write(TOTAL, np.zeros(4))
+
+
+def test_what_was_promised_must_be_written(task: Callable[..., Task]) -> None:
+    io = UnitIO(task("total"))
+    io.write(TOTAL, np.zeros(4), {FREQ: "a"})
+    with pytest.raises(UndeclaredError, match=r"did not write total/train/sim0000/total_b.npy"):
+        io.require_written()
+    io.write(TOTAL, np.zeros(4), {FREQ: "b"})
+    io.require_written()
+
+
+def test_read_is_for_one_file_and_read_each_for_many(task: Callable[..., Task]) -> None:
+    io = UnitIO(task("total"))
+    assert io.read(SIGNAL).shape == (4,)
+    with pytest.raises(UndeclaredError, match="sees 2 files of emission: use read_each"):
+        io.read(EMISSION)
+    assert {freq: values[0] for freq, values in io.read_each(EMISSION, FREQ)} == {"a": 1.0, "b": 2.0}
+    assert io.along(TOTAL, FREQ) == ["a", "b"]
+
+
+def test_random_numbers_are_the_same_in_any_order_and_stage(task: Callable[..., Task]) -> None:
+    first, second = UnitIO(task("total")), UnitIO(task("signal"))
+    cmb = first.rng("cmb").standard_normal(3)
+    noise = {freq: first.rng("noise", {FREQ: freq}).standard_normal(3) for freq in ("a", "b")}
+    for freq in ("b", "a"):
+        assert np.array_equal(second.rng("noise", {FREQ: freq}).standard_normal(3), noise[freq])
+    assert np.array_equal(second.rng("cmb").standard_normal(3), cmb)
+    assert not np.array_equal(noise["a"], noise["b"])
+    assert not np.array_equal(UnitIO(task("signal", 1)).rng("cmb").standard_normal(3), cmb)
+
+
+def test_seed_of_a_purpose_is_one_for_the_dataset(task: Callable[..., Task]) -> None:
+    assert UnitIO(task("signal", 0)).seed("sky") == UnitIO(task("signal", 1)).seed("sky")
+    assert UnitIO(task("signal", 0)).seed("sky") != UnitIO(task("signal", 0)).seed("cosmology")
+
+
+def test_scratch_is_empty_and_goes_away(task: Callable[..., Task]) -> None:
+    io = UnitIO(task("total"))
+    with io.scratch() as folder:
+        assert not list(folder.iterdir())
+        (folder / "left").write_text("x")
+    assert not folder.exists()
