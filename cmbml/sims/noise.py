@@ -8,7 +8,7 @@ every pixel is exactly s^2(p); R_l is found such that the mean angular spectrum 
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cmbml.sims.noise_spectrum import LN_10, Array, NoiseError, correlation_spectrum, mode_coupling, mode_sum
-from cmbml.sky.harmonics import multipoles, random_alm, synthesise
+from cmbml.sky.harmonics import Alm, alm_lmax, alm_size, multipoles, random_alm, synthesise
 from cmbml.sky.instrument import Channel
 from cmbml.sky.maps import Fields
 
@@ -145,38 +145,46 @@ def draw_noise(
     spectra = [draw_spectrum(model, rng) for model, rng in zip(models, rngs, strict=True)]
     cuts = [model.cut() for model in models]
     out = np.empty((len(models), *models[0].std_map.shape), dtype=np.float32)
-
-    def large_scales(i: int) -> NDArray[np.complex64]:
-        red = spectra[i][1]
-        alm: NDArray[np.complex64] = random_alm(rngs[i], cuts[i], len(red), np.complex64)
-        ell = multipoles(cuts[i])
-        for component, row in zip(alm, np.sqrt(red).astype(np.float32), strict=True):
-            component *= row[ell]
-        return alm
-
-    def pixels(i: int) -> None:
-        model, white = models[i], np.sqrt(spectra[i][0])
-        if cuts[i] < 0:
-            rngs[i].standard_normal(dtype=np.float32, out=out[i])
-            out[i] *= white[: len(out[i]), None].astype(np.float32)
-        else:
-            for field, amplitude in zip(out[i], white, strict=True):
-                grain = rngs[i].standard_normal(len(field), dtype=np.float32)
-                grain *= np.float32(amplitude)
-                field += grain
-        out[i] *= model.std_map
-        if model.mean_map is not None:
-            out[i] += model.mean_map
-
     with ThreadPoolExecutor(max_workers=max(threads, 1)) as pool:
-        for cut in sorted(set(cuts) - {-1}):
+        for cut in sorted(set(cuts)):
             group = [i for i, mine in enumerate(cuts) if mine == cut]
-            multipoles(cut)
-            alm = np.stack(list(pool.map(large_scales, group)))
-            for i, values in zip(group, synthesise(alm, models[0].nside, threads), strict=True):
-                out[i] = values
-        list(pool.map(pixels, range(len(models))))
+            large: Iterable[NDArray[np.float32] | None] = [None] * len(group)
+            if cut >= 0:
+                alm = np.empty((len(group), out.shape[1], alm_size(cut)), dtype=np.complex64)
+                list(pool.map(_draw_large_scales, [spectra[i][1] for i in group], [rngs[i] for i in group], alm))
+                large = synthesise(alm, models[0].nside, threads)
+            columns = [
+                (models[i], spectra[i][0], rngs[i], values, out[i]) for i, values in zip(group, large, strict=True)
+            ]
+            list(pool.map(_draw_pixels, *zip(*columns, strict=True)))
     return out
+
+
+def _draw_large_scales(red: Array, rng: np.random.Generator, alm: Alm) -> None:
+    """Fill `alm`, `(n_comp, n_alm)`, with a realisation of the spectra `red`."""
+    lmax = alm_lmax(alm.shape[-1])
+    ell, amplitudes = multipoles(lmax), np.sqrt(red).astype(np.float32)
+    drawn = random_alm(rng, lmax, len(alm), np.complex64)
+    for component, amplitude, unit in zip(alm, amplitudes, drawn, strict=True):
+        np.multiply(unit, amplitude[ell], out=component)
+
+
+def _draw_pixels(
+    model: NoiseModel,
+    white: Array,
+    rng: np.random.Generator,
+    large: NDArray[np.float32] | None,
+    out: NDArray[np.float32],
+) -> None:
+    """Fill `out`, `(n_field, n_pix)`, with white noise, the large scales if any, and the average map if any."""
+    for field in range(len(out)):
+        grain: NDArray[np.float32] = rng.standard_normal(out.shape[1], dtype=np.float32)
+        grain *= np.float32(np.sqrt(white[field]))
+        if large is not None:
+            grain += large[field]
+        np.multiply(grain, model.std_map[field], out=out[field])
+    if model.mean_map is not None:
+        out += model.mean_map
 
 
 def build_model(
@@ -224,7 +232,7 @@ def build_model(
     std = np.concatenate([part * np.sqrt(total) for part, total in zip(parts, variance, strict=False)])
     red = np.divide(red, variance[:, None], out=red, where=variance[:, None] > 0)
     modes = (np.zeros((0, *red.shape)), np.zeros(0)) if scatter is None else scatter
-    return NoiseModel(std.astype(np.float32), excess + white[:, None], red, *modes, mean_map)
+    return NoiseModel(std.astype(np.float32), excess + white[:, None], red, modes[0], modes[1], mean_map)
 
 
 class NoiseSource(ABC):

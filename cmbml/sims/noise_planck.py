@@ -1,132 +1,30 @@
 """Noise from the files of the Planck mission: variance maps, and simulations of the noise of each channel.
 
 The variance maps are the `*_COV` columns of the frequency maps; the simulations are the end-to-end noise maps
-(FFP10). As in the CMB-ML paper, sect. 3, they give the average map, the mean spectrum and its principal components.
+(FFP10). As in the CMB-ML paper, sects 3.5 and 4.1, they give the average map, the mean spectrum and its principal components.
 """
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import healpy as hp
+import ducc0
 import numpy as np
-from astropy.io import fits
 from numpy.typing import NDArray
 from pydantic import Field
 
 from cmbml.settings import PositiveFloat, settings
 from cmbml.sims.noise import NoiseModel, NoiseSource, build_model
+from cmbml.sims.noise_files import RawMaps, inspect, unit_factor
 from cmbml.sims.noise_spectrum import Array, NoiseError, from_bins, mode_sum, scatter_modes, spectrum_bins
-from cmbml.sky.harmonics import Alm, analyse, power, synthesise
+from cmbml.sky.harmonics import Alm, alm_size, pixel_geometry, power, synthesise
 from cmbml.sky.instrument import Channel
-from cmbml.sky.maps import UNSEEN, Fields, n_bad_pixels
+from cmbml.sky.maps import Fields
 from cmbml.sky.spectra import bin_spectrum
 
 VARIANCE_COLUMNS = ("II_COV", "QQ_COV", "UU_COV")
-KELVIN_UNITS = {"kcmb": 1e6, "k": 1e6, "mkcmb": 1e3, "mk": 1e3, "ukcmb": 1.0, "uk": 1.0}
 MARGIN = 0.98
-
-
-@dataclass(frozen=True)
-class RawMaps:
-    """The header of a HEALPix FITS file: what can be known before its pixels are read.
-
-    Attributes:
-        path: the file.
-        nside: resolution.
-        nested: whether pixels are in NESTED order.
-        columns: column name -> unit, in the file's order.
-    """
-
-    path: Path
-    nside: int
-    nested: bool
-    columns: Mapping[str, str]
-
-    def read(self, names: list[str], nside: int) -> NDArray[np.float32]:
-        """Read columns and average them down to `nside`.
-
-        Args:
-            names: columns.
-            nside: resolution of the result, at most that of the file.
-
-        Returns:
-            `(len(names), n_pix)`, RING, in the file's unit.
-
-        Raises:
-            NoiseError: pixels are NaN or UNSEEN.
-        """
-        out = np.empty((len(names), 12 * nside**2), dtype=np.float32)
-        with fits.open(self.path, memmap=True) as file:
-            for row, name in zip(out, names, strict=True):
-                values = np.asarray(file[1].data[name], dtype=np.float32).ravel()
-                bad = n_bad_pixels(values)
-                if bad:
-                    message = f"{self.path}: {bad} of {values.size} pixels of {name} are NaN or UNSEEN ({UNSEEN:g})"
-                    raise NoiseError(message)
-                if self.nside == nside:
-                    row[:] = hp.reorder(values, n2r=True) if self.nested else values
-                    continue
-                nested = values if self.nested else hp.reorder(values, r2n=True)
-                row[:] = hp.reorder(nested.reshape(len(row), -1).mean(axis=1, dtype=np.float64), n2r=True)
-        return out
-
-
-def inspect(path: Path) -> RawMaps:
-    """Read the header of a HEALPix FITS file.
-
-    Raises:
-        NoiseError: the file is missing, unreadable or not a HEALPix map.
-    """
-    if not path.is_file():
-        message = f"noise file {path} does not exist"
-        raise NoiseError(message)
-    try:
-        with fits.open(path, memmap=True) as file:
-            header, columns = file[1].header, file[1].columns
-            units = {column.name: (column.unit or "") for column in columns}
-            length = header["NAXIS2"] * int(re.match(r"\d*", columns[0].format)[0] or 1)
-    except (OSError, IndexError, TypeError, AttributeError) as error:
-        message = f"{path} cannot be read as a FITS table: {error}"
-        raise NoiseError(message) from error
-    nside, ordering = header.get("NSIDE"), str(header.get("ORDERING", "")).strip().upper()
-    if ordering not in {"RING", "NESTED", "NEST"}:
-        message = f"{path}: header keyword ORDERING is {ordering!r}; it must be RING or NESTED"
-        raise NoiseError(message)
-    if not isinstance(nside, int) or length != 12 * nside**2:
-        message = f"{path}: NSIDE is {nside}, but the columns hold {length} pixels; a map has 12 nside^2"
-        raise NoiseError(message)
-    return RawMaps(path, nside, ordering != "RING", units)
-
-
-def unit_factor(unit: str, power_of: int, mjy_per_k: float | None, where: str) -> float:
-    """Return the factor that brings a unit, or its square, to uK_CMB, or uK_CMB^2.
-
-    Args:
-        unit: the unit in the header, in one of the mission's spellings: `Kcmb^2`, `(K_CMB)^2`, `(MJy/sr)^2`, ...
-        power_of: 1 for maps, 2 for variances.
-        mjy_per_k: MJy/sr per K_CMB of the channel, where known.
-        where: what to call the file in an error.
-
-    Raises:
-        NoiseError: the unit is not known, or is not a square where one is needed.
-
-    Example:
-        >>> unit_factor("(K_CMB)^2", 2, None, "a file")
-        1000000000000.0
-    """
-    squared = re.fullmatch(r"(.*?)(?:\^|\*\*)?2", unit.replace(" ", ""))
-    base = re.sub(r"[()_]", "", (squared[1] if squared else unit).replace(" ", "")).lower()
-    factor = KELVIN_UNITS.get(base)
-    if base == "mjy/sr" and mjy_per_k is not None:
-        factor = 1e6 / mjy_per_k
-    if factor is None or (2 if squared else 1) != power_of:
-        wanted = "K_CMB, mK_CMB, uK_CMB or (with mjy_per_k given for the channel) MJy/sr" + " squared" * (power_of == 2)
-        message = f"{where} has unit {unit!r}; it must be {wanted}"
-        raise NoiseError(message)
-    return factor**power_of
 
 
 @dataclass(frozen=True)
@@ -179,7 +77,7 @@ class PlanckNoise(NoiseSource):
 
     def files(self, name: str) -> tuple[Path, ...]:
         """Return the variance map and, for correlated noise, the simulations of a channel."""
-        given = {"variance_maps": self.variance_maps}
+        given: dict[str, Mapping[str, Any]] = {"variance_maps": self.variance_maps}
         given |= {"simulations": self.simulations} if self.kind == "correlated" else {}
         for setting, mapping in given.items():
             if name not in mapping:
@@ -291,9 +189,30 @@ class PlanckNoise(NoiseSource):
         if len(values) == 2:
             message = f"{path} has 2 columns; noise simulations have one (I) or three (I, Q, U)"
             raise NoiseError(message)
-        alm = analyse(values, lmax, threads, accuracy=1e-3)
+        alm = _plain_sums(values, lmax, threads)
         alm[0, 0] = 0
         return alm
+
+
+def _plain_sums(values: NDArray[np.float32], lmax: int, threads: int) -> Alm:
+    """Return the coefficients of noise by plain sums over pixels: one pass, and white noise stays exactly white.
+
+    Args:
+        values: `(n_field, n_pix)`.
+        lmax: highest multipole.
+        threads: CPU threads.
+
+    Returns:
+        `(n_field, n_alm)`.
+    """
+    n_field, n_pix = values.shape
+    alm = np.empty((n_field, alm_size(lmax)), dtype=np.complex64)
+    common = {"lmax": lmax, "nthreads": threads, **pixel_geometry(round(np.sqrt(n_pix / 12)))}
+    ducc0.sht.adjoint_synthesis(map=values[:1], alm=alm[:1], spin=0, **common)
+    if n_field == 3:
+        ducc0.sht.adjoint_synthesis(map=values[1:], alm=alm[1:], spin=2, **common)
+    alm *= np.float32(4 * np.pi / n_pix)
+    return alm
 
 
 def _depth_ratio(channel: Channel) -> float:

@@ -18,7 +18,7 @@ from cmbml.sky.maps import Fields
 
 def white_levels(channel: Channel, fields: Fields) -> Array:
     """Return the white spectrum of each component (T; or T, E, B) from the published depths, uK_CMB^2."""
-    depths = [channel.depth(field) for field in fields]
+    depths = [channel.depth("I"), channel.depth("Q"), channel.depth("U")][: len(fields)]
     return np.deg2rad(np.array(depths) / 60) ** 2
 
 

@@ -181,7 +181,7 @@ def from_bins(values: Array, edges: NDArray[np.int64]) -> Array:
 def scatter_modes(log_spectra: Array, n_modes: Array, n_components: int) -> Array:
     """Find in which ways spectra scatter beyond what chance alone would do.
 
-    The principal components of the log spectra (as the CMB-ML paper, sect. 3, takes them), of which only those are
+    The principal components of the log spectra (as CMB-ML takes them), of which only those are
     kept that the chance scatter of Gaussian noise cannot explain, and diminished by it: every realisation brings its
     own chance scatter, which would otherwise count twice. The chance scatter of log10 of the mean of n squared normals
     is trigamma(n / 2) / ln(10)^2; of whitened chance scatter alone no component would exceed

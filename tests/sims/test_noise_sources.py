@@ -7,7 +7,8 @@ from astropy.io import fits
 from pydantic import ValidationError
 
 from cmbml.sims.noise import build_model, draw_noise
-from cmbml.sims.noise_planck import PlanckNoise, unit_factor
+from cmbml.sims.noise_files import unit_factor
+from cmbml.sims.noise_planck import PlanckNoise
 from cmbml.sims.noise_sources import CorrelatedNoise
 from cmbml.sims.noise_spectrum import NoiseError, scatter_modes
 from cmbml.sky.instrument import Channel
