@@ -1,7 +1,8 @@
 """Noise from the files of the Planck mission: variance maps, and simulations of the noise of each channel.
 
 The variance maps are the `*_COV` columns of the frequency maps; the simulations are the end-to-end noise maps
-(FFP10). As in the CMB-ML paper, sects 3.5 and 4.1, they give the average map, the mean spectrum and its principal components.
+(FFP10). As in CMB-ML (sects 3.5 and 4.1 of its paper) they give the average map, the mean spectrum and its principal
+components.
 """
 
 from collections.abc import Mapping
