@@ -29,6 +29,9 @@ class HealpixMap(AssetHandler[SkyMap]):
                 raise MapError(message)
             header, data = hdus[1].header, hdus[1].data
             spec = read_spec(header)
+            if len(data.names) != len(spec.fields):
+                message = f"POLAR means the columns {spec.fields}, and the table has {len(data.names)}"
+                raise MapError(message)
             columns = [data.field(i).ravel() for i in range(len(spec.fields))]
         return SkyMap(np.stack(columns).astype(np.float32), spec)
 
