@@ -1,0 +1,281 @@
+"""The embedded sky: as bright, as steep and as polarised as the real one; the same bits for the same seed."""
+
+import os
+from dataclasses import replace
+from functools import cache
+from itertools import pairwise
+from pathlib import Path
+
+import healpy as hp
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from cmbml.sims.components import Band
+from cmbml.sims.foregrounds import EmbeddedSky, PysmSky
+from cmbml.sims.galaxy import Dust
+from cmbml.sims.sources import (
+    CosmicInfraredBackground,
+    InfraredSources,
+    RadioSources,
+    ThermalSunyaevZeldovich,
+    jansky_to_uk_rj,
+    power_law_draws,
+    thermal_sz_scaling,
+)
+from cmbml.sims.templates import Turbulence, child, ordered_polarisation
+from cmbml.sky.instrument import Channel
+
+ASSETS = Path(os.environ.get("CMBML_ASSETS", "/nowhere"))
+needs_assets = pytest.mark.skipif(not (ASSETS / "masks").is_dir(), reason="set CMBML_ASSETS to the folder of test data")
+FREQS_GHZ = (28.4, 44.1, 70.4, 100.89, 142.876, 221.156, 357.5, 555.2, 866.8)
+GALAXY = {"d1": "dust", "s1": "synchrotron", "f1": "free_free", "a1": "spinning_dust"}
+COMPONENTS = (*GALAXY.values(), "radio_sources", "infrared_sources", "cib", "thermal_sz")
+SEEDS = (2026, 1, 2, 3)
+
+
+def channel(freq_ghz):
+    return Channel(freq_ghz=freq_ghz, fwhm_arcmin=10.0, depth_uk_arcmin=1.0)
+
+
+def only(*names):
+    return EmbeddedSky(**{name: None for name in COMPONENTS if name not in names})
+
+
+@cache
+def embedded(names, seed, nside=64, fields="IQU", freqs=FREQS_GHZ):
+    """Emission of some components, `(n_freq, n_field, n_pix)`."""
+    sky = only(*names)
+    return np.array([sky.emission(channel(freq), nside, fields, seed, 1) for freq in freqs], dtype=np.float64)
+
+
+@cache
+def real(preset):
+    sky = PysmSky(presets=(preset,), data_folder=ASSETS / "pysm-data", download=False)
+    return np.array([sky.emission(channel(freq), 64, "IQU", 1, 1) for freq in FREQS_GHZ], dtype=np.float64)
+
+
+@cache
+def real_sum():
+    return sum(real(preset) for preset in GALAXY)
+
+
+@cache
+def masks():
+    """GAL020, GAL040 and GAL060, `(3, n_pix)`, True where the sky is kept."""
+    return hp.read_map(ASSETS / "masks/planck_galplane_ns64.fits", field=(0, 1, 2)) > 0.5
+
+
+def rms(maps):
+    """Root mean square in each mask, `(3, ...)`."""
+    return np.array([np.sqrt((maps[..., mask] ** 2).mean(-1)) for mask in masks()])
+
+
+def slope(values):
+    """Slope of ln C_l over ln l at l = 20-120 of a map in GAL060, apodised by 4 degrees."""
+    mask = masks()[2].astype(float)
+    weight = np.clip(2 * hp.smoothing(mask, np.radians(4)) - 1, 0, 1) * mask
+    cl = hp.anafast(values * weight, lmax=128, iter=1)
+    edges = np.unique(np.geomspace(20, 120, 13).astype(int))
+    ell = np.arange(len(cl))
+    pairs = list(pairwise(edges))
+    means = [np.average(cl[a:b], weights=2 * ell[a:b] + 1) for a, b in pairs]
+    return np.polyfit([np.log(ell[a:b].mean()) for a, b in pairs], np.log(means), 1)[0]
+
+
+@needs_assets
+@pytest.mark.parametrize("seed", SEEDS)
+def test_the_galaxy_is_as_bright_as_the_real_one_in_every_mask_and_channel(seed):
+    ours, theirs = embedded(tuple(GALAXY.values()), seed), real_sum()
+    np.testing.assert_allclose(rms(ours[:, 0]) / rms(theirs[:, 0]), 1, atol=0.3)
+    polarised = rms(ours[:, 1:]) / rms(theirs[:, 1:])
+    assert (polarised > 0.5).all()
+    assert (polarised < 2).all()
+
+
+@needs_assets
+@pytest.mark.parametrize("seed", SEEDS)
+def test_the_whole_sky_is_as_bright_as_the_real_galaxy(seed):
+    ours = embedded(COMPONENTS, seed, fields="I")
+    np.testing.assert_allclose(rms(ours[:, 0]) / rms(real_sum()[:, 0]), 1, atol=0.3)
+
+
+@needs_assets
+def test_the_galaxy_resolved_better_is_as_bright():
+    fine = embedded(tuple(GALAXY.values()), 2026, nside=256, fields="I")
+    coarse = np.array([[hp.ud_grade(row[0], 64)] for row in fine])
+    np.testing.assert_allclose(rms(coarse[:, 0]) / rms(real_sum()[:, 0]), 1, atol=0.3)
+
+
+@needs_assets
+@pytest.mark.parametrize("seed", SEEDS)
+def test_the_total_spectrum_is_as_steep_as_the_real_one(seed):
+    ours, theirs = embedded(tuple(GALAXY.values()), seed), real_sum()
+    differences = [slope(mine[0]) - slope(real[0]) for mine, real in zip(ours, theirs, strict=True)]
+    np.testing.assert_allclose(differences, 0, atol=0.3)
+
+
+@needs_assets
+@pytest.mark.parametrize("preset", GALAXY)
+def test_each_component_is_as_steep_as_the_real_one(preset):
+    # Free-free is dominated by few bright spots, so one sky scatters by 0.2: the mean over seeds is what is fitted.
+    at = 6 if preset == "d1" else 0
+    ours = [slope(embedded((GALAXY[preset],), seed)[at, 0]) for seed in SEEDS]
+    assert np.mean(ours) == pytest.approx(slope(real(preset)[at, 0]), abs=0.3)
+
+
+@needs_assets
+@pytest.mark.parametrize("preset", ["d1", "s1"])
+def test_e_and_b_are_shared_as_in_the_real_sky(preset):
+    at = 6 if preset == "d1" else 0
+    mask = masks()[2].astype(float)
+    weight = np.clip(2 * hp.smoothing(mask, np.radians(4)) - 1, 0, 1) * mask
+
+    def b_to_e(maps):
+        _, ee, bb, *_ = hp.anafast(maps * weight, lmax=128, iter=1)
+        return np.mean(bb[20:120] / ee[20:120])
+
+    ours = embedded((GALAXY[preset],), 2026)[at]
+    assert b_to_e(ours) == pytest.approx(b_to_e(real(preset)[at]), abs=0.25)
+    fraction = np.hypot(ours[1], ours[2]) / ours[0]
+    assert fraction.max() < 0.75
+    assert 0.03 < np.median(fraction) < 0.3
+
+
+def test_the_sky_is_brightest_on_the_galactic_plane_and_not_gaussian():
+    ours = embedded(tuple(GALAXY.values()), 2026)
+    latitude = np.abs(hp.pix2ang(64, np.arange(12 * 64**2), lonlat=True)[1])
+    for maps in ours:
+        assert maps[0][latitude < 5].mean() > 5 * maps[0][latitude > 45].mean()
+    dust = embedded(("dust",), 2026)[6, 0][latitude > 45]
+    contrast = dust - dust.mean()
+    assert (contrast**3).mean() / (contrast**2).mean() ** 1.5 > 0.5
+
+
+def test_the_seed_makes_the_sky_and_threads_do_not():
+    sky = EmbeddedSky()
+    one, other = sky.emission(channel(143.0), 32, "IQU", 5, 1), sky.emission(channel(143.0), 32, "IQU", 6, 1)
+    again = sky.emission(channel(143.0), 32, "IQU", 5, 2)
+    np.testing.assert_array_equal(one, again)
+    assert np.mean(one == other) < 0.01
+    assert one.dtype == np.float32
+    np.testing.assert_array_equal(sky.emission(channel(143.0), 32, "I", 5, 2), one[:1])
+
+
+@pytest.mark.parametrize("off", COMPONENTS)
+def test_a_component_that_is_off_leaves_the_others_as_they_were(off):
+    whole = EmbeddedSky().emission(channel(100.0), 16, "IQU", 5, 1).astype(float)
+    without = replace(EmbeddedSky(), **{off: None}).emission(channel(100.0), 16, "IQU", 5, 1)
+    alone = only(off).emission(channel(100.0), 16, "IQU", 5, 1)
+    for parts, sums in zip(without + alone.astype(float), whole, strict=True):
+        np.testing.assert_allclose(parts, sums, rtol=1e-5, atol=1e-5 * np.abs(sums).max())
+
+
+def test_another_resolution_has_the_same_large_scales():
+    coarse, fine = (
+        hp.map2alm(embedded(tuple(GALAXY.values()), 7, nside, "IQU", (143.0,))[0], lmax=20, iter=3)
+        for nside in (64, 128)
+    )
+    for low, high in zip(coarse, fine, strict=True):
+        correlation = np.vdot(low, high).real / np.sqrt(np.vdot(low, low).real * np.vdot(high, high).real)
+        assert correlation > 0.99
+
+
+def test_settings_come_from_plain_mappings_and_wrong_ones_are_refused():
+    sky = EmbeddedSky(dust={"amplitude": 2.0}, cib=None)
+    assert sky.dust == Dust(amplitude=2.0)
+    assert len(sky.components) == 7
+    for wrong in (
+        {"dusty": None},
+        {"dust": {"amplitud": 1.0}},
+        {"dust": {"amplitude": -1.0}},
+        {"dust": {"index": "blue"}},
+    ):
+        with pytest.raises(ValidationError):
+            EmbeddedSky(**wrong)
+
+
+def test_an_amplitude_scales_its_component():
+    one, three = (
+        EmbeddedSky(**{name: None for name in COMPONENTS if name != "dust"} | {"dust": Dust(amplitude=amplitude)})
+        for amplitude in (1.0, 3.0)
+    )
+    np.testing.assert_allclose(
+        three.emission(channel(353.0), 16, "IQU", 1, 1), 3 * one.emission(channel(353.0), 16, "IQU", 1, 1), rtol=1e-5
+    )
+
+
+@pytest.mark.parametrize("nside", [16, 64])
+def test_the_sources_keep_their_flux_at_any_resolution(nside):
+    settings = RadioSources()
+    values = embedded(("radio_sources",), 3, nside, "I", (30.0,))[0, 0] / Band(freq_ghz=np.array([30.0])).to_uk_cmb()
+    flux = values.sum() / jansky_to_uk_rj(30.0, nside)
+    # The mean of the drawn power law, S^-(slope + 1) between least and most.
+    least, most, slope_ = settings.least_jy, settings.most_jy, settings.count_slope
+    count = settings.count_1jy * least**-slope_
+    expected = count * least**slope_ * slope_ / (slope_ - 1) * (least ** (1 - slope_) - most ** (1 - slope_))
+    assert flux == pytest.approx(expected, rel=0.05)
+
+
+def test_the_counts_are_a_power_law():
+    flux = power_law_draws(np.random.default_rng(1), 1e5, 1.5, 0.1, 50.0)
+    for limit in (0.1, 0.3, 1.0, 3.0):
+        expected = 1e5 * ((limit / 0.1) ** -1.5 - 500**-1.5)
+        assert np.sum(flux > limit) == pytest.approx(expected, abs=4 * np.sqrt(expected))
+
+
+def test_the_infrared_sources_and_the_cib_rise_with_frequency():
+    for name in ("infrared_sources", "cib"):
+        low, high = embedded((name,), 3, 64, "I", (217.0, 545.0))[:, 0].std(axis=-1)
+        assert high > 20 * low
+    assert InfraredSources().prepare(16, "I", 1, 1).values.min() >= 0
+
+
+def test_the_cib_has_its_published_power():
+    settings = CosmicInfraredBackground()
+    values = embedded(("cib",), 3, 512, "I", (217.0,))[0, 0]
+    cl = hp.anafast(values, lmax=900, iter=1)
+    ell = np.arange(800, 900)
+    expected = settings.d3000_uk2 * 2 * np.pi / (3000 * 3001) * (ell / 3000) ** -settings.slope
+    # The logarithm adds a few per cent to the power of the Gaussian field.
+    assert np.mean(cl[800:900] / expected) == pytest.approx(1, abs=0.15)
+    assert abs(values.mean()) < 1e-3 * values.std()
+
+
+def test_the_clusters_are_positive_skewed_and_of_the_published_power():
+    y = ThermalSunyaevZeldovich().prepare(256, "I", 3, 1).values.astype(float)
+    assert y.min() >= 0
+    assert 3e-7 < y.std() < 3e-6
+    assert ((y - y.mean()) ** 3).mean() / y.std() ** 3 > 5
+    cl = hp.anafast(y, lmax=150, iter=1)
+    # Planck 2015 XXII, figure 17: 10^12 l (l + 1) C_l / 2 pi rises from 0.02 to 0.1 over these multipoles.
+    d100 = np.mean(cl[50:150] * 1e12) * 100 * 101 / (2 * np.pi)
+    assert 0.02 < d100 < 0.2
+    coarse = ThermalSunyaevZeldovich().prepare(64, "I", 3, 1).values.astype(float)
+    assert coarse.mean() == pytest.approx(y.mean(), rel=1e-5)
+
+
+def test_the_sunyaev_zeldovich_effect_vanishes_at_217_ghz_and_changes_sign():
+    scaling = {f: thermal_sz_scaling(Band(freq_ghz=np.array([f]))) for f in (143.0, 217.5, 353.0)}
+    assert scaling[143.0] < 0 < scaling[353.0]
+    assert abs(scaling[217.5]) < 0.01 * abs(scaling[143.0])
+    narrow = Band(freq_ghz=np.linspace(142, 144, 21), weights=np.ones(21))
+    assert thermal_sz_scaling(narrow) == pytest.approx(scaling[143.0], rel=1e-3)
+
+
+def test_turbulence_has_the_spectrum_it_names():
+    spectrum = Turbulence(sigma=0.5, slope=3.0, knee=10)
+    cl = spectrum.spectrum(8192)
+    assert np.sum((2 * np.arange(8193) + 1) * cl) / (4 * np.pi) == pytest.approx(0.25)
+    np.testing.assert_array_equal(spectrum.spectrum(100), cl[:101])
+    field = spectrum.field(child(1, "test"), 128, 1)
+    measured = hp.anafast(field.astype(float), lmax=200, iter=1)[50:200]
+    assert np.mean(measured / cl[50:200]) == pytest.approx(1, abs=0.03)
+
+
+def test_the_ordered_field_polarises_across_itself():
+    # At b = 0, far from its direction, the field lies along the plane: emission stands upright, Q > 0.
+    upright = ordered_polarisation(hp.ang2vec(160.0, 0.0, lonlat=True)[:, None])
+    assert upright[0, 0] > 0.5
+    along = ordered_polarisation(hp.ang2vec(70.0, 24.0, lonlat=True)[:, None])
+    assert np.abs(along).max() < 1e-12
