@@ -16,8 +16,9 @@ Alm = NDArray[np.complexfloating[Any, Any]]
 
 # Accuracy of the interpolation at the deflected positions, relative: well below single precision's effect on a map.
 _EPSILON = 1e-5
-# Multipoles beyond the unlensed band limit, from which on aliasing off the grid would reach the wanted ones.
-_GRID_MARGIN = 512
+# How far beyond the unlensed band limit the grid resolves multipoles; higher ones alias into the wanted ones. The tail
+# of lensing is steep: this leaves 1e-4 of TT, and 1e-3 of the far weaker BB.
+_GRID_MARGIN = {"I": 512, "IQU": 1000}
 
 
 class CmbError(ValueError):
@@ -159,7 +160,8 @@ def _remap(sky: dict[str, Alm], lmax: int, threads: int) -> Alm:
     from lenspyx.remapping.utils_geom import Geom
 
     lmax_unlensed = alm_lmax(sky["T"].size)
-    grid = Geom.get_thingauss_geometry((lmax_unlensed + lmax + _GRID_MARGIN) // 2, 2)
+    margin = _GRID_MARGIN["IQU" if "E" in sky else "I"]
+    grid = Geom.get_thingauss_geometry((lmax_unlensed + lmax + margin) // 2, 2)
     rings = {"theta": grid.theta, "nphi": grid.nph, "phi0": grid.phi0, "ringstart": grid.ofs, "nthreads": threads}
     ell = np.arange(lmax_unlensed + 1.0)
     # Positions need double precision: single would blur them by a few per cent of the deflection's own accuracy.

@@ -1,6 +1,7 @@
+import os
 import subprocess
 import sys
-from itertools import product
+from itertools import pairwise, product
 
 import ducc0
 import numpy as np
@@ -35,10 +36,7 @@ def scatter(cl, edges, n_realisation):
     tt, ee, bb, te = cl
     modes = 2.0 * np.arange(cl.shape[1]) + 1
     variance = np.stack([2 * tt**2, 2 * ee**2, 2 * bb**2, te**2 + tt * ee]) / modes
-    binned = [
-        np.sum(modes[a:b] ** 2 * variance[:, a:b], axis=1) / modes[a:b].sum() ** 2
-        for a, b in zip(edges[:-1], edges[1:], strict=True)
-    ]
+    binned = [np.sum(modes[a:b] ** 2 * variance[:, a:b], axis=1) / modes[a:b].sum() ** 2 for a, b in pairwise(edges)]
     return np.sqrt(np.stack(binned, axis=1) / n_realisation)
 
 
@@ -84,15 +82,16 @@ def test_the_same_sky_under_every_choice(spectra):
     assert not np.array_equal(draw(100, "I", "none"), realise(spectra, np.random.default_rng(8), 100, "I", "none"))
 
     def correlation(one, other):
-        return power(one[0], other[0]) / np.sqrt(power(one[0]) * power(other[0]))
+        return power(one[0], other[0])[2:] / np.sqrt(power(one[0])[2:] * power(other[0])[2:])
 
     remapped = draw(300, "I", "remap")
     for other in (draw(300, "I", "none"), draw(300, "I", "spectra"), cut_alm(draw(600, "I", "remap"), 300)):
-        assert correlation(remapped, other)[2:].min() > 0.98
-    assert correlation(remapped, cut_alm(draw(600, "I", "remap"), 300))[2:].min() > 0.9999
+        assert correlation(remapped, other).min() > 0.98
+    assert correlation(remapped, cut_alm(draw(600, "I", "remap"), 300)).min() > 0.9999
 
 
-def test_without_lenses_remapping_changes_nothing(spectra):
+def test_without_lenses_remapping_changes_nothing(spectra, monkeypatch):
+    monkeypatch.setattr(cmb, "needed_lmax", lambda lmax, _, lensing: lmax + 400 * (lensing == "remap"))
     straight = Spectra(spectra.cl | {name: 0 * spectra[name] for name in ("PP", "PT", "PE")})
     same = realise(straight, np.random.default_rng(3), 200, "IQU", "remap")
     unlensed = realise(straight, np.random.default_rng(3), 200, "IQU", "none")
@@ -136,14 +135,15 @@ def test_remapping_agrees_with_lenspyx(spectra):
     temperature = geometry.adjoint_synthesis(np.array(maps[:1], dtype=np.float64), 0, lmax, lmax, 2)
     polarisation = geometry.adjoint_synthesis(np.array(maps[1:], dtype=np.float64), 2, lmax, lmax, 2)
     theirs = np.concatenate([temperature, polarisation])
-    error = np.sqrt(power(ours - theirs) / power(theirs))
+    error = np.sqrt(power(ours - theirs)[:, 10:] / power(theirs)[:, 10:])
     # T and E to the interpolation's accuracy and the grids' different aliasing; B modes are a hundred times weaker.
-    assert error[0, 10:].max() < 5e-3
-    assert error[1, 10:].max() < 2e-2
-    assert np.median(error[:, 10:]) < 1e-3
+    assert error[0].max() < 5e-3
+    assert error[1].max() < 2e-2
+    assert np.median(error) < 1e-3
 
 
-def test_the_number_of_threads_changes_no_bit(spectra):
+def test_the_number_of_threads_changes_no_bit(spectra, monkeypatch):
+    monkeypatch.setattr(cmb, "needed_lmax", lambda *_: 1400)
     one, two = (realise(spectra, np.random.default_rng(5), 63, "IQU", "remap", threads) for threads in (1, 2))
     np.testing.assert_array_equal(one, two)
 
@@ -162,8 +162,6 @@ def test_a_process_that_is_held_to_one_thread_gives_the_same_bits(tmp_path):
         "alm = cmb.realise(Spectra(cl), np.random.default_rng(0), 500, 'IQU', 'remap', 2)\n"
         "print(hashlib.sha256(alm.tobytes()).hexdigest())"
     )
-    import os
-
     digests = {
         subprocess.run(
             [sys.executable, "-c", code],
@@ -188,21 +186,19 @@ def compare_with_camb(spectra, lmax, edges, n_realisation, threads):
     return measured.mean(axis=0), bin_spectrum(expected, edges), scatter(expected, edges, n_realisation)
 
 
-def check_lensed(measured, expected, sigma, unlensed):
+def check_lensed(measured, expected, sigma):
     difference = np.abs(measured - expected)
     scale = np.stack([expected[0], expected[1], expected[2], np.sqrt(expected[0] * expected[1])])
     # Besides chance: what the cut of the unlensed sky leaves out (`needed_lmax`), and CAMB's own accuracy in BB.
     allowance = np.array([5e-4, 1e-3, 1e-2, 5e-4])[:, None] * scale
     for pair, excess in zip(PAIRS, (difference - allowance) / sigma, strict=True):
         assert (excess < 3).all(), f"{pair}: {excess.round(1)}"
-    # The test can tell lensed from unlensed, and once from twice.
-    assert (np.abs(unlensed - expected)[0] > 6 * sigma[0]).any()
 
 
 def test_remapped_skies_have_cambs_lensed_spectra(spectra):
-    lmax, edges = 800, np.array([2, 30, 100, 200, 300, 400, 500, 600, 700, 801])
-    measured, expected, sigma = compare_with_camb(spectra, lmax, edges, 4, 2)
-    check_lensed(measured, expected, sigma, bin_spectrum(theory(spectra, "unlensed", lmax), edges))
+    lmax, edges = 600, np.array([2, 30, 100, 200, 300, 400, 500, 601])
+    measured, expected, sigma = compare_with_camb(spectra, lmax, edges, 3, 2)
+    check_lensed(measured, expected, sigma)
     # B modes of lensing alone: a sky that is lensed twice has twice as many.
     assert np.sum(measured[2]) / np.sum(expected[2]) == pytest.approx(1.0, abs=0.02)
 
@@ -212,22 +208,25 @@ def test_many_remapped_skies_have_cambs_lensed_spectra():
     lmax, edges = 1500, np.concatenate([[2, 20, 50], np.arange(100, 1501, 50), [1501]])
     reach = needed_lmax(lmax, "IQU", "remap")
     spectra = theory_spectra(FixedCosmology().draw(0, np.random.default_rng(0), 0), reach)
-    measured, expected, sigma = compare_with_camb(spectra, lmax, edges[edges != 1500], 24, 2)
-    check_lensed(measured, expected, sigma, bin_spectrum(theory(spectra, "unlensed", lmax), edges[edges != 1500]))
+    measured, expected, sigma = compare_with_camb(spectra, lmax, edges[edges != 1500], 12, 2)
+    check_lensed(measured, expected, sigma)
 
 
 def test_lensed_temperature_alone_has_cambs_spectrum(spectra):
-    lmax, edges = 1200, np.array([2, 100, 200, 400, 600, 700, 800, 900, 1000, 1100, 1201])
+    lmax, edges = 900, np.array([2, 100, 200, 300, 400, 500, 600, 700, 800, 901])
     measured = np.mean(
         [
             bin_spectrum(power(realise(spectra, np.random.default_rng(i), lmax, "I", "remap", 2)[0]), edges)
-            for i in range(8)
+            for i in range(5)
         ],
         axis=0,
     )
     cl = theory(spectra, "lensed", lmax)
-    expected, sigma = bin_spectrum(cl[0], edges), scatter(cl, edges, 8)[0]
-    assert (np.abs(measured - expected) < 3 * sigma + 1e-3 * expected).all()
+    expected, sigma = bin_spectrum(cl[0], edges), scatter(cl, edges, 5)[0]
+    assert (np.abs(measured - expected) < 3 * sigma + 5e-4 * expected).all()
+    # The unlensed spectrum, and so a sky lensed twice, is told apart.
+    unlensed = bin_spectrum(theory(spectra, "unlensed", lmax)[0], edges)
+    assert (np.abs(measured - unlensed) > 5 * sigma).any()
 
 
 def test_the_potential_is_drawn_with_its_correlations(spectra):
@@ -239,7 +238,7 @@ def test_the_potential_is_drawn_with_its_correlations(spectra):
         sky = cmb._draw(spectra, "unlensed_", names, streams, lmax)
         for a, b in product(range(3), range(3)):
             measured[a, b] += bin_spectrum(power(sky[names[a]], sky[names[b]]), edges) / 100
-    modes = np.array([np.sum(2 * np.arange(a, b) + 1) for a, b in zip(edges[:-1], edges[1:], strict=True)])
+    modes = np.array([np.sum(2 * np.arange(a, b) + 1) for a, b in pairwise(edges)])
     for a, b in product(range(3), range(3)):
         cl = {
             name: spectra[key][: lmax + 1]
