@@ -17,7 +17,8 @@ Mask = NDArray[np.bool_]
 def smooth(values: NDArray[np.floating[Any]], fwhm_arcmin: float, threads: int = 1) -> NDArray[np.float64]:
     """Smooth a map `(n_pix,)` with a Gaussian beam."""
     nside = hp.npix2nside(values.size)
-    lmax = 2 * nside
+    sigma = np.deg2rad(fwhm_arcmin / 60) / np.sqrt(8 * np.log(2))
+    lmax = min(2 * nside, int(np.ceil(5 / sigma)))  # the window is below 4e-6 from there on
     alm = analyse(values[None].astype(np.float64), lmax, threads, accuracy=1e-4, max_iterations=5)
     return synthesise(filter_alm(alm, gaussian_window(fwhm_arcmin, lmax)), nside, threads)[0]
 

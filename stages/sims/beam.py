@@ -64,7 +64,9 @@ class ConvolveBeam(Executor):
     def process(self, io: UnitIO) -> None:
         """Transform, filter, transform back, write."""
         channel, n_comp = self.channels[io.key[FREQ]], len(self.fields)
-        alm = analyse(io.read(SKY_MAP).values.astype("f8"), self.lmax, io.threads)
+        # Converged well before that where nside_sky is twice nside; where it is not, more would not help.
+        sky = io.read(SKY_MAP).values.astype("f8")
+        alm = analyse(sky, self.lmax, io.threads, accuracy=1e-6, max_iterations=20)
         window = channel.beam(self.lmax, n_comp) * pixel_window(self.pixel_windows, self.nside, self.lmax, n_comp)
         values = synthesise(filter_components(alm, window), self.nside, io.threads)
         spec = MapSpec(

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import PositiveInt
 
 from cmbml.core.executor import Executor
@@ -12,11 +13,13 @@ from cmbml.core.space import Key
 from cmbml.core.unit_io import UnitIO
 from cmbml.settings import Nside, settings
 from cmbml.sky.beams import pixel_window, pixel_window_files
-from cmbml.sky.harmonics import filter_components, synthesise
+from cmbml.sky.harmonics import cut_alm, filter_components, synthesise
 from cmbml.sky.instrument import Channel
 from cmbml.sky.maps import Fields, SkyMap
 from stages.assets import CMB_ALM, FOREGROUND_MAP, FREQ, OBS_MAP, SIM, SPLIT
 from stages.sims.noise import NOISE_PARTS, draw_channels
+
+BEAM_LIMIT = 1e-6
 
 
 @settings
@@ -55,8 +58,18 @@ class Observe(Executor):
         total = draw_channels(io, freqs)
         alm = io.read(CMB_ALM)
         pixels = pixel_window(self.pixel_windows, self.nside, self.lmax, len(alm))
-        beams = [self.channels[freq].beam(self.lmax, len(alm)) * pixels for freq in freqs]
-        total += synthesise(np.stack([filter_components(alm, beam) for beam in beams]), self.nside, io.threads)
         for observed, (freq, foreground) in zip(total, io.read_each(FOREGROUND_MAP, FREQ), strict=True):
+            window = self.channels[freq].beam(self.lmax, len(alm)) * pixels
+            seen = cut_alm(alm, signal_lmax(window))
+            observed += synthesise(filter_components(seen, window), self.nside, io.threads)
             observed += foreground.values
             io.write(OBS_MAP, SkyMap(observed, foreground.spec), {FREQ: freq})
+
+
+def signal_lmax(window: NDArray[np.float64]) -> int:
+    """Return the last multipole that a beam leaves anything of: a millionth, far below single precision of a map.
+
+    Args:
+        window: `(n_comp, lmax + 1)`, near 1 at l = 0.
+    """
+    return int(np.flatnonzero(np.abs(window).max(axis=0) > BEAM_LIMIT)[-1])
