@@ -4,8 +4,10 @@ PySM 3 takes more than a second to import, so it is imported where it works: set
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -216,3 +218,34 @@ def one_value(model: Callable[[Float32Map], "pysm3.Model"], band: Band) -> float
     """Evaluate a model of one spectrum on a unit template."""
     # Two pixels, because PySM takes an array of one for a stack of maps.
     return float(model(np.ones(2, dtype=np.float32)).get_emission(band.freqs, band.weights).value[0, 0])
+
+
+@contextmanager
+def numba_threads(threads: int) -> Iterator[None]:
+    """Hold PySM's compiled loops to a number of threads."""
+    import numba
+
+    _keep_compiled()
+    old = numba.get_num_threads()
+    numba.set_num_threads(max(1, min(threads, numba.config.NUMBA_NUM_THREADS)))
+    try:
+        yield
+    finally:
+        numba.set_num_threads(old)
+
+
+@cache
+def _keep_compiled() -> None:
+    """Let numba keep PySM's loops on disk, because compiling them takes every new process ten seconds."""
+    from pysm3.models import dust, power_law, spdust
+
+    loops = (
+        dust.get_emission_numba,
+        power_law.get_emission_numba_IQU,
+        power_law.get_emission_numba_IQU_curved,
+        spdust.compute_spdust_emission_numba,
+    )
+    for loop in loops:
+        # Numba says so when no folder can be written; the loops are then compiled as before.
+        with suppress(RuntimeError):
+            loop.enable_caching()

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from cmbml.settings import PositiveFloat, settings
-from cmbml.sims.components import Band, BandError, Component, Emitter
+from cmbml.sims.components import Band, BandError, Component, Emitter, numba_threads
 from cmbml.sims.downloads import PYSM_URL, Library
 from cmbml.sims.galaxy import Dust, FreeFree, SpinningDust, Synchrotron
 from cmbml.sims.presets import REFUSED, preset_files, presets
@@ -133,7 +133,7 @@ class EmbeddedSky(SkyModel):
         out = np.zeros((len(fields), 12 * nside**2), dtype=np.float32)
         factor = band.to_uk_cmb()
         emitters = _templates.of(self, nside, fields, seed, threads)
-        with _numba_threads(threads):
+        with numba_threads(threads):
             for emitter in emitters:
                 for part in chunks(nside):
                     values = emitter.emission(part, band)[: len(fields)]
@@ -165,7 +165,8 @@ _templates = _Templates()
 class PysmSky(SkyModel):
     """Any presets of PySM 3, with their published templates.
 
-    At nside 2048 the default presets need about 10 GB. A template of lower resolution is repeated pixel by pixel.
+    At nside 2048 the default presets need about 6 GB, and 14 GB while tsz1's template of nside 8192 is degraded. A
+    template of lower resolution is repeated pixel by pixel.
 
     Attributes:
         presets: PySM's names, such as `d9`; the CMB's are refused.
@@ -253,7 +254,8 @@ class PysmSky(SkyModel):
                 # Some models draw while they emit; each draw hangs on the seed and the channel alone.
                 np.random.seed([seed % 2**32, int(channel.freq_ghz * 1e3) % 2**32])
                 values = model.get_emission(freqs, band.weights).value
-                out += values[: len(fields)] * factor
+                for total, row in zip(out, values, strict=False):
+                    total += row * factor
                 if hasattr(model, "cached_maps"):
                     model.cached_maps.clear()
         return out
@@ -280,7 +282,7 @@ class PysmSky(SkyModel):
         np.random.seed(seed % 2**32)
         data.PREDEFINED_DATA_FOLDERS = folders
         try:
-            with _numba_threads(threads):
+            with numba_threads(threads):
                 yield
         finally:
             data.PREDEFINED_DATA_FOLDERS = old_folders
@@ -299,19 +301,6 @@ def _load(sky: PysmSky, nside: int, seed: int) -> tuple["pysm3.Model", ...]:
         np.random.seed([seed % 2**32, *name.encode()])
         models += create_components_from_config({name: presets()[name]}, nside=nside)
     return tuple(models)
-
-
-@contextmanager
-def _numba_threads(threads: int) -> Iterator[None]:
-    """Hold PySM's compiled loops to a number of threads."""
-    import numba
-
-    old = numba.get_num_threads()
-    numba.set_num_threads(max(1, min(threads, numba.config.NUMBA_NUM_THREADS)))
-    try:
-        yield
-    finally:
-        numba.set_num_threads(old)
 
 
 def _band(channel: Channel) -> Band:

@@ -3,6 +3,10 @@
 Every profile and spectrum below is a handful of numbers fitted to PySM 3's d1, s1, f1 and a1 at nside 64 (see
 `cmbml.sims.templates`): brightness to the mean in the masks GAL020, GAL040, GAL060 and the full sky, turbulence to the
 rms and to the slope of the angular spectrum at l = 20-120 in GAL060.
+
+At high latitude more than half of the power of f1, and a part of a1's, is radio galaxies that leaked into the published
+maps (Centaurus A, 3C 273, 3C 279, Virgo A). Here they belong to the radio sources, so free-free emission alone has only
+about 0.6 of f1's rms in GAL020.
 """
 
 import numpy as np

@@ -1,7 +1,7 @@
 """The embedded sky: as bright, as steep and as polarised as the real one; the same bits for the same seed."""
 
 import os
-from dataclasses import replace
+from dataclasses import fields, replace
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
@@ -9,6 +9,7 @@ from pathlib import Path
 import healpy as hp
 import numpy as np
 import pytest
+import yaml
 from pydantic import ValidationError
 
 from cmbml.sims.components import Band
@@ -43,10 +44,10 @@ def only(*names):
 
 
 @cache
-def embedded(names, seed, nside=64, fields="IQU", freqs=FREQS_GHZ):
+def embedded(names, seed, nside=64, stokes="IQU", freqs=FREQS_GHZ):
     """Emission of some components, `(n_freq, n_field, n_pix)`."""
     sky = only(*names)
-    return np.array([sky.emission(channel(freq), nside, fields, seed, 1) for freq in freqs], dtype=np.float64)
+    return np.array([sky.emission(channel(freq), nside, stokes, seed, 1) for freq in freqs], dtype=np.float64)
 
 
 @cache
@@ -96,13 +97,13 @@ def test_the_galaxy_is_as_bright_as_the_real_one_in_every_mask_and_channel(seed)
 @needs_assets
 @pytest.mark.parametrize("seed", SEEDS)
 def test_the_whole_sky_is_as_bright_as_the_real_galaxy(seed):
-    ours = embedded(COMPONENTS, seed, fields="I")
+    ours = embedded(COMPONENTS, seed, stokes="I")
     np.testing.assert_allclose(rms(ours[:, 0]) / rms(real_sum()[:, 0]), 1, atol=0.3)
 
 
 @needs_assets
 def test_the_galaxy_resolved_better_is_as_bright():
-    fine = embedded(tuple(GALAXY.values()), 2026, nside=256, fields="I")
+    fine = embedded(tuple(GALAXY.values()), 2026, nside=256, stokes="I")
     coarse = np.array([[hp.ud_grade(row[0], 64)] for row in fine])
     np.testing.assert_allclose(rms(coarse[:, 0]) / rms(real_sum()[:, 0]), 1, atol=0.3)
 
@@ -193,6 +194,14 @@ def test_settings_come_from_plain_mappings_and_wrong_ones_are_refused():
     ):
         with pytest.raises(ValidationError):
             EmbeddedSky(**wrong)
+
+
+def test_the_config_file_states_the_defaults():
+    config = yaml.safe_load((Path(__file__).parents[2] / "cfg/sky/embedded.yaml").read_text())
+    assert config.pop("_target_") == "cmbml.sims.foregrounds.EmbeddedSky"
+    assert EmbeddedSky(**config) == EmbeddedSky()
+    for name in COMPONENTS:
+        assert set(config[name]) == {field.name for field in fields(getattr(EmbeddedSky(), name))}
 
 
 def test_an_amplitude_scales_its_component():

@@ -1,6 +1,7 @@
 """PySM's skies: equal to its published benchmark maps, checked before work, integrated over measured bands."""
 
 import os
+from dataclasses import fields
 from pathlib import Path
 
 import healpy as hp
@@ -8,6 +9,7 @@ import numpy as np
 import pysm3
 import pysm3.units as u
 import pytest
+import yaml
 from pydantic import ValidationError
 
 from cmbml.sims.components import Band
@@ -182,3 +184,10 @@ def test_a_map_at_the_intensity_reference_scales_polarisation_too(tmp_path):
     sky = PysmSky(presets=("d0",), data_folder=tmp_path, cache_folder=tmp_path / "cache", download=False)
     at, beside = (sky.emission(channel(freq), 8, "IQU", 1, 1) for freq in (545.0, 545.01))
     np.testing.assert_allclose(at, beside, rtol=1e-3)
+
+
+def test_the_config_file_states_the_defaults():
+    config = yaml.safe_load((Path(__file__).parents[2] / "cfg/sky/pysm.yaml").read_text())
+    assert config.pop("_target_") == "cmbml.sims.foregrounds.PysmSky"
+    assert PysmSky(**config) == PysmSky()
+    assert set(config) == {field.name for field in fields(PysmSky)}
