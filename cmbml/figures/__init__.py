@@ -1,0 +1,1 @@
+"""Figures for people: maps and spectra, drawn without any global state."""
