@@ -29,8 +29,9 @@ def needed_lmax(lmax: int, fields: Fields, lensing: Lensing) -> int:
     """Return the lmax that spectra must reach for a realisation up to `lmax`.
 
     Remapping draws the unlensed sky further out, since lensing carries power across multipoles. What the cut leaves
-    out of the lensed spectra (Planck's best fit, lmax 191 to 1535): 4e-4 of TT with the margin of intensity; 5e-4 of
-    TT and EE, and 1% of BB, with that of polarisation, as B modes come from E modes around l = 1000 to 3000.
+    out of CAMB's lensed spectra (Planck's best fit, lmax 191 to 2047) is at most 8e-4 of TT with the margin of
+    intensity, and with that of polarisation 5e-4 of TT and EE and, up to lmax 1535, 1% of BB: B modes come from E
+    modes around l = 1000 to 3000.
 
     Args:
         lmax: highest multipole of the realisation.
@@ -39,7 +40,7 @@ def needed_lmax(lmax: int, fields: Fields, lensing: Lensing) -> int:
     """
     if lensing != "remap":
         return lmax
-    return lmax + 700 if fields == "I" else max(lmax + 1400, 2500)
+    return lmax + max(700, 2 * lmax // 5) if fields == "I" else max(lmax + 1400, 2500)
 
 
 def realise(

@@ -205,10 +205,10 @@ def test_remapped_skies_have_cambs_lensed_spectra(spectra):
 
 @pytest.mark.slow
 def test_many_remapped_skies_have_cambs_lensed_spectra():
-    lmax, edges = 1500, np.concatenate([[2, 20, 50], np.arange(100, 1501, 50), [1501]])
+    lmax, edges = 1500, np.concatenate([[2, 20, 50], np.arange(100, 1451, 50), [1501]])
     reach = needed_lmax(lmax, "IQU", "remap")
     spectra = theory_spectra(FixedCosmology().draw(0, np.random.default_rng(0), 0), reach)
-    measured, expected, sigma = compare_with_camb(spectra, lmax, edges[edges != 1500], 12, 2)
+    measured, expected, sigma = compare_with_camb(spectra, lmax, edges, 12, 2)
     check_lensed(measured, expected, sigma)
 
 
