@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from astropy.units import Quantity
 
 
-BAND_SAMPLES, BAND_TAIL = 128, 1e-4
+BAND_SAMPLES, BAND_TAIL = 128, 1e-5
 
 
 class BandError(ValueError):
@@ -47,7 +47,7 @@ class Band:
         """Read a channel's bandpass, thinned to at most `BAND_SAMPLES` samples.
 
         A measured table has thousands of samples, each of which would cost a whole map. The range that holds all but
-        1e-4 of the response on either side is cut in equal bins, and a sample is the mean response of its bin.
+        1e-5 of the response on either side is cut in equal bins, and a sample is the mean response of its bin.
 
         Raises:
             BandError: the table does not hold a bandpass.

@@ -86,6 +86,11 @@ def test_a_measured_band_agrees_with_the_integral_over_its_whole_table(tmp_path)
     assert dust.get_emission(band.freqs, band.weights).value[0, 0] == pytest.approx(expected, rel=1e-3)
     factor = pysm3.utils.bandpass_unit_conversion(whole["freqs"], whole["weights"], u.uK_CMB).value
     assert band.to_uk_cmb() == pytest.approx(factor, rel=1e-3)
+    # Far out of the highest band the little response that there is weighs most in uK_CMB.
+    highest = ASSETS / "instrument/bandpasses/HFI_BANDPASS_F857_reformat.txt"
+    freq, response = np.loadtxt(highest).T
+    factor = pysm3.utils.bandpass_unit_conversion(freq * u.GHz, np.maximum(response, 0), u.uK_CMB).value
+    assert Band.of(channel(857.0, highest)).to_uk_cmb() == pytest.approx(factor, rel=5e-3)
     sky = PysmSky(presets=("d1",), data_folder=TEMPLATES, cache_folder=tmp_path)
     broad, sharp = (sky.emission(channel(221.156, path), 64, "I", 1, 2) for path in (table, None))
     assert 0.8 < np.median(broad / sharp) < 1.2
