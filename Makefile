@@ -13,7 +13,7 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	touch $@
 
 demo: environment  ## build a tiny dataset with the embedded default, and draw it
-	$(BIN)/python main_sims.py dataset=demo
+	$(BIN)/python main_sims.py dataset=demo scenario=nside64
 	@echo "maps and spectra of the first simulation of each split:"
 	@find datasets/demo/figures -name '*.png' | sort
 

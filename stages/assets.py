@@ -38,4 +38,4 @@ MASK = Asset("mask", HealpixMap(), per=(SKY,))  # 1 keep, 0 leave out
 MASK_APODISED = Asset("mask_apodised", HealpixMap(), per=(SKY,))  # the same with a soft edge
 
 MAPS_FIGURE = Asset("maps", PngFigure(), per=(SPLIT, SIM))
-SPECTRA_FIGURE = Asset("spectra", PngFigure(), per=(SPLIT, SIM))
+SPECTRA_FIGURE = Asset("power_spectra", PngFigure(), per=(SPLIT, SIM))

@@ -4,9 +4,9 @@ import re
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from pydantic import NonNegativeInt
+from pydantic import NonNegativeInt, ValidationError
 
-from cmbml.core.errors import ConfigError, nearest
+from cmbml.core.errors import ConfigError, nearest, setting_faults
 from cmbml.core.space import Axis, Space
 from cmbml.settings import settings
 from stages.assets import COSMOLOGY, FREQ, SIM, SKY, SPLIT
@@ -50,7 +50,7 @@ def make_space(
         if not re.fullmatch(r"[A-Za-z][A-Za-z0-9]*", name):
             message = f"splits.{name}: a split's name is made of letters and digits only"
             raise ConfigError(message)
-        split = Split(**entry) if isinstance(entry, Mapping) else Split(sims=entry)
+        split = _split(name, entry)
         for number in range(split.sims):
             sim = sim_name(number)
             cosmology = f"{name}_{sim}" if split.cosmology == "each" else name
@@ -59,6 +59,19 @@ def make_space(
         message = "splits: there is no simulation in any split; set for instance splits.train=3"
         raise ConfigError(message)
     return Space(tuple(rows), {FREQ: tuple(wanted)})
+
+
+def _split(name: str, entry: int | Mapping[str, Any]) -> Split:
+    try:
+        return Split(**entry) if isinstance(entry, Mapping) else Split(sims=entry)
+    except ValidationError as error:
+        place = f"splits.{name}"
+        faults = setting_faults(
+            error,
+            lambda key: f"{place}.{key}" if isinstance(entry, Mapping) else place,
+            lambda _: Split.__dataclass_fields__,
+        )
+        raise ConfigError("\n".join(faults)) from error
 
 
 def sim_name(number: int) -> str:
