@@ -81,8 +81,8 @@ class SkyModel(ABC):
 class EmbeddedSky(SkyModel):
     """A sky that needs no download: templates made from the seed, emitting through PySM's own component classes.
 
-    At nside 2048 the templates of IQU take 100 CPU seconds once, each channel 9, and the peak is 4.6 GB. Null switches a
-    component off, and leaves the others as they were.
+    At nside 2048 the templates of IQU take 100 CPU seconds once, each channel 9, and the peak is 4.6 GB. Null switches
+    a component off, and leaves the others as they were.
 
     Attributes:
         dust: thermal dust.
