@@ -2,10 +2,15 @@
 
 import hashlib
 import os
+import subprocess
+import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+from cmbml.core.app import main
 
 # Threads would fight one another: the tests' maps are small, and several workers may run side by side.
 os.environ.setdefault("OMP_NUM_THREADS", "2")
@@ -39,3 +44,64 @@ def digests() -> Callable[[Path], dict[str, str]]:
 def half_written() -> Callable[[Path], list[str]]:
     """Return what lists the half-written files in a folder."""
     return lambda root: [str(path) for path in root.rglob("*.part*")]
+
+
+# The least dataset that the program makes: thirteen units, two channels, sources for a sky.
+SMALLEST = (
+    "dataset=small",
+    "scenario.nside=8",
+    "scenario.nside_sky=8",
+    "scenario.lmax=23",
+    'scenario.channels=["100","143"]',
+    "lensing=none",
+    "cosmology=fixed",
+    "splits.train={sims: 2, cosmology: shared}",
+    "splits.valid=0",
+    "splits.test=0",
+    *(f"sky.{name}=null" for name in ("dust", "synchrotron", "free_free", "spinning_dust")),
+    *(f"sky.{name}=null" for name in ("infrared_sources", "cib", "thermal_sz")),
+    "+stages.spectrum.camb={min_lmax: 500, margin: 150, lens_potential_accuracy: 1, halofit_version: takahashi}",
+    "mask.sky_fraction=0.5",
+    "~stages.figures",
+    "runner.threads=1",
+)
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run of the main program ended."""
+
+    status: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def program(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> Callable[..., Outcome]:
+    """Return the main program, in this process: called with overrides beyond those of the smallest dataset."""
+
+    def run(*overrides: str, root: Path = tmp_path) -> Outcome:
+        monkeypatch.setattr(sys, "argv", ["main_sims.py", f"system.root={root}", *SMALLEST, *overrides])
+        capsys.readouterr()
+        try:
+            main("sims")
+            status = 0
+        except SystemExit as end:
+            status = int(end.code or 0)
+        return Outcome(status, *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def program_apart() -> Callable[..., subprocess.Popen[str]]:
+    """Return the main program, in a process group of its own."""
+
+    def start(root: Path, *overrides: str) -> subprocess.Popen[str]:
+        command = [sys.executable, PROJECT / "main_sims.py", f"system.root={root}", *SMALLEST, *overrides]
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        return subprocess.Popen(command, text=True, start_new_session=True, cwd=root.parent, **pipes)
+
+    return start

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +16,16 @@ import hydra
 from hydra.core.plugins import Plugins
 from hydra.errors import HydraException, InstantiationException
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from pydantic import ValidationError
 
-from cmbml.core.errors import CmbmlError, ConfigError, StorageError, UnitFailedError, nearest
+from cmbml.core.errors import CmbmlError, ConfigError, StorageError, UnitFailedError, nearest, setting_faults
+from cmbml.core.executor import Executor
 from cmbml.core.manifest import lock, log_file, run_folder, write_manifest
 from cmbml.core.pipeline import Pipeline
 from cmbml.core.plan import Plan, human_bytes
 from cmbml.core.runner import Runner
+from cmbml.core.space import Space
 from cmbml.core.store import Store
 
 log = logging.getLogger(__name__)
@@ -64,6 +67,10 @@ def run(name: str, config: DictConfig) -> None:
     if config.resume not in RESUME:
         message = f"resume={config.resume}: {nearest(str(config.resume), RESUME)}"
         raise ConfigError(message)
+    for place in ("system.root", "dataset"):
+        if not OmegaConf.select(config, place):
+            message = f"{place}= must name a folder"
+            raise ConfigError(message)
     root = Path(config.system.root).expanduser().resolve() / str(config.dataset)
     pipeline, runner = build_pipeline(config, root)
     if config.fetch_only:
@@ -100,22 +107,24 @@ def build_pipeline(config: DictConfig, root: Path) -> tuple[Pipeline, Runner]:
     Raises:
         ConfigError: settings that cannot be; one message lists all of them.
     """
-    faults: dict[str, None] = {}
-    built: dict[str, Any] = {}
-    nodes = {"space": config.space, "runner": config.runner} | {
-        f"stages.{stage}": config.stages[stage] for stage in config.stages
-    }
-    for place, node in nodes.items():
-        try:
-            built[place] = hydra.utils.instantiate(node, _convert_="all")
-        except InstantiationException as error:
-            faults |= dict.fromkeys(_describe(error, place, config))
-    if faults:
-        raise ConfigError("\n".join(faults))
-    stages = {place.removeprefix("stages."): thing for place, thing in built.items() if place.startswith("stages.")}
     if not isinstance(config.seed, int) or config.seed < 0:
         message = f"seed={config.seed}: a whole number, zero or more, is needed"
         raise ConfigError(message)
+    faults: dict[str, None] = {}
+    built: dict[str, Any] = {}
+    kinds: dict[str, type] = {f"stages.{stage}": Executor for stage in config.stages if config.stages[stage]}
+    for place, kind in {"space": Space, "runner": Runner, **kinds}.items():
+        try:
+            # A copy, for Hydra resolves what a node refers to in place, and then its origin cannot be told any more.
+            built[place] = hydra.utils.instantiate(OmegaConf.select(deepcopy(config), place), _convert_="all")
+        except (InstantiationException, OmegaConfBaseException) as error:
+            faults |= dict.fromkeys(_describe(error, place, config))
+            continue
+        if not isinstance(built[place], kind):
+            faults[f"{place}: its _target_ must name a subclass of {kind.__name__}"] = None
+    if faults:
+        raise ConfigError("\n".join(faults))
+    stages = {place.removeprefix("stages."): built[place] for place in kinds}
     return Pipeline(stages, built["space"], root, config.seed), built["runner"]
 
 
@@ -134,24 +143,33 @@ def _check_disk(root: Path, plan: Plan) -> None:
         raise StorageError(message)
 
 
-def _describe(error: InstantiationException, place: str, config: DictConfig) -> Iterator[str]:
+def _describe(error: Exception, place: str, config: DictConfig) -> Iterator[str]:
     """Say what is wrong with a setting, at the place where the user would change it."""
     found = re.search(r"full_key: (\S+)", str(error))
-    full = found.group(1) if found else ""
-    where = _origin(full if full.startswith(place) else f"{place}.{full}".rstrip("."), config)
+    full = found.group(1) if found else place
+    where = full if full.startswith(place) or OmegaConf.select(config, full) is not None else f"{place}.{full}"
     cause = error.__cause__ or error
-    if not isinstance(cause, ValidationError):
-        yield f"{where}: {cause}".split("\n")[0]
-        return
-    for entry in cause.errors():
-        key = ".".join([where, *(str(part) for part in entry["loc"])])
-        if entry["type"] in {"unexpected_keyword_argument", "extra_forbidden"}:
-            target = hydra.utils.get_object(OmegaConf.select(config, where)["_target_"])
-            known = getattr(target, "__dataclass_fields__", {})
-            yield f"{key}: unknown key, {nearest(str(entry['loc'][-1]), known)}"
-        else:
-            given = "" if entry["type"] == "missing" else f" (got {entry['input']!r})"
-            yield f"{key}: {entry['msg'].removeprefix('Value error, ')}{given}"
+    if isinstance(error, MissingMandatoryValue):
+        yield f"{_origin(where, config)}: must be given"
+    elif isinstance(cause, ValidationError):
+        yield from setting_faults(
+            cause, lambda key: _origin(f"{where}.{key}", config), lambda parent: _settings_at(parent, config)
+        )
+    elif isinstance(cause, CmbmlError):
+        yield str(cause)
+    else:
+        yield " ".join(f"{_origin(where, config)}: {cause}".split("\n")[:2])
+
+
+def _settings_at(place: str, config: DictConfig) -> list[str]:
+    """Return the names of the settings that there are, or that others have used, at a place of the config."""
+    node = OmegaConf.select(config, place)
+    if not isinstance(node, DictConfig):
+        return []
+    if "_target_" in node:
+        return list(getattr(hydra.utils.get_object(node["_target_"]), "__dataclass_fields__", {}))
+    siblings = OmegaConf.select(config, place.rpartition(".")[0]).values()
+    return [str(name) for sibling in siblings if isinstance(sibling, DictConfig) for name in sibling]
 
 
 def _origin(place: str, config: DictConfig) -> str:
@@ -176,20 +194,43 @@ def _check_overrides(name: str, overrides: list[str]) -> None:
     with hydra.initialize_config_dir(version_base=None, config_dir=str(CONFIG_FOLDER)):
         try:
             hydra.compose(name, overrides)
-        except (HydraException, OmegaConfBaseException) as error:
+        except (HydraException, OmegaConfBaseException, ValueError) as error:
             raise ConfigError(_explain(error, name, overrides)) from error
 
 
 def _explain(error: Exception, name: str, overrides: list[str]) -> str:
     """Say which override is at fault, and what may have been meant."""
-    for override in overrides:
-        key = override.lstrip("+~").split("=")[0].split("@")[0]
-        if key and f"'{key}'" in str(error):
-            return f"'{key}' is no key of the config; {nearest(key, _keys(hydra.compose(name)))}"
-    lines = [line.strip() for line in str(error).split("\n")]
-    return " ".join(
-        line for line in lines[: lines.index("Config search path:") if "Config search path:" in lines else 3] if line
-    )
+    text = str(error)
+    if option := re.search(
+        r"Could not find '(.+)/(.+)'.*Available options in '.+?':\n(.*?)\n\S", text + "\n.", re.DOTALL
+    ):
+        group, asked, known = option.groups()
+        options = known.split()
+        return f"{group}={asked}: there is no such option; {nearest(asked, options)} (of {', '.join(options)})"
+    blamed = [word for word in overrides if f"'{word.lstrip('+~').split('=')[0].split('@')[0]}'" in text]
+    if blamed and "=" in blamed[0]:
+        key = blamed[0].lstrip("+~").split("=")[0].split("@")[0]
+        known = list(_keys(hydra.compose(name, [word for word in overrides if _is_choice(word)])))
+        if key not in known:
+            return f"'{key}' is no key of the config; {nearest(key, known)}"
+    bad = next((word for word in overrides if "=" not in word.strip("=") and not word.startswith("~")), "")
+    if bad:
+        return f"'{bad}' is no override; write KEY=VALUE"
+    culprit = next((f"{word}: " for word in reversed(overrides) if not _composes(name, [word])), "")
+    return culprit + text.split("\n")[0]
+
+
+def _composes(name: str, overrides: list[str]) -> bool:
+    try:
+        hydra.compose(name, overrides)
+    except (HydraException, OmegaConfBaseException, ValueError):
+        return False
+    return True
+
+
+def _is_choice(override: str) -> bool:
+    """Say whether an override picks one of the files of a folder of `cfg/`."""
+    return (CONFIG_FOLDER / override.split("=")[0] / f"{override.partition('=')[2]}.yaml").is_file()
 
 
 def _keys(node: Any, prefix: str = "") -> Iterator[str]:  # noqa: ANN401
@@ -215,7 +256,7 @@ def _errors_as_messages() -> Iterator[None]:
     """Show a user's error as one message, and end the program."""
     try:
         yield
-    except CmbmlError as error:
+    except (CmbmlError, OmegaConfBaseException) as error:
         logging.getLogger("cmbml").debug("failed", exc_info=True)
         _leave(f"error: {error}\n", 1)
     except KeyboardInterrupt:

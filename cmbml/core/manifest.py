@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from importlib.metadata import distributions
 from pathlib import Path
@@ -39,20 +39,20 @@ def lock(root: Path) -> Iterator[None]:
     path = root / ".lock"
     with storage_errors(path):
         root.mkdir(parents=True, exist_ok=True)
-        stream = path.open("a+")
+        # Unbuffered, so that a full disk shows at the write and not once more when the file is closed.
+        stream = path.open("ab+", buffering=0)
     with stream:
         try:
             fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             stream.seek(0)
-            holder = stream.read().strip() or "another process"
+            holder = stream.read().decode().strip() or "another process"
             message = f"{root} is in use by {holder}; wait for it, or choose another dataset="
             raise DatasetLockedError(message) from None
-        stream.truncate(0)
-        stream.write(
-            f"process {os.getpid()} on {socket.gethostname()} since {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC\n"
-        )
-        stream.flush()
+        holder = f"process {os.getpid()} on {socket.gethostname()} since {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC\n"
+        with storage_errors(path):
+            stream.truncate(0)
+            stream.write(holder.encode())
         yield
 
 
@@ -102,10 +102,18 @@ def _git_state() -> dict[str, Any]:
         return {}
 
 
+class _RunLog(logging.FileHandler):
+    """A log that is cut short without a word when the disk is full: the run itself says so."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
+        """Keep silent."""
+
+
 @contextmanager
 def log_file(folder: Path) -> Iterator[None]:
     """Write everything that is logged meanwhile to `run.log`."""
-    handler = logging.FileHandler(folder / "run.log")
+    with storage_errors(folder):
+        handler = _RunLog(folder / "run.log")
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s"))
     handler.setLevel(logging.DEBUG)
     root = logging.getLogger("cmbml")
@@ -114,4 +122,5 @@ def log_file(folder: Path) -> Iterator[None]:
         yield
     finally:
         root.removeHandler(handler)
-        handler.close()
+        with suppress(OSError):
+            handler.close()

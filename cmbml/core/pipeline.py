@@ -51,6 +51,8 @@ class Pipeline:
                 executor.check(self.spaces[stage])
             except (ValueError, CmbmlError) as error:
                 faults.append(f"{stage}: {error}")
+            except OSError as error:
+                faults.append(f"{stage}: {error}; check the path in the config")
         if faults:
             raise ConfigError("\n".join(faults))
 

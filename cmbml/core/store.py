@@ -99,7 +99,9 @@ def storage_errors(path: Path) -> Iterator[None]:
             errno.ENOTDIR: "a part of the path is a file, not a folder: point system.root at a folder",
             errno.EEXIST: "a file is in the way: point system.root at a folder",
         }
-        if error.errno not in reasons:
+        # NumPy and astropy tell of a short write in words alone, without the system's number.
+        short = f"the disk is full or fails ({error}): free some space, or point system.root at another disk"
+        if error.errno is not None and error.errno not in reasons:
             raise
-        message = f"cannot write {path}: {reasons[error.errno]}"
+        message = f"cannot write {path}: {short if error.errno is None else reasons[error.errno]}"
         raise StorageError(message) from error

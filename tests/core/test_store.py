@@ -86,6 +86,14 @@ def test_refusals_of_the_system_become_messages_with_a_mend(number: int, words: 
     assert "system.root" in str(error.value)
 
 
+@pytest.mark.parametrize("words", ["100000 requested and 8176 written", "Not enough space on disk"])
+def test_short_write_without_a_number_is_taken_for_a_full_disk(words: str) -> None:
+    """NumPy's and astropy's own words, who swallow the system's number."""
+    with pytest.raises(StorageError, match="the disk is full") as error, storage_errors(Path("it.npy")):
+        raise OSError(words)
+    assert words in str(error.value)
+
+
 def test_other_errors_of_the_system_pass() -> None:
     with pytest.raises(OSError, match="Input/output"), storage_errors(Path("it.npy")):
         raise OSError(errno.EIO, "Input/output error")
