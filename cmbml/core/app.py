@@ -21,7 +21,7 @@ from pydantic import ValidationError
 
 from cmbml.core.errors import CmbmlError, ConfigError, StorageError, UnitFailedError, nearest, setting_faults
 from cmbml.core.executor import Executor
-from cmbml.core.manifest import lock, log_file, run_folder, write_manifest
+from cmbml.core.manifest import lock, log_file, newest_config, run_folder, write_manifest
 from cmbml.core.pipeline import Pipeline
 from cmbml.core.plan import Plan, human_bytes
 from cmbml.core.runner import Runner
@@ -72,6 +72,7 @@ def run(name: str, config: DictConfig) -> None:
             message = f"{place}= must name a folder"
             raise ConfigError(message)
     root = Path(config.system.root).expanduser().resolve() / str(config.dataset)
+    _take_over(config, root)
     pipeline, runner = build_pipeline(config, root)
     if config.fetch_only:
         for executor in pipeline.graph.stages.values():
@@ -125,7 +126,25 @@ def build_pipeline(config: DictConfig, root: Path) -> tuple[Pipeline, Runner]:
     if faults:
         raise ConfigError("\n".join(faults))
     stages = {place.removeprefix("stages."): built[place] for place in kinds}
-    return Pipeline(stages, built["space"], root, config.seed), built["runner"]
+    given = {stage: hydra.utils.get_class(place) for stage, place in config.get("given", {}).items()}
+    done = {stage: kind for stage, kind in given.items() if (root / ".records" / stage).is_dir()}
+    return Pipeline(stages, built["space"], root, config.seed, done), built["runner"]
+
+
+def _take_over(config: DictConfig, root: Path) -> None:
+    """Fill in what a program takes from the dataset it works on: the keys that `inherit` names.
+
+    Raises:
+        ConfigError: there is no dataset.
+    """
+    if not config.get("inherit"):
+        return
+    made = newest_config(root, "sims")
+    if made is None:
+        message = f"there is no dataset in {root}; build it first: python main_sims.py dataset={config.dataset}"
+        raise ConfigError(message)
+    for name in config.inherit:
+        config[name] = made[name]
 
 
 def _plain(config: DictConfig) -> dict[str, Any]:

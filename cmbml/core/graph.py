@@ -6,6 +6,7 @@ from graphlib import CycleError, TopologicalSorter
 
 from cmbml.core.errors import GraphError, nearest
 from cmbml.core.executor import Executor
+from cmbml.core.space import Axis
 
 
 @dataclass(frozen=True)
@@ -15,20 +16,27 @@ class Graph:
     Attributes:
         stages: name -> executor, sorted so that makers come before users.
         makers: asset name -> stage name.
+        given: stages of an earlier program, which are looked up and not run.
     """
 
     stages: Mapping[str, Executor]
     makers: Mapping[str, str]
+    given: Mapping[str, type[Executor]]
 
     @classmethod
-    def of(cls, stages: Mapping[str, Executor]) -> "Graph":
+    def of(cls, stages: Mapping[str, Executor], given: Mapping[str, type[Executor]] | None = None) -> "Graph":
         """Work out the graph.
+
+        Args:
+            stages: what may run.
+            given: what an earlier program has run.
 
         Raises:
             GraphError: it does not hold together; one message lists everything that is wrong.
         """
         faults = [*_name_clashes(stages), *_misfits(stages)]
-        makers: dict[str, str] = {}
+        given = given or {}
+        makers = {asset.name: stage for stage, kind in given.items() for asset in kind.writes}
         for stage, executor in stages.items():
             for asset in executor.writes:
                 if asset.name in makers:
@@ -52,7 +60,11 @@ class Graph:
             faults.append(f"the stages wait for one another in a circle: {' <- '.join(error.args[1])}")
         if faults:
             raise GraphError("the stages do not fit together:\n" + "\n".join(f"  - {fault}" for fault in faults))
-        return cls({stage: stages[stage] for stage in order}, makers)
+        return cls({stage: stages[stage] for stage in order if stage in stages}, makers, given)
+
+    def units_of(self, stage: str) -> tuple[Axis, ...]:
+        """Return the axes over which a stage, run or given, has its units."""
+        return self.stages[stage].per if stage in self.stages else self.given[stage].per
 
 
 def _name_clashes(stages: Mapping[str, Executor]) -> list[str]:

@@ -91,6 +91,12 @@ def write_manifest(folder: Path, config: Mapping[str, Any], plan: Mapping[str, A
             part.unlink(missing_ok=True)
 
 
+def newest_config(root: Path, name: str) -> dict[str, Any] | None:
+    """Return the config of the newest run of a program on a dataset; None where there was none."""
+    found = sorted((root / "runs").glob(f"*_{name}*/manifest.json"))
+    return None if not found else dict(json.loads(found[-1].read_text())["config"])
+
+
 def _git_state() -> dict[str, Any]:
     def git(*words: str) -> str:
         found = subprocess.run(["git", *words], cwd=Path(__file__).parent, capture_output=True, text=True, check=True)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from cmbml.core.asset import Asset
-from cmbml.core.errors import CmbmlError, ConfigError, UnitFailedError
+from cmbml.core.errors import CmbmlError, ConfigError, MissingAssetError, UnitFailedError
 from cmbml.core.executor import Executor
 from cmbml.core.fingerprint import Fingerprinter
 from cmbml.core.graph import Graph
@@ -33,14 +33,22 @@ class Pipeline:
         space: the points over which they run.
         root: the dataset's folder.
         seed: root of all randomness.
+        given: stages that an earlier program has run here: what they made is looked up in their records.
 
     Raises:
         GraphError: the stages do not fit together.
         ConfigError: a setting cannot be met; one message lists all of them.
     """
 
-    def __init__(self, stages: Mapping[str, Executor], space: Space, root: Path, seed: int) -> None:
-        self.graph = Graph.of(stages)
+    def __init__(
+        self,
+        stages: Mapping[str, Executor],
+        space: Space,
+        root: Path,
+        seed: int,
+        given: Mapping[str, type[Executor]] | None = None,
+    ) -> None:
+        self.graph = Graph.of(stages, given)
         self.root, self.seed, self.space, self.namer = root, seed, space, Namer()
         self._made_by: dict[tuple[str, tuple[Key, ...]], tuple[Unit, ...]] = {}
         faults = []
@@ -74,6 +82,9 @@ class Pipeline:
             keys, todo = self.spaces[stage].keys(executor.per), []
             for key in keys:
                 inputs = self._inputs(executor, key)
+                prints |= {
+                    unit: self._found(unit) for unit in inputs if unit[0] in self.graph.given and unit not in prints
+                }
                 if missing := next((unit for unit in inputs if unit not in prints), None):
                     message = f"'{stage} {key}' needs '{missing[0]} {missing[1]}', which the setting `over` leaves out"
                     raise ConfigError(message)
@@ -133,10 +144,23 @@ class Pipeline:
             places = self.space.keys_within(key, asset.per)
             maker = self.graph.makers[asset.name]
             if (maker, places) not in self._made_by:
-                per = self.graph.stages[maker].per
+                per = self.graph.units_of(maker)
                 self._made_by[maker, places] = tuple((maker, place.on(per)) for place in places)
             units |= dict.fromkeys(self._made_by[maker, places])
         return list(units)
+
+    def _found(self, unit: Unit) -> str:
+        """Return the fingerprint of a unit that an earlier program has finished.
+
+        Raises:
+            MissingAssetError: it has not, or its files are gone.
+        """
+        stage, key = unit
+        record = Record.read(self.root / self.namer.record(stage, key))
+        if record is None or not record.is_complete(self.root):
+            message = f"'{stage} {key}' is not finished in {self.root}; run the program that makes it first"
+            raise MissingAssetError(message)
+        return record.fingerprint
 
     def _is_done(self, stage: str, key: Key, fingerprint: str) -> bool:
         record = Record.read(self.root / self.namer.record(stage, key))

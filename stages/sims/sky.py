@@ -50,7 +50,7 @@ class EmitSky(Executor):
     def fetch(self) -> None:
         """Fetch the templates of every sky."""
         for model in self.models.values():
-            model.fetch()
+            model.fetch(tuple(self.channels.values()), self.nside_sky)
 
     def disk_bytes(self) -> int:
         """One map."""

@@ -1,0 +1,1 @@
+"""Methods that clean the sky, behind one contract."""
