@@ -37,5 +37,8 @@ NOISE_MAP = Asset("noise_map", HealpixMap(), per=(SPLIT, SIM, FREQ))  # the nois
 MASK = Asset("mask", HealpixMap(), per=(SKY,))  # 1 keep, 0 leave out
 MASK_APODISED = Asset("mask_apodised", HealpixMap(), per=(SKY,))  # the same with a soft edge
 
+CLEANED_MAP = Asset("cleaned_map", HealpixMap(), per=(METHOD, SPLIT, SIM))  # what a method takes for the CMB
+INFERENCE = Asset("inference", YamlFile(), per=(METHOD, SPLIT, SIM))  # how long that took
+
 MAPS_FIGURE = Asset("maps", PngFigure(), per=(SPLIT, SIM))
 SPECTRA_FIGURE = Asset("power_spectra", PngFigure(), per=(SPLIT, SIM))

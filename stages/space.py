@@ -9,7 +9,7 @@ from pydantic import NonNegativeInt, ValidationError
 from cmbml.core.errors import ConfigError, nearest, setting_faults
 from cmbml.core.space import Axis, Space
 from cmbml.settings import settings
-from stages.assets import COSMOLOGY, FREQ, SIM, SKY, SPLIT
+from stages.assets import COSMOLOGY, FREQ, METHOD, SIM, SKY, SPLIT
 
 
 @settings
@@ -28,7 +28,10 @@ class Split:
 
 
 def make_space(
-    splits: Mapping[str, int | Mapping[str, Any]], instrument: list[str], channels: list[str] | str
+    splits: Mapping[str, int | Mapping[str, Any]],
+    instrument: list[str],
+    channels: list[str] | str,
+    methods: list[str] | None = None,
 ) -> Space:
     """Lay out a dataset.
 
@@ -36,6 +39,7 @@ def make_space(
         splits: name -> number of simulations, or the settings of a `Split`.
         instrument: the channels that there are.
         channels: the channels that are wanted, or `all`.
+        methods: names on the method axis, for programs that have one.
 
     Raises:
         ConfigError: a name that cannot be, or a channel that the instrument lacks.
@@ -58,7 +62,11 @@ def make_space(
     if not rows:
         message = "splits: there is no simulation in any split; set for instance splits.train=3"
         raise ConfigError(message)
-    return Space(tuple(rows), {FREQ: tuple(wanted)})
+    for method in methods or ():
+        if not re.fullmatch(r"[A-Za-z0-9_.-]+", method):
+            message = f"'{method}' is no name for a method: letters, digits, '_', '-' and '.' only"
+            raise ConfigError(message)
+    return Space(tuple(rows), {FREQ: tuple(wanted)} | ({METHOD: tuple(methods)} if methods else {}))
 
 
 def _split(name: str, entry: int | Mapping[str, Any]) -> Split:

@@ -1,0 +1,70 @@
+"""Controls: methods whose scores are known beforehand, so that a comparison can be trusted."""
+
+from pathlib import Path
+from typing import ClassVar, final
+
+import numpy as np
+
+from cmbml.methods.base import BlindMethod, MethodError
+from cmbml.settings import settings
+from cmbml.sky.maps import MapSpec, SkyMap
+from cmbml.sky.observation import Observation, ObservationSpec
+
+
+@final
+@settings
+class Truth(BlindMethod):
+    """Return the truth: it must score perfectly."""
+
+    needs_truth: ClassVar[bool] = True
+
+    def accepts(self, spec: ObservationSpec) -> MapSpec:
+        """Accept anything."""
+        return spec.truth
+
+    def clean(self, observation: Observation, scratch: Path, threads: int) -> SkyMap:  # noqa: ARG002
+        """Return the truth.
+
+        Raises:
+            MethodError: it was not shown.
+        """
+        if observation.truth is None:
+            message = "the observation comes without its truth; control_truth cleans simulations only"
+            raise MethodError(message)
+        return observation.truth
+
+
+@final
+@settings
+class SingleChannel(BlindMethod):
+    """Return the map of one channel: what not cleaning at all would give.
+
+    Attributes:
+        channel: its name.
+    """
+
+    channel: str
+
+    def accepts(self, spec: ObservationSpec) -> MapSpec:
+        """Accept an observation that has the channel."""
+        spec.require_channel(self.channel)
+        return spec.maps[self.channel]
+
+    def clean(self, observation: Observation, scratch: Path, threads: int) -> SkyMap:  # noqa: ARG002
+        """Return the channel's map."""
+        return observation.maps[self.channel]
+
+
+@final
+@settings
+class Zero(BlindMethod):
+    """Return nothing: the error is the CMB itself."""
+
+    def accepts(self, spec: ObservationSpec) -> MapSpec:
+        """Accept anything."""
+        return spec.truth
+
+    def clean(self, observation: Observation, scratch: Path, threads: int) -> SkyMap:  # noqa: ARG002
+        """Return a map of zeros."""
+        spec = self.accepts(observation.spec)
+        return SkyMap(np.zeros((len(spec.fields), spec.n_pix), np.float32), spec)

@@ -1,0 +1,92 @@
+"""The plain internal linear combination, one set of weights per latitude zone (Eriksen et al. 2004, astro-ph/0403098)."""
+
+from pathlib import Path
+from typing import Annotated, final
+
+import healpy as hp
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from cmbml.methods.base import BlindMethod, MethodError
+from cmbml.settings import PositiveFloat, settings
+from cmbml.sky.beams import gaussian_window
+from cmbml.sky.harmonics import analyse, filter_alm, synthesise
+from cmbml.sky.maps import MapSpec, SkyMap
+from cmbml.sky.observation import Observation, ObservationSpec
+
+LEAST_WINDOW = 1e-3
+
+
+@final
+@settings
+class PixelIlc(BlindMethod):
+    """Combine channels, brought to one beam, with the weights of least variance in each latitude zone.
+
+    Weights w = C^-1 1 / (1^T C^-1 1), with C the covariance of the channels over the pixels of a zone; intensity only.
+
+    Attributes:
+        channels: the channels that are combined.
+        fwhm_arcmin: the beam that all are brought to, and that the result has.
+        zone_edges_deg: |b| at which one zone ends and the next begins.
+    """
+
+    channels: tuple[str, ...]
+    fwhm_arcmin: PositiveFloat
+    zone_edges_deg: tuple[Annotated[float, Field(gt=0, lt=90)], ...] = ()
+
+    def accepts(self, spec: ObservationSpec) -> MapSpec:
+        """Accept an observation whose channels can all be brought to the common beam.
+
+        Raises:
+            MethodError: there are fewer than two channels, or a beam is too wide.
+        """
+        if len(self.channels) < 2:
+            message = (
+                f"{self.name} needs at least two channels to combine, and method.channels has {len(self.channels)}"
+            )
+            raise MethodError(message)
+        lmax = spec.truth.lmax or 3 * spec.truth.nside - 1
+        for name in self.channels:
+            least = spec.require_channel(name).beam(lmax, 1).min()
+            ours = gaussian_window(self.fwhm_arcmin, lmax)[lmax]
+            if least < LEAST_WINDOW * ours:
+                message = (
+                    f"channel {name} sees {least:.1e} of the signal at l = {lmax}, too little to be brought to "
+                    f"{self.fwhm_arcmin} arcmin; leave it out of method.channels, or widen method.fwhm_arcmin"
+                )
+                raise MethodError(message)
+        return spec.truth.with_(fields="I", beam="gaussian", fwhm_arcmin=self.fwhm_arcmin)
+
+    def clean(self, observation: Observation, scratch: Path, threads: int) -> SkyMap:  # noqa: ARG002
+        """Bring the channels to one beam and combine them, zone by zone."""
+        spec = self.accepts(observation.spec)
+        lmax = spec.lmax or 3 * spec.nside - 1
+        common = gaussian_window(self.fwhm_arcmin, lmax)
+        maps = np.empty((len(self.channels), spec.n_pix))
+        for values, name in zip(maps, self.channels, strict=True):
+            observed = observation.maps[name].values[:1].astype(np.float64)
+            alm = analyse(observed, lmax, threads, accuracy=1e-5, max_iterations=10)
+            window = observation.spec.channels[name].beam(lmax, 1)[0]
+            values[:] = synthesise(filter_alm(alm, common / window), spec.nside, threads)[0]
+        latitude = 90 - np.rad2deg(hp.pix2ang(spec.nside, np.arange(spec.n_pix))[0])
+        zones = np.digitize(np.abs(latitude), sorted(self.zone_edges_deg))
+        cleaned = np.empty(spec.n_pix)
+        for zone in np.unique(zones):
+            inside = zones == zone
+            cleaned[inside] = ilc_weights(np.cov(maps[:, inside])) @ maps[:, inside]
+        return SkyMap(cleaned[None].astype(np.float32), spec)
+
+
+def ilc_weights(covariance: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the weights of sum 1 and least variance, `(n_channel,)`.
+
+    Channels differ in variance by up to ten orders of magnitude, so the covariance is scaled to a unit diagonal first.
+
+    Example:
+        >>> ilc_weights(np.diag([1.0, 3.0])).round(3).tolist()
+        [0.75, 0.25]
+    """
+    scale = 1 / np.sqrt(np.diag(covariance))
+    solved = scale * np.linalg.solve(covariance * np.outer(scale, scale), scale)
+    return solved / solved.sum()
