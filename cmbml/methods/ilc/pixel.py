@@ -1,4 +1,4 @@
-"""The plain internal linear combination, one set of weights per latitude zone (Eriksen et al. 2004, astro-ph/0403098)."""
+"""The plain internal linear combination, with weights per latitude zone (Eriksen et al. 2004, astro-ph/0403098)."""
 
 from pathlib import Path
 from typing import Annotated, final
