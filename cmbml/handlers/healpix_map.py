@@ -7,6 +7,7 @@ import numpy as np
 from astropy.io import fits
 
 from cmbml.core.handler import AssetHandler, Stamp
+from cmbml.handlers.fits_file import refusing_truncated
 from cmbml.sky.maps import MapError, MapSpec, SkyMap
 
 COLUMNS = {"I": "I_STOKES", "Q": "Q_STOKES", "U": "U_STOKES"}
@@ -21,9 +22,10 @@ class HealpixMap(AssetHandler[SkyMap]):
         """Read a map that this handler wrote, values `(n_field, n_pix)` float32.
 
         Raises:
-            MapError: a keyword is missing or impossible, the table is cut short, or pixels hold no number.
+            MapError: a keyword is missing or impossible, or pixels hold no number.
+            ValueError: the file is cut short.
         """
-        with fits.open(path, memmap=False) as hdus:
+        with refusing_truncated(), fits.open(path, memmap=False) as hdus:
             if len(hdus) < 2:
                 message = "the file has no table; it is cut short or is no HEALPix map"
                 raise MapError(message)

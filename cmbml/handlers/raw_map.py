@@ -6,6 +6,7 @@ import healpy as hp
 import numpy as np
 from astropy.io import fits
 
+from cmbml.handlers.fits_file import refusing_truncated
 from cmbml.sky.maps import MapError, n_bad_pixels
 
 UNITS = {
@@ -35,7 +36,7 @@ def read_raw_columns(path: Path, fields: tuple[int | str, ...] = (0,)) -> tuple[
         MapError: the file is no full HEALPix map, its ordering is not stated, or pixels hold no number.
     """
     try:
-        with fits.open(path, memmap=False) as hdus:
+        with refusing_truncated(), fits.open(path, memmap=False) as hdus:
             header, data = hdus[1].header, hdus[1].data
             columns = [np.asarray(data.field(field), dtype=np.float64).ravel() for field in fields]
             numbers = [data.names.index(field) if isinstance(field, str) else field for field in fields]

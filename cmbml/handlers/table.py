@@ -8,6 +8,7 @@ from astropy.io import fits
 from astropy.table import Table
 
 from cmbml.core.handler import AssetHandler, Stamp
+from cmbml.handlers.fits_file import refusing_truncated
 from cmbml.sky.spectra import Spectra
 
 
@@ -17,8 +18,13 @@ class FitsTable(AssetHandler[Table]):
     suffix: ClassVar[str] = ".fits"
 
     def read(self, path: Path) -> Table:
-        """Read a table."""
-        return Table.read(path, hdu=1)
+        """Read a table.
+
+        Raises:
+            ValueError: the file is cut short.
+        """
+        with refusing_truncated():
+            return Table.read(path, hdu=1, format="fits")
 
     def write(self, path: Path, value: Table, stamp: Stamp) -> None:
         """Write a table; its `meta` entries become header keywords."""
@@ -50,7 +56,7 @@ class SpectraTable(AssetHandler[Spectra]):
 
     def read(self, path: Path) -> Spectra:
         """Read spectra, float64."""
-        table = Table.read(path, hdu=1)
+        table = FitsTable().read(path)
         return Spectra({name: np.asarray(table[name], dtype=np.float64) for name in table.colnames})
 
     def write(self, path: Path, value: Spectra, stamp: Stamp) -> None:

@@ -92,6 +92,15 @@ def test_spectra_bit_for_bit(tmp_path: Path) -> None:
     assert all(found.cl[name].tobytes() == before.cl[name].tobytes() for name in before.cl)
 
 
+@pytest.mark.parametrize("part", [0.0, 0.2, 0.5, 0.9])
+def test_truncated_table_is_refused(tmp_path: Path, part: float) -> None:
+    path = tmp_path / "s.fits"
+    SpectraTable().write(path, Spectra({"TT": RNG.normal(size=999)}), STAMP)
+    path.write_bytes(path.read_bytes()[: int(part * path.stat().st_size)])
+    with pytest.raises((ValueError, OSError)):
+        SpectraTable().read(path)
+
+
 def test_yaml_keeps_numbers_and_order(tmp_path: Path) -> None:
     before = {"z": 0.1 + 0.2, "a": 2.1005e-9, "n": 3, "flag": True}
     YamlFile().write(tmp_path / "p.yaml", before, STAMP)

@@ -90,7 +90,7 @@ def test_healpy_reads_the_same_map(tmp_path: Path, fields: str) -> None:
 def test_truncated_file_is_refused(tmp_path: Path, part: float) -> None:
     path = written(tmp_path, sky_map(nside=32))
     path.write_bytes(path.read_bytes()[: int(part * path.stat().st_size)])
-    with pytest.raises((MapError, ValueError, OSError, TypeError)):
+    with pytest.raises((ValueError, OSError), match=r"truncated|cut short|corrupt"):
         HealpixMap().read(path)
 
 

@@ -91,7 +91,7 @@ def test_column_that_is_not_there(tmp_path: Path, field: int | str) -> None:
     assert "m.fits" in str(error.value)
 
 
-@pytest.mark.parametrize("part", [0.0, 0.2, 0.6, 0.9])
+@pytest.mark.parametrize("part", [0.0, 0.2, 0.6, 0.95])
 def test_truncated_file(tmp_path: Path, part: float) -> None:
     path = foreign(tmp_path / "m.fits")
     path.write_bytes(path.read_bytes()[: int(part * path.stat().st_size)])
