@@ -1,16 +1,22 @@
 """The same bytes wherever units run."""
 
 import os
-from collections.abc import Callable
-from concurrent.futures import wait
+import random
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
+from distributed import LocalCluster
 from toys import Add, toy_space, toy_stages
 
 from cmbml.core.errors import ConfigError, UnitFailedError
 from cmbml.core.pipeline import Pipeline
 from cmbml.core.runner import THREAD_VARIABLES, Dask, Processes, Runner, Serial
+from cmbml.settings import settings
 
 RUNNERS = {"serial": Serial(threads=1), "processes": Processes(workers=2), "dask": Dask(workers=2)}
 
@@ -25,6 +31,63 @@ def test_same_bytes_as_serial(tmp_path: Path, digests: Callable[[Path], dict[str
     run(tmp_path / "serial", RUNNERS["serial"])
     run(tmp_path / name, RUNNERS[name])
     assert digests(tmp_path / name) == digests(tmp_path / "serial")
+
+
+@settings
+class Shuffled(Runner):
+    """Holds up to six units back, and does them in random order, one whenever somebody waits."""
+
+    seed: int
+    slots: ClassVar[int] = 6
+    threads_per_worker: ClassVar[int] = 1
+
+    @contextmanager
+    def pool(self) -> Iterator[ThreadPoolExecutor]:
+        choose, held = random.Random(self.seed), []
+
+        class Pool(ThreadPoolExecutor):
+            def submit(self, fn: Callable[..., object], /, *args: object) -> Future[object]:
+                future: Future[object] = Future()
+                held.append((fn, args, future))
+                super().submit(self.do_one)
+                return future
+
+            def do_one(self) -> None:
+                time.sleep(0.002)
+                fn, args, future = held.pop(choose.randrange(len(held)))
+                future.set_result(fn(*args))
+
+        with Pool(1) as pool:
+            yield pool
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_same_bytes_in_any_order(tmp_path: Path, digests: Callable[[Path], dict[str, str]], seed: int) -> None:
+    run(tmp_path / "serial", RUNNERS["serial"])
+    run(tmp_path / "shuffled", Shuffled(seed=seed))
+    assert digests(tmp_path / "shuffled") == digests(tmp_path / "serial")
+
+
+def test_dask_scheduler_that_runs_already(tmp_path: Path, digests: Callable[[Path], dict[str, str]]) -> None:
+    run(tmp_path / "serial", RUNNERS["serial"])
+    with LocalCluster(n_workers=1, threads_per_worker=1, dashboard_address=None) as cluster:
+        run(tmp_path / "dask", Dask(address=cluster.scheduler_address))
+        assert cluster.scheduler.status.name == "running", "it is not ours to close"
+    assert digests(tmp_path / "dask") == digests(tmp_path / "serial")
+
+
+def test_dask_cluster_that_is_made_as_told(tmp_path: Path, digests: Callable[[Path], dict[str, str]]) -> None:
+    """As a class from dask-jobqueue would be: made without workers, then scaled."""
+    made = []
+
+    def cluster() -> LocalCluster:
+        made.append(LocalCluster(n_workers=0, threads_per_worker=1, dashboard_address=None))
+        return made[-1]
+
+    run(tmp_path / "serial", RUNNERS["serial"])
+    run(tmp_path / "dask", Dask(workers=1, cluster=cluster))
+    assert digests(tmp_path / "dask") == digests(tmp_path / "serial")
+    assert made[0].status.name == "closed"
 
 
 @pytest.mark.parametrize("name", list(RUNNERS))
