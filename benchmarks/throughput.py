@@ -34,7 +34,7 @@ def main() -> None:
     rows = {}
     with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
         for workers, n in ((1, options.simulations), (2, options.simulations), (2, 2 * options.simulations)):
-            root = Path(folder) / f"{workers}_{n}"
+            root = Path(folder) / f"w{workers}n{n}"
             run(root, options.nside, workers, 1)
             started = time.perf_counter()
             peak = run(root, options.nside, workers, 1 + n)
