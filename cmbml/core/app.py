@@ -212,9 +212,25 @@ def _check_overrides(name: str, overrides: list[str]) -> None:
     Plugins.instance()
     with hydra.initialize_config_dir(version_base=None, config_dir=str(CONFIG_FOLDER)):
         try:
-            hydra.compose(name, overrides)
+            config = hydra.compose(name, overrides)
         except (HydraException, OmegaConfBaseException, ValueError) as error:
             raise ConfigError(_explain(error, name, overrides)) from error
+        for key in _unread(config, overrides):
+            known = list(_keys(hydra.compose(name, [word for word in overrides if _is_choice(word)])))
+            if key in known:
+                continue
+            message = f"'+{key}' adds a key that nothing reads; {nearest(key, known)}"
+            raise ConfigError(message)
+
+
+def _unread(config: DictConfig, overrides: list[str]) -> Iterator[str]:
+    """Find the added keys that no class is given, neither by themselves nor as part of a whole."""
+    links = set(re.findall(r"\$\{(?:[\w.]+:)?([\w.]+)\}", str(OmegaConf.to_container(config, resolve=False))))
+    for key in (word.lstrip("+").split("=")[0] for word in overrides if word.startswith("+")):
+        parts = key.split(".")
+        wholes = {".".join(parts[: i + 1]) for i in range(len(parts))}
+        if "@" not in key and not wholes & links and parts[0] not in {"space", "runner", "stages", "hydra"}:
+            yield key
 
 
 def _explain(error: Exception, name: str, overrides: list[str]) -> str:

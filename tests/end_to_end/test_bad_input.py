@@ -30,6 +30,11 @@ SETTINGS: dict[str, tuple[list[str], list[str]]] = {
         ["sky.radio_sources.indx: unknown key, did you mean 'index'?"],
     ),
     "added key that nobody knows": (["+noise.colour=red"], ["noise.colour: unknown key", "knee_scatter"]),
+    "added key at the top": (
+        ["+scenaro.nside=8"],
+        ["'+scenaro.nside' adds a key that nothing reads", "scenario.nside"],
+    ),
+    "added key of the scenario": (["+scenario.nsid=8"], ["'+scenario.nsid' adds", "did you mean 'scenario.nside'?"]),
     "misspelt option": (["noise=corelated"], ["noise=corelated", "did you mean 'correlated'?", "white"]),
     "misspelt scenario": (["scenario=nside46"], ["scenario=nside46", "did you mean 'nside64'?"]),
     "key without value": (["seed"], ["'seed' is no override; write KEY=VALUE"]),
@@ -132,6 +137,24 @@ def test_unknown_preset(monkeypatch: pytest.MonkeyPatch, refused: Callable[..., 
     monkeypatch.setattr(sys.modules["conftest"], "SMALLEST", smallest)
     message = refused("sky=pysm", "sky.presets=[d9,s44]")
     assert "no preset 's44'; the nearest is 's4'" in message
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        ["+splits.other={sims: 1, sky: second}", "+sky@skies.second=embedded"],
+        ["++seed=5"],
+        ["+stages.cmb.over={split: [train]}"],
+        ["~stages.mask", "~mask.sky_fraction"],
+        ["++instrument.channels.100.bandpass=null"],
+        ["splits.test=1", 'scenario.channels=["30"]'],
+    ],
+)
+def test_what_is_allowed_is_not_refused(program: Program, tmp_path: Path, overrides: list[str]) -> None:
+    outcome = program("plan_only=true", *overrides, root=tmp_path / "root")
+    assert outcome.err == ""
+    assert outcome.status == 0
+    assert not (tmp_path / "root").exists()
 
 
 # Chains
