@@ -27,6 +27,10 @@ class Executor(ABC):
 
     reads: ClassVar[tuple[Asset[Any], ...]] = ()
     writes: ClassVar[tuple[Asset[Any], ...]] = ()
+    may_read: ClassVar[tuple[Asset[Any], ...]] = ()
+    """Assets that are read where some stage makes them; `io.read_optional` gives None elsewhere."""
+    may_write: ClassVar[tuple[Asset[Any], ...]] = ()
+    """Assets that a unit writes where it has something to write."""
     per: ClassVar[tuple[Axis, ...]] = ()
     version: ClassVar[int] = 1
     along: ClassVar[Mapping[str, Axis]] = {}

@@ -3,7 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
+from typing import Any
 
+from cmbml.core.asset import Asset
 from cmbml.core.errors import GraphError, nearest
 from cmbml.core.executor import Executor
 from cmbml.core.space import Axis
@@ -36,9 +38,9 @@ class Graph:
         """
         faults = [*_name_clashes(stages), *_misfits(stages)]
         given = given or {}
-        makers = {asset.name: stage for stage, kind in given.items() for asset in kind.writes}
+        makers = {asset.name: stage for stage, kind in given.items() for asset in (*kind.writes, *kind.may_write)}
         for stage, executor in stages.items():
-            for asset in executor.writes:
+            for asset in (*executor.writes, *executor.may_write):
                 if asset.name in makers:
                     faults.append(f"'{asset}' is made twice: by '{makers[asset.name]}' and by '{stage}'; remove one")
                 makers.setdefault(asset.name, stage)
@@ -51,7 +53,7 @@ class Graph:
                     )
         order: list[str] = []
         needs = {
-            stage: [makers[asset.name] for asset in executor.reads if asset.name in makers]
+            stage: [makers[asset.name] for asset in (*executor.reads, *executor.may_read) if asset.name in makers]
             for stage, executor in stages.items()
         }
         try:
@@ -62,13 +64,21 @@ class Graph:
             raise GraphError("the stages do not fit together:\n" + "\n".join(f"  - {fault}" for fault in faults))
         return cls({stage: stages[stage] for stage in order if stage in stages}, makers, given)
 
+    def reads_of(self, executor: Executor) -> tuple[Asset[Any], ...]:
+        """Return what an executor reads: all that it must, and what some stage makes of what it may."""
+        return (*executor.reads, *(asset for asset in executor.may_read if asset.name in self.makers))
+
     def units_of(self, stage: str) -> tuple[Axis, ...]:
         """Return the axes over which a stage, run or given, has its units."""
         return self.stages[stage].per if stage in self.stages else self.given[stage].per
 
 
 def _name_clashes(stages: Mapping[str, Executor]) -> list[str]:
-    assets = {id(asset): asset for executor in stages.values() for asset in (*executor.reads, *executor.writes)}
+    assets = {
+        id(asset): asset
+        for executor in stages.values()
+        for asset in (*executor.reads, *executor.may_read, *executor.writes, *executor.may_write)
+    }
     names = [asset.name for asset in assets.values()]
     return [f"two different assets are called '{name}'" for name in sorted({n for n in names if names.count(n) > 1})]
 
@@ -76,7 +86,7 @@ def _name_clashes(stages: Mapping[str, Executor]) -> list[str]:
 def _misfits(stages: Mapping[str, Executor]) -> list[str]:
     faults = []
     for stage, executor in stages.items():
-        for asset in executor.writes:
+        for asset in (*executor.writes, *executor.may_write):
             if lost := [axis.name for axis in executor.per if axis not in asset.per]:
                 faults.append(f"'{stage}' is finer than '{asset}': units that differ in {lost} would write one file")
             if wide := [axis.name for axis in asset.per if axis not in executor.per and axis.place == "folder"]:

@@ -140,7 +140,7 @@ class Pipeline:
     def _inputs(self, executor: Executor, key: Key) -> list[Unit]:
         """Return the units that make what a unit reads."""
         units: dict[Unit, None] = {}
-        for asset in executor.reads:
+        for asset in self.graph.reads_of(executor):
             places = self.space.keys_within(key, asset.per)
             maker = self.graph.makers[asset.name]
             if (maker, places) not in self._made_by:
@@ -172,9 +172,9 @@ class Pipeline:
             stage=stage,
             executor=executor,
             key=key,
-            inputs={asset.name: self._places(asset, key) for asset in executor.reads},
-            outputs={asset.name: self._places(asset, key) for asset in executor.writes},
-            makers={asset.name: self.graph.makers[asset.name] for asset in executor.reads},
+            inputs={asset.name: self._places(asset, key) for asset in self.graph.reads_of(executor)},
+            outputs={asset.name: self._places(asset, key) for asset in (*executor.writes, *executor.may_write)},
+            makers={asset.name: self.graph.makers[asset.name] for asset in self.graph.reads_of(executor)},
             fingerprint=plan.fingerprints[stage, key],
             root=self.root,
             record=str(self.namer.record(stage, key)),

@@ -90,10 +90,23 @@ class UnitIO:
         value: T = self._store.read(asset, places[0][1], self._task.makers[asset.name])
         return value
 
+    def read_optional(self, asset: Asset[T]) -> T | None:
+        """Read the one file of an asset that belongs to the unit; None where nobody made it."""
+        if asset.name not in self._task.inputs:
+            return None
+        places = self._places(asset, self._task.inputs, "read")
+        if len(places) == 1 and not (self._task.root / places[0][1]).exists():
+            return None
+        return self.read(asset)
+
+    def read_all(self, asset: Asset[T]) -> Iterator[tuple[Key, T]]:
+        """Read, one after the other, all files of an asset that the unit sees."""
+        for key, path in self._places(asset, self._task.inputs, "read"):
+            yield key, self._store.read(asset, path, self._task.makers[asset.name])
+
     def read_each(self, asset: Asset[T], axis: Axis) -> Iterator[tuple[str, T]]:
         """Read, one after the other, the files of an asset along an axis inside the unit."""
-        for key, path in self._places(asset, self._task.inputs, "read"):
-            yield key[axis], self._store.read(asset, path, self._task.makers[asset.name])
+        return ((key[axis], value) for key, value in self.read_all(asset))
 
     def along(self, asset: Asset[Any], axis: Axis) -> list[str]:
         """Return the values on an axis inside the unit at which an asset is read or written."""
@@ -136,6 +149,12 @@ class UnitIO:
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
+    def remove_optional(self) -> None:
+        """Remove what an earlier run of the unit may have written and this one may not."""
+        for asset in self._task.executor.may_write:
+            for _, path in self._task.outputs[asset.name]:
+                (self._task.root / path).unlink(missing_ok=True)
+
     def require_written(self) -> None:
         """Check that every file that the unit promised is there.
 
@@ -143,7 +162,8 @@ class UnitIO:
             UndeclaredError: one was not written.
         """
         done = {output.path for output in self.outputs}
-        missing = [path for places in self._task.outputs.values() for _, path in places if path not in done]
+        promised = [asset.name for asset in self._task.executor.writes]
+        missing = [path for name in promised for _, path in self._task.outputs[name] if path not in done]
         if missing:
             message = f"stage '{self._task.stage}' declared and did not write {', '.join(missing)}"
             raise UndeclaredError(message)
@@ -176,6 +196,7 @@ def run_task(task: Task) -> Record | Failure:
     started = time.perf_counter()
     io = UnitIO(task)
     try:
+        io.remove_optional()
         task.executor.process(io)
         io.require_written()
         seconds = round(time.perf_counter() - started, 3)
