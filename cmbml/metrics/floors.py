@@ -1,0 +1,95 @@
+"""What a score can be at best: what a perfect map would score at a footing, and what noise alone allows there."""
+
+import math
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cmbml.metrics.footing import Footing, Window, windows
+from cmbml.sky.harmonics import Alm, Map, alm_lmax, cut_alm, filter_components, synthesise
+from cmbml.sky.instrument import Channel
+from cmbml.sky.maps import MapSpec
+
+Spectrum = NDArray[np.float64]
+
+
+def perfect_map(
+    truth_alm: Alm, spec: MapSpec, footing: Footing, nside: int, threads: int, own: Window | None = None
+) -> Map:
+    """Evaluate what a map without any error would become at a footing.
+
+    It is the truth, seen through the map's own window, and brought to the footing as the map is. Scored like a
+    prediction, it gives the floor of every metric.
+
+    Args:
+        truth_alm: `(n_comp, n_alm)`.
+        spec: what the map is.
+        footing: where it is scored.
+        nside: of the result.
+        threads: CPU threads.
+        own: the map's own window; `map_window` by default.
+
+    Returns:
+        `(n_field, n_pix)`, of the fields that the map and the truth both have.
+    """
+    n_comp = min(len(spec.fields), len(truth_alm))
+    scale = windows(spec, footing, alm_lmax(truth_alm.shape[-1]), n_comp, own)
+    top = scale.top(float(np.finfo(truth_alm.dtype).eps))
+    return synthesise(filter_components(cut_alm(truth_alm[:n_comp], top), scale.perfect[:, : top + 1]), nside, threads)
+
+
+def perfect_rms(spectra: Spectrum, spec: MapSpec, footing: Footing, own: Window | None = None) -> NDArray[np.float64]:
+    """Return the expected error of a perfect map over the full sky, without evaluating a map.
+
+    Args:
+        spectra: `(n_comp, lmax + 1)`, C_l of the truth's T; or T, E, B.
+        spec: what the map is.
+        footing: where it is scored.
+        own: the map's own window; `map_window` by default.
+
+    Returns:
+        `(n_field,)`, the rms of I; or of I, Q, U (Q and U share the power of E and B), without T's monopole and dipole.
+        Zero to rounding where the map has all that the footing asks for.
+    """
+    scale = windows(spec, footing, spectra.shape[-1] - 1, len(spectra), own)
+    variance = variances((scale.perfect - scale.truth) ** 2 * spectra)
+    return np.sqrt(variance if len(spectra) == 1 else [variance[0], *[(variance[1] + variance[2]) / 2] * 2])
+
+
+def variances(spectra: Spectrum) -> NDArray[np.float64]:
+    """Return the variance sum_l>=2 (2 l + 1) / 4 pi C_l of fields of spectra `(..., lmax + 1)`."""
+    ell = np.arange(2, spectra.shape[-1])
+    return (spectra[..., 2:] * (2 * ell + 1)).sum(axis=-1) / (4 * np.pi)
+
+
+def noise_spectrum(channel: Channel, field: Literal["I", "Q", "U"], lmax: int) -> Spectrum:
+    """Return the noise spectrum N_l of a channel, white (1 + (knee / l)^slope).
+
+    Returns:
+        `(lmax + 1,)`, uK_CMB^2.
+    """
+    ell = np.maximum(np.arange(lmax + 1), 1)
+    white = (channel.depth(field) * math.pi / (180 * 60)) ** 2
+    return white * (1 + (channel.knee_multipole / ell) ** channel.slope)
+
+
+def noise_rms(noise: Spectrum, beams: Window, footing_window: Window) -> float:
+    """Return the error that noise alone leaves in the best combination of all channels, were there no foregrounds.
+
+    The harmonic inverse-variance combination has the noise spectrum 1 / sum_c (b_lc^2 / N_lc); at the footing
+    rms^2 = sum_l>=2 (2 l + 1) / 4 pi f_l^2 / sum_c (b_lc^2 / N_lc). No unbiased linear method can be better; one that
+    knows the CMB's spectrum, and damps what is noisy, can.
+
+    Args:
+        noise: `(n_channel, lmax + 1)`, N_l of a field (for Q or U that of E or B), not yet divided by the beam.
+        beams: `(n_channel, lmax + 1)`.
+        footing_window: `(lmax + 1,)`, f_l; zero where nothing is compared.
+
+    Returns:
+        The rms, in the unit of the noise; 0 if a channel has no noise, infinite if no beam passes what is asked for.
+    """
+    with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
+        weight = np.where(beams > 0, beams**2 / noise, 0.0).sum(axis=0)
+        combined = np.where(footing_window > 0, footing_window**2 / weight, 0.0)
+    return math.sqrt(float(variances(combined)))
