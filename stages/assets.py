@@ -8,7 +8,8 @@ from cmbml.core.space import Axis
 from cmbml.handlers.array import Array
 from cmbml.handlers.figure import PngFigure
 from cmbml.handlers.healpix_map import HealpixMap
-from cmbml.handlers.table import FitsTable, SpectraTable
+from cmbml.handlers.table import EcsvTable, FitsTable, SpectraTable
+from cmbml.handlers.text import TextFile
 from cmbml.handlers.yaml_file import YamlFile
 
 METHOD = Axis(0, "method")  # what cleaned a map
@@ -39,6 +40,25 @@ MASK_APODISED = Asset("mask_apodised", HealpixMap(), per=(SKY,))  # the same wit
 
 CLEANED_MAP = Asset("cleaned_map", HealpixMap(), per=(METHOD, SPLIT, SIM))  # what a method takes for the CMB
 INFERENCE = Asset("inference", YamlFile(), per=(METHOD, SPLIT, SIM))  # how long that took
+
+UNCERTAINTY_MAP = Asset("uncertainty_map", HealpixMap(), per=(METHOD, SPLIT, SIM))  # standard deviation of its error
+
+PREDICTION_ALM = Asset("prediction_alm", Array(), per=(METHOD, SPLIT, SIM))  # CLEANED_MAP's, its own beam still in
+PREDICTION_SPEC = Asset(
+    "prediction_spec", YamlFile(), per=(METHOD, SPLIT, SIM)
+)  # what CLEANED_MAP was, and its SHA-256
+MODE_COUPLING = Asset("mode_coupling", Array(), per=(SKY,))  # what MASK_APODISED does to spectra
+SCORES = Asset("scores", EcsvTable(), per=(METHOD, SPLIT, SIM))  # a row per footing, field and region
+SPECTRA_SCORES = Asset("spectra_scores", EcsvTable(), per=(METHOD, SPLIT, SIM))  # a row per kind, field and bin
+RESIDUAL_MEAN = Asset("residual_mean", HealpixMap(), per=(METHOD, SPLIT))  # mean error over simulations
+SUMMARY = Asset("summary", EcsvTable(), per=(SPLIT,))  # a row per method, footing, field, region and metric
+SUMMARY_TEXTS = {
+    kind: Asset(f"summary_{kind}", TextFile(suffix), per=(SPLIT,))
+    for kind, suffix in {"rows": ".csv", "table": ".md", "latex": ".tex"}.items()
+}
+BUNDLE = Asset(
+    "bundle", TextFile(".json"), per=(SPLIT,)
+)  # scores of every simulation, with hashes, for others to check
 
 MAPS_FIGURE = Asset("maps", PngFigure(), per=(SPLIT, SIM))
 SPECTRA_FIGURE = Asset("power_spectra", PngFigure(), per=(SPLIT, SIM))

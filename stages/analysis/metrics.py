@@ -1,0 +1,119 @@
+"""Score a cleaned map pixel by pixel, at every footing."""
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from astropy.table import Table
+
+from cmbml.core.executor import Executor
+from cmbml.core.space import Key
+from cmbml.core.unit_io import UnitIO
+from cmbml.handlers.raw_map import read_raw_columns
+from cmbml.metrics.floors import noise_rms, noise_spectrum, perfect_map
+from cmbml.metrics.footing import Footing, Window, map_window, to_footing, windows
+from cmbml.metrics.pixel import MonopoleDipole, Regions, pixel_metrics, sweep
+from cmbml.metrics.uncertainty import sweep_uncertainty, uncertainty_metrics
+from cmbml.settings import Nside, settings
+from cmbml.sky.harmonics import Alm, alm_lmax
+from cmbml.sky.instrument import Channel
+from cmbml.sky.maps import MapSpec
+from cmbml.sky.masks import degrade_mask
+from stages.assets import (
+    CMB_ALM,
+    MASK,
+    METHOD,
+    PREDICTION_ALM,
+    PREDICTION_SPEC,
+    SCORES,
+    SIM,
+    SPLIT,
+    UNCERTAINTY_MAP,
+)
+
+PERFECT = {"mae": 0.0, "rmse": 0.0, "nrmse": 0.0, "psnr_truth": math.inf}
+NO_UNCERTAINTY = dict.fromkeys(("coverage68", "coverage95", "calibration", "crps"), math.nan)
+
+
+@settings
+class ScorePixels(Executor):
+    """Compare truth and prediction at every footing, inside the mask, in latitude bands and in further masks.
+
+    Attributes:
+        footings: where they are compared.
+        nside: of the comparison.
+        channels: the instrument, for what its noise alone allows.
+        sky_masks: name -> HEALPix file (its first column) of further parts of the sky.
+        pixel_windows: folder of HEALPix pixel window files, for maps that are averaged over pixels.
+    """
+
+    footings: tuple[Footing, ...]
+    nside: Nside
+    channels: Mapping[str, Channel]
+    sky_masks: Mapping[str, Path]
+    pixel_windows: Path | None = None
+    reads: ClassVar = (PREDICTION_ALM, PREDICTION_SPEC, CMB_ALM, MASK)
+    may_read: ClassVar = (UNCERTAINTY_MAP,)
+    writes: ClassVar = (SCORES,)
+    per: ClassVar = (METHOD, SPLIT, SIM)
+
+    def files(self, key: Key) -> tuple[Path, ...]:  # noqa: ARG002
+        """Return the files of the further masks."""
+        return tuple(self.sky_masks.values())
+
+    def process(self, io: UnitIO) -> None:
+        """Compare and write a row per footing, field and region."""
+        spec = spec_of(io.read(PREDICTION_SPEC))
+        truth, prediction = io.read(CMB_ALM), io.read(PREDICTION_ALM)
+        mask = io.read(MASK).values[0] > 0.5
+        skies = {
+            name: degrade_mask(read_raw_columns(path)[0][0], self.nside, 0.5) for name, path in self.sky_masks.items()
+        }
+        regions, dipole = Regions.of(mask, skies=skies), MonopoleDipole.outside(mask)
+        own = map_window(spec, alm_lmax(truth.shape[-1]), len(prediction), pixel_windows=self.pixel_windows)
+        sigma = io.read_optional(UNCERTAINTY_MAP)
+        rows: list[dict[str, Any]] = []
+        for footing in self.footings:
+            maps = to_footing(prediction, spec, truth, footing, self.nside, io.threads, own)
+            perfect = self._perfect(truth, spec, footing, own, io.threads)
+            scale = windows(spec, footing, own.shape[-1] - 1, len(own), own)
+            for i, field in enumerate(spec.fields[: len(prediction)]):
+                t, p = (dipole.remove(values[i]) if field == "I" else values[i] for values in maps)
+                states = sweep(t, p, regions)
+                floors = dict.fromkeys(states, PERFECT)
+                if perfect is not None:
+                    ideal = dipole.remove(perfect[i]) if field == "I" else perfect[i]
+                    floors = {name: pixel_metrics(state) for name, state in sweep(t, ideal, regions).items()}
+                bars = dict.fromkeys(states, NO_UNCERTAINTY)
+                if sigma is not None and scale.untouched:
+                    found = sweep_uncertainty(t, p, sigma.values[i], regions)
+                    bars = {name: uncertainty_metrics(state) for name, state in found.items()}
+                noise = self._noise(field, footing, own.shape[-1] - 1)
+                for name, state in states.items():
+                    rows.append(
+                        {"footing": footing.name, "field": field, "region": name, "n_pix": regions.n_pix[name]}
+                        | pixel_metrics(state)
+                        | {f"floor_{metric}": floors[name][metric] for metric in PERFECT}
+                        | {"noise_rmse": noise}
+                        | bars[name]
+                    )
+        io.write(SCORES, Table(rows))
+
+    def _perfect(self, truth: Alm, spec: MapSpec, footing: Footing, own: Window, threads: int) -> np.ndarray | None:
+        """Return what a perfect map becomes at a footing; None where that is the truth itself."""
+        scale = windows(spec, footing, own.shape[-1] - 1, len(own), own)
+        if np.allclose(scale.perfect, scale.truth, atol=1e-9):
+            return None
+        return perfect_map(truth, spec, footing, self.nside, threads, own)
+
+    def _noise(self, field: Any, footing: Footing, lmax: int) -> float:  # noqa: ANN401
+        spectra = np.stack([noise_spectrum(channel, field, lmax) for channel in self.channels.values()])
+        beams = np.stack([channel.beam(lmax, 1)[0] for channel in self.channels.values()])
+        return noise_rms(spectra, beams, footing.beam(lmax, 1)[0])
+
+
+def spec_of(stored: Mapping[str, Any]) -> MapSpec:
+    """Return the description of a prediction from what `PREDICTION_SPEC` holds."""
+    return MapSpec(**{name: value for name, value in stored.items() if name != "values_sha256"})

@@ -1,0 +1,135 @@
+"""Put the scores of all methods and simulations together."""
+
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import ClassVar
+
+import numpy as np
+from astropy.table import Table
+from pydantic import PositiveInt
+
+from cmbml.core.executor import Executor
+from cmbml.core.unit_io import UnitIO
+from cmbml.metrics.footing import map_window
+from cmbml.metrics.pixel import ScoreError
+from cmbml.metrics.summary import METRICS, Place, Score, score_grid, summarise, to_csv
+from cmbml.settings import settings
+from cmbml.sky.harmonics import alm_lmax, cut_alm, filter_components, synthesise
+from cmbml.sky.maps import SkyMap
+from stages.analysis.metrics import spec_of
+from stages.assets import (
+    BUNDLE,
+    CMB_ALM,
+    INFERENCE,
+    METHOD,
+    PREDICTION_ALM,
+    PREDICTION_SPEC,
+    RESIDUAL_MEAN,
+    SCORES,
+    SIM,
+    SPLIT,
+    SUMMARY,
+    SUMMARY_TEXTS,
+)
+
+
+@settings
+class Summarise(Executor):
+    """Mean and scatter of every score, how sure the differences between methods are, ranks, tables, and a bundle.
+
+    Attributes:
+        unranked: methods that are shown and not ranked, such as controls that see the truth.
+        n_resamples: of the paired bootstrap.
+    """
+
+    unranked: tuple[str, ...]
+    n_resamples: PositiveInt = 10_000
+    reads: ClassVar = (SCORES, INFERENCE, PREDICTION_SPEC)
+    writes: ClassVar = (SUMMARY, *SUMMARY_TEXTS.values(), BUNDLE)
+    per: ClassVar = (SPLIT,)
+
+    def process(self, io: UnitIO) -> None:
+        """Read all scores, summarise, write."""
+        tables = {(key[METHOD], key[SIM]): table for key, table in io.read_all(SCORES)}
+        scores = [score for (method, sim), table in tables.items() for score in _scores(method, sim, table)]
+        rows = summarise(scores, self._seconds(io), self.unranked, n_resamples=self.n_resamples)
+        io.write(SUMMARY, Table([asdict(row) for row in rows]))
+        footings = list(dict.fromkeys(str(name) for table in tables.values() for name in table["footing"]))
+        grid = score_grid(rows, footings=footings)
+        texts = {"rows": to_csv(rows), "table": grid.markdown(), "latex": grid.latex()}
+        for kind, text in texts.items():
+            io.write(SUMMARY_TEXTS[kind], text)
+        specs = {(key[METHOD], key[SIM]): spec for key, spec in io.read_all(PREDICTION_SPEC)}
+        io.write(BUNDLE, _bundle(tables, specs))
+
+    def _seconds(self, io: UnitIO) -> dict[str, tuple[float, float]]:
+        times: dict[str, list[float]] = {}
+        for key, found in io.read_all(INFERENCE):
+            if found["inference_seconds"] is not None:
+                times.setdefault(key[METHOD], []).append(found["inference_seconds"])
+        return {method: (math.nan, float(np.median(found))) for method, found in times.items()}
+
+
+def _scores(method: str, sim: str, table: Table) -> Iterator[Score]:
+    """Return the scores of one simulation that are numbers."""
+    for row in table:
+        for metric in METRICS:
+            value = float(row[metric])
+            if math.isnan(value):
+                continue
+            place = Place(str(row["footing"]), str(row["field"]), str(row["region"]), metric)
+            floor = float(row[f"floor_{metric}"]) if f"floor_{metric}" in table.colnames else math.nan
+            noise = float(row["noise_rmse"]) if metric == "rmse" else math.nan
+            yield Score(method, sim, place, value, floor, noise)
+
+
+def _bundle(tables: dict[tuple[str, str], Table], specs: dict[tuple[str, str], dict]) -> str:
+    """Write what another person needs to check every score: the scores, and what each map was."""
+    entries = [
+        {
+            "method": method,
+            "sim": sim,
+            "map": specs[method, sim],
+            "scores": [{name: _plain(row[name]) for name in table.colnames} for row in table],
+        }
+        for (method, sim), table in tables.items()
+    ]
+    return json.dumps({"format": "cmbml score bundle 1", "predictions": entries}, indent=1) + "\n"
+
+
+def _plain(value: object) -> str | float | int | None:
+    """Return a table's entry as JSON has it; None for what is no finite number."""
+    if isinstance(value, str):
+        return value
+    number = float(value)  # type: ignore[arg-type]
+    if not math.isfinite(number):
+        return None
+    return int(number) if number.is_integer() and not isinstance(value, np.floating) else number
+
+
+@settings
+class MeanResidual(Executor):
+    """Average the error of a method over simulations, as a map: what does not average out is its bias."""
+
+    reads: ClassVar = (PREDICTION_ALM, PREDICTION_SPEC, CMB_ALM)
+    writes: ClassVar = (RESIDUAL_MEAN,)
+    per: ClassVar = (METHOD, SPLIT)
+
+    def process(self, io: UnitIO) -> None:
+        """Add up the errors one by one, and write their mean."""
+        specs = {key: spec_of(spec) for key, spec in io.read_all(PREDICTION_SPEC)}
+        total, number = None, 0
+        for (key, prediction), (_, truth) in zip(io.read_all(PREDICTION_ALM), io.read_all(CMB_ALM), strict=True):
+            lmax = alm_lmax(prediction.shape[-1])
+            own = map_window(specs[key], lmax, len(prediction))
+            error = prediction - filter_components(cut_alm(truth[: len(prediction)], lmax), own)
+            total = error.astype(np.complex128) if total is None else total + error
+            number += 1
+        if total is None:
+            message = f"there is no simulation of {io.key} to average over"
+            raise ScoreError(message)
+        spec = specs[key]
+        values = synthesise((total / number).astype(np.complex64), spec.nside, io.threads)
+        io.write(RESIDUAL_MEAN, SkyMap(values, spec.with_(fields=spec.fields[: len(values)])))
