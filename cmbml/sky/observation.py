@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from cmbml.sky.instrument import Channel
-from cmbml.sky.maps import Fields, MapError, MapSpec, SkyMap
+from cmbml.sky.maps import MapError, MapSpec, SkyMap
 
 
 @dataclass(frozen=True)
@@ -14,22 +14,12 @@ class ObservationSpec:
     Attributes:
         channels: the instrument, in the order of its channels.
         maps: what the map of each channel will be.
-        lmax: highest multipole of the signal.
+        truth: what the CMB map to be found is, without a beam.
     """
 
     channels: Mapping[str, Channel]
     maps: Mapping[str, MapSpec]
-    lmax: int
-
-    @property
-    def nside(self) -> int:
-        """Resolution of the maps, which all share it."""
-        return next(iter(self.maps.values())).nside
-
-    @property
-    def fields(self) -> Fields:
-        """Fields of the maps, which all share them."""
-        return next(iter(self.maps.values())).fields
+    truth: MapSpec
 
     def require_channel(self, name: str) -> Channel:
         """Return one channel.
@@ -50,9 +40,9 @@ class Observation:
     Attributes:
         spec: what they are.
         maps: channel -> map, in the order of `spec.channels`.
-        mask: where the sky can be trusted; None for everywhere.
+        truth: the CMB; shown to controls alone.
     """
 
     spec: ObservationSpec
     maps: Mapping[str, SkyMap]
-    mask: SkyMap | None = None
+    truth: SkyMap | None = None
