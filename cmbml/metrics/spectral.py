@@ -52,6 +52,9 @@ def masked_alm(
 ) -> Alm:
     """Return the coefficients of a masked map, from whose I monopole and dipole have been removed first.
 
+    The fit takes the mask's share of other multipoles along, which MASTER does not know of: 0.3 % or less of the
+    bandpowers below l = 30 with 55 % of the sky, the same for truth and prediction.
+
     Args:
         values: `(n_field, n_pix)`, RING, in any unit: I, or I, Q, U.
         weight: `(n_pix,)`, between 0 and 1.
@@ -115,8 +118,10 @@ def decouplings(coupling: ModeCoupling, edges: Edges, window: Values) -> tuple[D
     Returns:
         One for TT; or that and one for EE and BB.
     """
-    both = decoupling(coupling, edges, window[0])
-    return (both,) if len(window) == 1 else (both, decoupling(coupling, edges, window[1], polarised=True))
+    intensity = decoupling(coupling, edges, window[0])
+    if len(window) == 1:
+        return (intensity,)
+    return intensity, decoupling(coupling, edges, window[1], polarised=True)
 
 
 def binned_spectra(
