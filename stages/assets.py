@@ -52,10 +52,9 @@ SCORES = Asset("scores", EcsvTable(), per=(METHOD, SPLIT, SIM))  # a row per foo
 SPECTRA_SCORES = Asset("spectra_scores", EcsvTable(), per=(METHOD, SPLIT, SIM))  # a row per kind, field and bin
 RESIDUAL_MEAN = Asset("residual_mean", HealpixMap(), per=(METHOD, SPLIT))  # mean error over simulations
 SUMMARY = Asset("summary", EcsvTable(), per=(SPLIT,))  # a row per method, footing, field, region and metric
-SUMMARY_TEXTS = {
-    kind: Asset(f"summary_{kind}", TextFile(suffix), per=(SPLIT,))
-    for kind, suffix in {"rows": ".csv", "table": ".md", "latex": ".tex"}.items()
-}
+SUMMARY_CSV = Asset("summary_rows", TextFile(".csv"), per=(SPLIT,))  # SUMMARY again, for other programs
+SUMMARY_MARKDOWN = Asset("summary_table", TextFile(".md"), per=(SPLIT,))  # its main part, to be read
+SUMMARY_LATEX = Asset("summary_latex", TextFile(".tex"), per=(SPLIT,))  # the same, for a paper
 BUNDLE = Asset(
     "bundle", TextFile(".json"), per=(SPLIT,)
 )  # scores of every simulation, with hashes, for others to check

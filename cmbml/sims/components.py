@@ -57,6 +57,8 @@ class Band:
         freq, response = _read_bandpass(channel.bandpass)
         steps = 0.5 * (response[1:] + response[:-1]) * np.diff(freq)
         received = np.concatenate([[0], np.cumsum(steps)])
+        if len(freq) <= BAND_SAMPLES:
+            return cls(freq_ghz=freq, weights=response)
         low, high = np.interp([BAND_TAIL, 1 - BAND_TAIL], received / received[-1], freq)
         if np.count_nonzero((freq >= low) & (freq <= high)) <= BAND_SAMPLES:
             inside = (freq >= low) & (freq <= high)
@@ -88,6 +90,7 @@ def _read_bandpass(path: Path) -> tuple[NDArray[np.float64], NDArray[np.float64]
         message = f"cannot read the bandpass {path}: {error}; it must be a text table of frequency (GHz) and response"
         raise BandError(message) from error
     freq, response = table.T
+    noise = max(0.0, -float(response.min(initial=0.0)))
     # Measured responses scatter around zero out of the band.
     response = np.maximum(response, 0)
     if (
@@ -95,9 +98,9 @@ def _read_bandpass(path: Path) -> tuple[NDArray[np.float64], NDArray[np.float64]
         or not np.isfinite(table).all()
         or (np.diff(freq) <= 0).any()
         or freq[0] <= 0
-        or not response.any()
+        or not response.max() > 10 * noise
     ):
-        message = f"{path} is no bandpass: it must hold rising frequencies (GHz) and a response that is not zero"
+        message = f"{path} is no bandpass: it must hold rising frequencies (GHz) and a response that is positive"
         raise BandError(message)
     return freq, response
 

@@ -186,8 +186,8 @@ class _Chain(CosmologySource):
         n_distinct = len(self.samples()[0])
         if n_distinct < n_needed:
             message = (
-                f"chain {self.files()[0].parent} has {n_distinct} distinct samples, but {n_needed} simulations each "
-                "need their own: take fewer simulations, or a continuous source such as cosmology=embedded"
+                f"chain {self.files()[0].parent} has {n_distinct} distinct samples, and rows up to {n_needed} are "
+                "dealt out to the splits: take fewer simulations, or a continuous source such as cosmology=embedded"
             )
             raise ChainError(message)
 

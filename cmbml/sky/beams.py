@@ -52,7 +52,11 @@ def read_window(path: Path, lmax: int) -> NDArray[np.float64]:
         names = [name for name in table.colnames if name.upper() in {"TEMPERATURE", "BL", "T"}] or table.colnames
         window = np.asarray(table[names[0]], dtype=np.float64).ravel()
     else:
-        window = np.loadtxt(path, ndmin=2)[:, -1]
+        try:
+            window = np.loadtxt(path, ndmin=2)[:, -1]
+        except ValueError as error:
+            message = f"beam window {path} is no table of numbers: {error}"
+            raise MapError(message) from error
     if len(window) <= lmax:
         message = f"beam window {path} ends at l = {len(window) - 1}; the scenario needs l = {lmax}"
         raise MapError(message)

@@ -31,7 +31,9 @@ from stages.assets import (
     SIM,
     SPLIT,
     SUMMARY,
-    SUMMARY_TEXTS,
+    SUMMARY_CSV,
+    SUMMARY_LATEX,
+    SUMMARY_MARKDOWN,
 )
 
 
@@ -47,7 +49,7 @@ class Summarise(Executor):
     unranked: tuple[str, ...]
     n_resamples: PositiveInt = 10_000
     reads: ClassVar = (SCORES, INFERENCE, PREDICTION_SPEC)
-    writes: ClassVar = (SUMMARY, *SUMMARY_TEXTS.values(), BUNDLE)
+    writes: ClassVar = (SUMMARY, SUMMARY_CSV, SUMMARY_MARKDOWN, SUMMARY_LATEX, BUNDLE)
     per: ClassVar = (SPLIT,)
 
     def process(self, io: UnitIO) -> None:
@@ -58,9 +60,9 @@ class Summarise(Executor):
         io.write(SUMMARY, Table([asdict(row) for row in rows]))
         footings = list(dict.fromkeys(str(name) for table in tables.values() for name in table["footing"]))
         grid = score_grid(rows, footings=footings)
-        texts = {"rows": to_csv(rows), "table": grid.markdown(), "latex": grid.latex()}
-        for kind, text in texts.items():
-            io.write(SUMMARY_TEXTS[kind], text)
+        io.write(SUMMARY_CSV, to_csv(rows))
+        io.write(SUMMARY_MARKDOWN, grid.markdown())
+        io.write(SUMMARY_LATEX, grid.latex())
         specs = {(key[METHOD], key[SIM]): spec for key, spec in io.read_all(PREDICTION_SPEC)}
         io.write(BUNDLE, _bundle(tables, specs))
 

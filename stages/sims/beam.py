@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from pydantic import PositiveInt
 
@@ -51,6 +51,12 @@ class ConvolveBeam(Executor):
             channel = self.channels[key[FREQ]]
             if channel.window is not None:
                 channel.beam(self.lmax, 1)
+
+    def settings_at(self, key: Key) -> dict[str, Any]:
+        """Depend on the channel's beam alone."""
+        mine = super().settings_at(key)
+        channel = mine["channels"]
+        return mine | {"channels": {"fwhm_arcmin": channel.fwhm_arcmin, "window": channel.window}}
 
     def files(self, key: Key) -> tuple[Path, ...]:
         """Return the tables of the beam and of the pixel window."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
@@ -39,6 +39,10 @@ class MaskFromSky(Executor):
     reads: ClassVar = (FOREGROUND_MAP,)
     writes: ClassVar = (MASK, MASK_APODISED)
     per: ClassVar = (SKY,)
+
+    def settings_at(self, key: Key) -> dict[str, Any]:
+        """Leave the instrument out: its beams come with the foregrounds that are read."""
+        return {name: value for name, value in super().settings_at(key).items() if name != "channels"}
 
     def process(self, io: UnitIO) -> None:
         """Find the sources and the Galaxy, write the mask and its twin."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,7 @@ from cmbml.core.executor import Executor
 from cmbml.core.space import Key
 from cmbml.core.unit_io import UnitIO
 from cmbml.settings import Nside, settings
-from cmbml.sky.beams import pixel_window, pixel_window_files
+from cmbml.sky.beams import pixel_window
 from cmbml.sky.harmonics import cut_alm, filter_components, synthesise
 from cmbml.sky.instrument import Channel
 from cmbml.sky.maps import Fields, SkyMap
@@ -43,10 +43,9 @@ class Observe(Executor):
     writes: ClassVar = (OBS_MAP,)
     per: ClassVar = (SPLIT, SIM)
 
-    def files(self, key: Key) -> tuple[Path, ...]:  # noqa: ARG002
-        """Return the tables of the beams and of the pixel window."""
-        windows = [channel.window for channel in self.channels.values() if channel.window is not None]
-        return (*pixel_window_files(self.pixel_windows, self.nside), *windows)
+    def settings_at(self, key: Key) -> dict[str, Any]:
+        """Leave the instrument out: its beams and its noise come with the foregrounds and the noise that are read."""
+        return {name: value for name, value in super().settings_at(key).items() if name != "channels"}
 
     def disk_bytes(self) -> int:
         """One map per channel."""

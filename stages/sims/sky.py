@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from cmbml.core.errors import nearest
 from cmbml.core.executor import Executor
@@ -41,6 +41,12 @@ class EmitSky(Executor):
                 message = f"a split asks for sky '{key[SKY]}', which `skies` lacks; {nearest(key[SKY], self.models)}"
                 raise ValueError(message)
             self.models[key[SKY]].check(self.nside_sky, self.fields)
+
+    def settings_at(self, key: Key) -> dict[str, Any]:
+        """Depend on the channel's band alone."""
+        mine = super().settings_at(key)
+        channel = mine["channels"]
+        return mine | {"channels": {"freq_ghz": channel.freq_ghz, "bandpass": channel.bandpass}}
 
     def files(self, key: Key) -> tuple[Path, ...]:
         """Return the sky's template files and the channel's bandpass."""

@@ -157,12 +157,10 @@ ALL = {"cosmology": 1, "spectrum": 1, "cmb": 2, "sky": 2, "beam": 2, "noise": 2,
         pytest.param(
             ["instrument.channels.100.depth_uk_arcmin=9"],
             {"noise": 1, "observe": 2, "parts": 2},
-            marks=pytest.mark.xfail(strict=True, reason="sky and beam depend on a channel's noise too"),
         ),
         pytest.param(
             ["instrument.channels.217.depth_uk_arcmin=9"],
             {},
-            marks=pytest.mark.xfail(strict=True, reason="mask and observe depend on channels that are not made"),
         ),
         (["mask.apodisation_arcmin=30"], {"mask": 1}),
         (["splits.train.sims=12"], {"cmb": 10, "observe": 10, "parts": 10}),
