@@ -41,6 +41,9 @@ MASK_APODISED = Asset("mask_apodised", HealpixMap(), per=(SKY,))  # the same wit
 CLEANED_MAP = Asset("cleaned_map", HealpixMap(), per=(METHOD, SPLIT, SIM))  # what a method takes for the CMB
 INFERENCE = Asset("inference", YamlFile(), per=(METHOD, SPLIT, SIM))  # how long that took
 
+SIGNAL_PART = Asset("signal_part", HealpixMap(), per=(METHOD, SPLIT, SIM))  # what the CMB became in CLEANED_MAP
+FOREGROUND_PART = Asset("foreground_part", HealpixMap(), per=(METHOD, SPLIT, SIM))  # what foregrounds became in it
+NOISE_PART = Asset("noise_part", HealpixMap(), per=(METHOD, SPLIT, SIM))  # what noise became in it
 UNCERTAINTY_MAP = Asset("uncertainty_map", HealpixMap(), per=(METHOD, SPLIT, SIM))  # standard deviation of its error
 
 PREDICTION_ALM = Asset("prediction_alm", Array(), per=(METHOD, SPLIT, SIM))  # CLEANED_MAP's, its own beam still in
@@ -50,6 +53,8 @@ PREDICTION_SPEC = Asset(
 MODE_COUPLING = Asset("mode_coupling", Array(), per=(SKY,))  # what MASK_APODISED does to spectra
 SCORES = Asset("scores", EcsvTable(), per=(METHOD, SPLIT, SIM))  # a row per footing, field and region
 SPECTRA_SCORES = Asset("spectra_scores", EcsvTable(), per=(METHOD, SPLIT, SIM))  # a row per kind, field and bin
+PARTS_RMS = Asset("parts_rms", EcsvTable(), per=(METHOD, SPLIT, SIM))  # how large each part of the error is
+PARTS_SPECTRA = Asset("parts_spectra", EcsvTable(), per=(METHOD, SPLIT, SIM))  # and its spectrum
 RESIDUAL_MEAN = Asset("residual_mean", HealpixMap(), per=(METHOD, SPLIT))  # mean error over simulations
 SUMMARY = Asset("summary", EcsvTable(), per=(SPLIT,))  # a row per method, footing, field, region and metric
 SUMMARY_CSV = Asset("summary_rows", TextFile(".csv"), per=(SPLIT,))  # SUMMARY again, for other programs

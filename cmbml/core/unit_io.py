@@ -4,7 +4,7 @@ import shutil
 import socket
 import time
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -129,9 +129,18 @@ class UnitIO:
         stamp = Stamp(self._task.stage, self._task.fingerprint)
         self.outputs.append(self._store.write(asset, paths[key], value, stamp))
 
-    def rng(self, purpose: str, at: Mapping[Axis, str] | None = None) -> np.random.Generator:
-        """Return the random generator for a purpose: the same in any order, on any worker, in any stage."""
-        return generator(self._task.seed, purpose, self.key.joined(Key.of(at or {})))
+    def rng(
+        self, purpose: str, at: Mapping[Axis, str] | None = None, per: Iterable[Axis] | None = None
+    ) -> np.random.Generator:
+        """Return the random generator for a purpose: the same in any order, on any worker, in any stage.
+
+        Args:
+            purpose: what it is for.
+            at: the values on axes inside the unit, where there are such.
+            per: the axes that it depends on, for stages that have more of them; all by default.
+        """
+        point = self.key.joined(Key.of(at or {}))
+        return generator(self._task.seed, purpose, point if per is None else point.on(per))
 
     def seed(self, purpose: str) -> int:
         """Return a seed for a purpose that is the same for every unit of the dataset."""

@@ -1,6 +1,8 @@
 """The contract of every method that finds the CMB in an observation."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -52,3 +54,43 @@ class BlindMethod(Method):
         Returns:
             The CMB, described by what `accepts` returned.
         """
+
+    def decompose(
+        self,
+        observation: Observation,
+        foregrounds: Mapping[str, SkyMap],
+        noise: Mapping[str, SkyMap],
+        scratch: Path,
+        threads: int,
+    ) -> dict[str, SkyMap]:
+        """Say what each part of a simulated observation has become in the cleaned map.
+
+        This is done by running the method on growing parts of the observation, which works for any method: what
+        foregrounds add to the cleaned CMB is theirs, and what noise then adds is its. A linear method overrides it,
+        and applies the weights found for the observation to each part.
+
+        Args:
+            observation: the maps of all channels.
+            foregrounds: channel -> its foregrounds.
+            noise: channel -> its noise.
+            scratch: an empty folder that is removed afterwards.
+            threads: CPU threads.
+
+        Returns:
+            `signal`, `foregrounds` and `noise`, whose sum is the cleaned map.
+        """
+        noiseless = minus(observation, noise)
+        whole, without_noise, signal = (
+            self.clean(part, scratch, threads) for part in (observation, noiseless, minus(noiseless, foregrounds))
+        )
+        return {
+            "signal": signal,
+            "foregrounds": SkyMap(without_noise.values - signal.values, whole.spec),
+            "noise": SkyMap(whole.values - without_noise.values, whole.spec),
+        }
+
+
+def minus(observation: Observation, part: Mapping[str, SkyMap]) -> Observation:
+    """Return an observation without a part of it."""
+    maps = {name: SkyMap(found.values - part[name].values, found.spec) for name, found in observation.maps.items()}
+    return replace(observation, maps=maps)

@@ -84,7 +84,8 @@ def draw_channels(io: UnitIO, freqs: Sequence[str]) -> NDArray[np.float32]:
     if any(table.meta["HASMEAN"] for table in tables.values()):
         means = {freq: found.values for freq, found in io.read_each(NOISE_MEAN_MAP, FREQ)}
     models = [NoiseModel.from_parts(stds[freq], spectra[freq], means.get(freq)) for freq in freqs]
-    return draw_noise(models, [io.rng("noise", {FREQ: freq}) for freq in freqs], io.threads)
+    rngs = [io.rng("noise", {FREQ: freq}, per=NOISE_MAP.per) for freq in freqs]
+    return draw_noise(models, rngs, io.threads)
 
 
 @settings

@@ -1,5 +1,6 @@
 """The plain internal linear combination, with weights per latitude zone (Eriksen et al. 2004, astro-ph/0403098)."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, final
 
@@ -14,6 +15,8 @@ from cmbml.sky.beams import gaussian_window
 from cmbml.sky.harmonics import analyse, filter_alm, synthesise
 from cmbml.sky.maps import MapSpec, SkyMap
 from cmbml.sky.observation import Observation, ObservationSpec
+
+Maps = NDArray[np.float64]
 
 LEAST_WINDOW = 1e-3
 
@@ -61,21 +64,50 @@ class PixelIlc(BlindMethod):
     def clean(self, observation: Observation, scratch: Path, threads: int) -> SkyMap:  # noqa: ARG002
         """Bring the channels to one beam and combine them, zone by zone."""
         spec = self.accepts(observation.spec)
+        maps = self._at_one_beam(observation.maps, observation.spec, threads)
+        return self._combine(maps, self._weights(maps), spec)
+
+    def decompose(
+        self,
+        observation: Observation,
+        foregrounds: Mapping[str, SkyMap],
+        noise: Mapping[str, SkyMap],
+        scratch: Path,  # noqa: ARG002
+        threads: int,
+    ) -> dict[str, SkyMap]:
+        """Apply the observation's weights to each of its parts."""
+        spec = self.accepts(observation.spec)
+        total = self._at_one_beam(observation.maps, observation.spec, threads)
+        weights = self._weights(total)
+        parts = [self._at_one_beam(part, observation.spec, threads) for part in (foregrounds, noise)]
+        found = [self._combine(part, weights, spec) for part in (total - parts[0] - parts[1], *parts)]
+        return dict(zip(("signal", "foregrounds", "noise"), found, strict=True))
+
+    def _at_one_beam(self, observed: Mapping[str, SkyMap], given: ObservationSpec, threads: int) -> Maps:
+        """Bring the chosen channels to the common beam, `(n_channel, n_pix)`."""
+        spec = self.accepts(given)
         lmax = spec.lmax or 3 * spec.nside - 1
         common = gaussian_window(self.fwhm_arcmin, lmax)
         maps = np.empty((len(self.channels), spec.n_pix))
         for values, name in zip(maps, self.channels, strict=True):
-            observed = observation.maps[name].values[:1].astype(np.float64)
-            alm = analyse(observed, lmax, threads, accuracy=1e-5, max_iterations=10)
-            window = observation.spec.channels[name].beam(lmax, 1)[0]
+            intensity = observed[name].values[:1].astype(np.float64)
+            alm = analyse(intensity, lmax, threads, accuracy=1e-5, max_iterations=10)
+            window = given.channels[name].beam(lmax, 1)[0]
             values[:] = synthesise(filter_alm(alm, common / window), spec.nside, threads)[0]
-        latitude = 90 - np.rad2deg(hp.pix2ang(spec.nside, np.arange(spec.n_pix))[0])
-        zones = np.digitize(np.abs(latitude), sorted(self.zone_edges_deg))
-        cleaned = np.empty(spec.n_pix)
-        for zone in np.unique(zones):
-            inside = zones == zone
-            cleaned[inside] = ilc_weights(np.cov(maps[:, inside])) @ maps[:, inside]
-        return SkyMap(cleaned[None].astype(np.float32), spec)
+        return maps
+
+    def _zones(self, n_pix: int) -> NDArray[np.int64]:
+        latitude = 90 - np.rad2deg(hp.pix2ang(hp.npix2nside(n_pix), np.arange(n_pix))[0])
+        return np.digitize(np.abs(latitude), sorted(self.zone_edges_deg))
+
+    def _weights(self, maps: Maps) -> Maps:
+        """Return the weights of each zone, `(n_zone, n_channel)`."""
+        zones = self._zones(maps.shape[1])
+        return np.stack([ilc_weights(np.cov(maps[:, zones == zone])) for zone in np.unique(zones)])
+
+    def _combine(self, maps: Maps, weights: Maps, spec: MapSpec) -> SkyMap:
+        values = np.einsum("pc,cp->p", weights[self._zones(maps.shape[1])], maps)
+        return SkyMap(values[None].astype(np.float32), spec)
 
 
 def ilc_weights(covariance: NDArray[np.float64]) -> NDArray[np.float64]:
