@@ -11,6 +11,7 @@ from cmbml.handlers.fits_file import refusing_truncated
 from cmbml.sky.maps import MapError, MapSpec, SkyMap
 
 COLUMNS = {"I": "I_STOKES", "Q": "Q_STOKES", "U": "U_STOKES"}
+FITS_BLOCK = 2880
 
 
 class HealpixMap(AssetHandler[SkyMap]):
@@ -34,8 +35,13 @@ class HealpixMap(AssetHandler[SkyMap]):
             if len(data.names) != len(spec.fields):
                 message = f"POLAR means the columns {spec.fields}, and the table has {len(data.names)}"
                 raise MapError(message)
-            columns = [data.field(i).ravel() for i in range(len(spec.fields))]
-        return SkyMap(np.stack(columns).astype(np.float32), spec)
+            if (n_pix := data.field(0).size) != spec.n_pix:
+                message = f"NSIDE {spec.nside} means {spec.n_pix} pixels, and the table has {n_pix}"
+                raise MapError(message)
+            values = np.empty((len(spec.fields), spec.n_pix), dtype=np.float32)
+            for i, column in enumerate(values):
+                column.reshape(data.field(i).shape)[:] = data.field(i)
+        return SkyMap(values, spec)
 
     def write(self, path: Path, value: SkyMap, stamp: Stamp) -> None:
         """Write a map; the bytes depend on the map and the stamp alone."""
@@ -44,11 +50,17 @@ class HealpixMap(AssetHandler[SkyMap]):
         table = np.empty(value.spec.n_pix // width, dtype=[(name, ">f4", (width,)) for name in names])
         for name, values in zip(names, value.values, strict=True):
             table[name] = values.reshape(-1, width)
-        hdu = fits.BinTableHDU(table, name="MAP")
+        # astropy writes the header; its writing of the table would copy and swap it row by row.
+        hdu = fits.BinTableHDU(table[:0], name="MAP")
+        hdu.header["NAXIS2"] = len(table)
         for i in range(len(names)):
             hdu.header[f"TUNIT{i + 1}"] = value.spec.unit
         hdu.header.extend(_cards(value.spec, stamp))
-        fits.HDUList([fits.PrimaryHDU(), hdu]).writeto(path)
+        primary = fits.HDUList([fits.PrimaryHDU(), hdu])[0].header
+        with path.open("wb") as stream:
+            stream.write((primary.tostring() + hdu.header.tostring()).encode("ascii"))
+            stream.write(table.data)
+            stream.write(bytes(-table.nbytes % FITS_BLOCK))
 
 
 def _cards(spec: MapSpec, stamp: Stamp) -> list[tuple[str, object, str]]:

@@ -110,7 +110,7 @@ def edited(tmp_path: Path, **cards: object) -> Path:
     ("cards", "words"),
     [
         ({"ORDERING": "NESTED"}, "ORDERING is NESTED, and RING is needed"),
-        ({"NSIDE": 8}, "nside 8 .* mean shape"),
+        ({"NSIDE": 8}, "NSIDE 8 means 768 pixels"),
         ({"POLAR": True}, "IQU"),
         *(({name: None}, name) for name in ("ORDERING", "NSIDE", "POLAR", "TUNIT1", "LMAX", "BEAMTYPE", "FWHM")),
         *(({name: None}, name) for name in ("PIXWIN", "COORDSYS", "POLCCONV")),
