@@ -1,0 +1,159 @@
+"""The page: what it is made of, and how it is put together."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from plotly.offline import get_plotlyjs
+
+from cmbml.figures.palette import method_styles
+from cmbml.figures.report.embed import as_json, gradient, picture
+from cmbml.figures.report.tables import find_outliers, score_rows, simulation_rows, spectra_curves
+from cmbml.figures.results import Columns, FigureError, PredictionMaps, SimulationTable, TheoryBand
+from cmbml.figures.style import round_to
+
+PICTURE_WIDTH = 800  # points along the equator
+PLAIN_UNITS: Mapping[str, str] = {"uK_CMB": "µK (CMB)"}
+PLOT_DASHES: Mapping[str, str] = {"-": "solid", "--": "dash", ":": "dot"}
+PLOT_MARKERS: Mapping[str, str] = {
+    "o": "circle",
+    "s": "square",
+    "D": "diamond",
+    "^": "triangle-up",
+    "v": "triangle-down",
+    "P": "cross",
+    "X": "x",
+    "*": "star",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportData:
+    """All that the page shows.
+
+    Attributes:
+        title: of the page.
+        methods: in the order of drawing; the place gives the colour.
+        summary: SUMMARY: one row per method, footing, field, region and metric.
+        scores: SCORES of single simulations.
+        spectra: spectra of single simulations; may be empty.
+        bands: spectrum (`TT`) -> theory over the training cosmologies; may be empty.
+        maps: what the gallery shows; may be empty. Outliers are linked to their maps where they are among them.
+        metric_labels: metric -> what it is called, with its unit; its name by default.
+        descriptions: method -> a sentence on it.
+        configuration: the composed configuration, as text.
+        provenance: what -> value: versions, seeds, fingerprints, command.
+        commands: what to type to make this page again, in order.
+        limit: end of the maps' colour scale, in their unit.
+    """
+
+    title: str
+    methods: Sequence[str]
+    summary: Columns
+    scores: Sequence[SimulationTable]
+    spectra: Sequence[SimulationTable] = ()
+    bands: Mapping[str, TheoryBand] = field(default_factory=dict)
+    maps: Sequence[PredictionMaps] = ()
+    metric_labels: Mapping[str, str] = field(default_factory=dict)
+    descriptions: Mapping[str, str] = field(default_factory=dict)
+    configuration: str = ""
+    provenance: Mapping[str, str] = field(default_factory=dict)
+    commands: Sequence[str] = ()
+    limit: float = 300.0
+
+    def __post_init__(self) -> None:
+        """Refuse methods that nobody named.
+
+        Raises:
+            FigureError: there is no method, or a table or map belongs to one that is not listed.
+        """
+        if not self.methods:
+            message = "a report needs one method at least"
+            raise FigureError(message)
+        found = {item.method for item in (*self.scores, *self.spectra, *self.maps)}
+        found |= {str(method) for method in self.summary["method"]}
+        if unknown := sorted(found - set(self.methods)):
+            message = f"results of {unknown}, which are not among the report's methods {list(self.methods)}"
+            raise FigureError(message)
+
+    @property
+    def simulations(self) -> list[str]:
+        """Names of all simulations, sorted."""
+        return sorted({item.simulation for item in (*self.scores, *self.spectra, *self.maps)})
+
+
+def render_report(data: ReportData) -> str:
+    """Write the page: HTML, style, scripts, plotly and pictures in one string, the same for the same data.
+
+    Args:
+        data: what it shows.
+
+    Returns:
+        HTML that needs no network.
+    """
+    metrics = list(dict.fromkeys(str(name) for name in data.summary["metric"]))
+    styles = method_styles(data.methods)
+    images, shown = _gallery(data)
+    content = {
+        "methods": {
+            name: {
+                "colour": style.colour,
+                "dash": PLOT_DASHES[style.dashes],
+                "symbol": PLOT_MARKERS[style.marker],
+            }
+            for name, style in styles.items()
+        },
+        "metrics": {name: data.metric_labels.get(name, name) for name in metrics},
+        "summary": score_rows(data.summary),
+        "simulations": simulation_rows(data.scores, metrics),
+        "outliers": find_outliers(data.scores, metrics),
+        "spectra": spectra_curves(data.spectra, data.bands, data.methods),
+        "maps": shown,
+        "images": images,
+    }
+    environment = Environment(
+        loader=PackageLoader("cmbml.figures.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    return environment.get_template("report.html.jinja").render(
+        data=data,
+        styles=styles,
+        gradient=gradient(),
+        plotly=get_plotlyjs(),
+        content=as_json(content),
+    )
+
+
+def _gallery(data: ReportData) -> tuple[dict[str, str], list[dict[str, object]]]:
+    """Draw the maps; return name -> picture, and which pictures belong to what.
+
+    The truth of a simulation on one footing is drawn once, however many methods were given it.
+    """
+    images: dict[str, str] = {}
+    shown: list[dict[str, object]] = []
+    for maps in data.maps:
+        place = (maps.simulation, maps.footing, maps.field)
+        rms = float((maps.difference[maps.kept].astype(float) ** 2).mean() ** 0.5)
+        limit = round_to(4 * rms, 1) or 1.0
+        names = {
+            "truth": "|".join(("truth", *place)),
+            "prediction": "|".join(("prediction", maps.method, *place)),
+            "difference": "|".join(("difference", maps.method, *place)),
+        }
+        for kind, name in names.items():
+            if name not in images:
+                values = getattr(maps, kind)
+                images[name] = picture(values, maps.mask, limit if kind == "difference" else data.limit, PICTURE_WIDTH)
+        shown.append(
+            {
+                "method": maps.method,
+                "simulation": maps.simulation,
+                "footing": maps.footing,
+                "field": maps.field,
+                "unit": PLAIN_UNITS.get(maps.unit, maps.unit),
+                "limit": data.limit,
+                "difference_limit": limit,
+                "rms": rms,
+                "images": names,
+            }
+        )
+    return images, shown

@@ -1,0 +1,169 @@
+"""What figures and reports are given: tables of single simulations, theory, and maps."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Values = NDArray[np.floating[Any]]
+Columns = Mapping[str, NDArray[Any]]
+
+OUTLIER_Z = 3.5
+"""Robust z beyond which a score is called an outlier (Iglewicz & Hoaglin 1993)."""
+FEWEST_FOR_OUTLIERS = 5
+"""Below this number of simulations, the median deviation says too little to call anything an outlier."""
+
+
+class FigureError(ValueError):
+    """What was to be drawn is not there, or does not fit together."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SimulationTable:
+    """The table of scores, or of spectra, of one method's map of one simulation.
+
+    Attributes:
+        method: name of the method.
+        simulation: name of the simulation.
+        columns: name -> `(n_row,)`.
+    """
+
+    method: str
+    simulation: str
+    columns: Columns
+
+    def where(self, **wanted: str) -> dict[str, NDArray[Any]]:
+        """Return the columns of those rows that have given words in given columns."""
+        kept = np.ones(len(next(iter(self.columns.values()))), dtype=bool)
+        for name, word in wanted.items():
+            kept &= np.asarray(self.columns[name]).astype(str) == word
+        return {name: np.asarray(column)[kept] for name, column in self.columns.items()}
+
+
+@dataclass(frozen=True, kw_only=True)
+class TheoryBand:
+    """Theory spectra over the cosmologies of the training set.
+
+    Attributes:
+        ell: `(n,)`, multipoles.
+        mean: `(n,)`, uK_CMB^2: mean of D_l.
+        std: `(n,)`, uK_CMB^2: standard deviation of D_l.
+    """
+
+    ell: Values
+    mean: Values
+    std: Values
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictionMaps:
+    """What a method gave for one simulation beside the truth, on one footing.
+
+    Attributes:
+        method: name of the method.
+        simulation: name of the simulation.
+        footing: name of the footing.
+        truth: `(n_pix,)`, RING order.
+        prediction: the same.
+        mask: `(n_pix,)`: 1 keep, 0 leave out.
+        field: `I`, `Q` or `U`.
+        unit: of the maps.
+    """
+
+    method: str
+    simulation: str
+    footing: str
+    truth: Values
+    prediction: Values
+    mask: Values
+    field: str = "I"
+    unit: str = "uK_CMB"
+
+    def __post_init__(self) -> None:
+        """Refuse maps that do not fit together, and masks that keep nothing."""
+        sizes = {"truth": self.truth.shape, "prediction": self.prediction.shape, "mask": self.mask.shape}
+        what = f"maps of {self.method}, {self.simulation}"
+        if len(set(sizes.values())) > 1 or self.truth.ndim != 1:
+            message = f"{what}: truth, prediction and mask must each be (n_pix,), but are {sizes}"
+            raise FigureError(message)
+        if not self.kept.any():
+            message = f"{what}: the mask keeps no pixel, so there is no error to draw; choose another mask"
+            raise FigureError(message)
+
+    @property
+    def kept(self) -> NDArray[np.bool_]:
+        """Pixels that count."""
+        kept: NDArray[np.bool_] = self.mask > 0.5
+        return kept
+
+    @property
+    def difference(self) -> Values:
+        """Prediction minus truth, `(n_pix,)`."""
+        difference: Values = self.prediction - self.truth
+        return difference
+
+
+def words(tables: Sequence[SimulationTable], column: str) -> list[str]:
+    """Return the different words in a column of many tables, in the order of their first appearance."""
+    return list(dict.fromkeys(str(word) for table in tables for word in np.asarray(table.columns[column]).astype(str)))
+
+
+def over_simulations(tables: Sequence[SimulationTable], method: str, **wanted: str) -> dict[str, NDArray[Any]]:
+    """Stack the chosen rows of one method's tables, in the order of the simulations' names.
+
+    Args:
+        tables: of any methods.
+        method: the one to take.
+        **wanted: column = word, for the rows to take.
+
+    Returns:
+        Column -> `(n_sim, n_row)`; empty where there is no such row.
+
+    Raises:
+        FigureError: simulations differ in their number of rows.
+    """
+    own = sorted((table for table in tables if table.method == method), key=lambda table: table.simulation)
+    found = [table.where(**wanted) for table in own]
+    found = [columns for columns in found if len(next(iter(columns.values())))]
+    lengths = {len(next(iter(columns.values()))) for columns in found}
+    if len(lengths) > 1:
+        message = f"tables of {method} have {sorted(lengths)} rows where {wanted}: all simulations need the same bins"
+        raise FigureError(message)
+    return {name: np.stack([columns[name] for columns in found]) for name in found[0]} if found else {}
+
+
+def mean_and_spread(values: Values) -> tuple[Values, Values]:
+    """Return mean and standard deviation (ddof 1) over simulations; the latter is NaN for a single one.
+
+    Args:
+        values: `(n_sim, ...)`.
+    """
+    spread = values.std(axis=0, ddof=1) if len(values) > 1 else np.full(values.shape[1:], np.nan)
+    return values.mean(axis=0), spread
+
+
+def robust_z(values: Values) -> NDArray[np.float64]:
+    """Return how far each value is from the median, in units of the scaled median absolute deviation.
+
+    Args:
+        values: `(n_sim,)`; values that are not finite get NaN.
+
+    Returns:
+        `(n_sim,)`; zeros where there are too few values, or all are alike.
+
+    Example:
+        >>> robust_z(np.array([1.0, 2.0, 3.0, 4.0, 50.0])).round(1).tolist()
+        [-1.3, -0.7, 0.0, 0.7, 31.7]
+    """
+    values = np.asarray(values, dtype=np.float64)
+    finite = values[np.isfinite(values)]
+    if len(finite) < FEWEST_FOR_OUTLIERS:
+        return np.where(np.isfinite(values), 0.0, np.nan)
+    middle = np.median(finite)
+    deviation = np.median(np.abs(finite - middle))
+    if deviation == 0:
+        return np.where(np.isfinite(values), 0.0, np.nan)
+    z: NDArray[np.float64] = 0.6745 * (values - middle) / deviation
+    return z

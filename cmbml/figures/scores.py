@@ -1,0 +1,126 @@
+"""How scores are distributed over simulations, per method and footing."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from cmbml.figures.palette import COLUMN_WIDTH_INCH, LINE_INCH, legend_above, legend_rows, method_styles
+from cmbml.figures.results import FigureError, SimulationTable, Values, over_simulations, words
+from cmbml.figures.style import SMALL_TEXT_SIZE, TEXT_SIZE, WIDE
+
+FLOORS = {"mae": "floor_mae", "rmse": "floor_rmse", "nrmse": "floor_nrmse", "psnr_truth": "floor_psnr_truth"}
+NOISE_FLOORS = {"rmse": "noise_rmse"}
+ROW_INCH = 0.2
+FLOOR_LABEL, NOISE_LABEL = "perfect map (floor)", "noise alone"
+
+
+def distributions_figure(
+    tables: Sequence[SimulationTable],
+    methods: Sequence[str],
+    metric: str,
+    *,
+    label: str = "",
+    field: str = "I",
+    region: str = "mask",
+) -> Figure:
+    """Draw a box and every simulation's point for each method, one panel per footing, with floors as lines.
+
+    Args:
+        tables: scores of single simulations.
+        methods: in the order of drawing; the place gives the colour.
+        metric: a column of the tables.
+        label: of the axis, with its unit; by default the name of the metric.
+        field: `I`, `Q` or `U`.
+        region: part of the sky.
+
+    Returns:
+        The figure, as wide as a journal's column; its height grows with methods and footings.
+
+    Raises:
+        FigureError: no method has a value there.
+    """
+    panels = {}
+    for footing in words(tables, "footing"):
+        rows = {m: over_simulations(tables, m, footing=footing, field=field, region=region) for m in methods}
+        rows = {m: r for m, r in rows.items() if r and np.isfinite(r[metric]).any()}
+        if rows:
+            panels[footing] = rows
+    if not panels:
+        message = f"no finite {metric} of field {field} in region {region}; fields: {words(tables, 'field')}, "
+        raise FigureError(message + f"regions: {words(tables, 'region')}")
+    marks = _floor_marks(metric)
+    labels = [text for text, _, _, _ in marks]
+    head = 0.34 + (LINE_INCH * legend_rows(labels)[1] + 0.08 if labels else 0)
+    heights = [ROW_INCH * len(rows) + 0.08 for rows in panels.values()]
+    total = head + sum(heights) + 0.26 * len(heights) + 0.4
+    figure = Figure(figsize=(COLUMN_WIDTH_INCH, total), facecolor="white")
+    figure.text(0.5, 1 - 0.15 / total, f"{label or metric}, {field}, {region}", ha="center", va="center", fontsize=10)
+    left, bottom, shared = 0.06 + 0.0145 * max(map(len, methods)), total - head, None
+    for height, (footing, rows) in zip(heights, panels.items(), strict=True):
+        bottom -= height + 0.26
+        axes = figure.add_axes((left, (bottom + 0.08) / total, 0.97 - left, height / total), sharex=shared)
+        _draw_panel(axes, rows, methods, metric)
+        axes.set_title(f"footing: {footing}", fontsize=SMALL_TEXT_SIZE, loc="left", pad=3)
+        shared = shared or axes
+        axes.tick_params(labelbottom=False)
+    axes.tick_params(labelbottom=True)
+    axes.set_xlabel(label or metric, fontsize=TEXT_SIZE)
+    _spread_axis(figure.axes[0], [r[metric] for rows in panels.values() for r in rows.values()])
+    handles: list[Artist] = [
+        Line2D([], [], color=colour, linestyle=dashes, linewidth=1.6, label=text) for text, _, colour, dashes in marks
+    ]
+    if handles:
+        legend_above(figure, handles, labels, 0.32)
+    return figure
+
+
+def _floor_marks(metric: str) -> list[tuple[str, str, str, str]]:
+    """Return label, column, colour and dashes of each floor that the metric has."""
+    marks = []
+    if metric in FLOORS:
+        marks.append((FLOOR_LABEL, FLOORS[metric], "black", "-"))
+    if metric in NOISE_FLOORS:
+        marks.append((NOISE_LABEL, NOISE_FLOORS[metric], "0.45", "--"))
+    return marks
+
+
+def _draw_panel(axes: Axes, rows: dict[str, dict[str, Values]], methods: Sequence[str], metric: str) -> None:
+    """Draw one footing: one line per method, the first on top."""
+    styles = method_styles(methods)
+    for place, (method, columns) in enumerate(rows.items()):
+        colour = styles[method].colour
+        values = columns[metric].ravel()
+        values = values[np.isfinite(values)]
+        box = axes.boxplot(
+            values, positions=[place], orientation="horizontal", widths=0.62, patch_artist=True, showfliers=False
+        )
+        box["boxes"][0].set(facecolor=colour, alpha=0.3, edgecolor=colour)
+        for line in (*box["medians"], *box["whiskers"], *box["caps"]):
+            line.set(color=colour, linewidth=1.1)
+        # Points are set apart vertically in a fixed pattern: chance would change the file's bytes.
+        apart = 0.22 * (np.arange(values.size) % 3 - 1)
+        axes.plot(values, place + apart, styles[method].marker, color=colour, markersize=2.6, zorder=4)
+        for _, column, shade, dashes in _floor_marks(metric):
+            floor = columns[column][np.isfinite(columns[column])]
+            if floor.size:
+                axes.plot(
+                    [floor.mean()] * 2, [place - 0.44, place + 0.44], dashes, color=shade, linewidth=1.6, zorder=5
+                )
+    axes.set_yticks(range(len(rows)), list(rows), fontsize=SMALL_TEXT_SIZE)
+    axes.set_ylim(len(rows) - 0.45, -0.55)
+    axes.grid(axis="x", color="0.92", linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.tick_params(axis="x", labelsize=SMALL_TEXT_SIZE, direction="in", which="both")
+    axes.tick_params(axis="y", length=0)
+
+
+def _spread_axis(axes: Axes, values: Sequence[Values]) -> None:
+    """Take a logarithmic axis where positive values span more than a linear one shows."""
+    every = np.concatenate([v.ravel() for v in values])
+    every = every[np.isfinite(every)]
+    if every.min() > 0 and every.max() > WIDE * every.min():
+        axes.set_xscale("log")
