@@ -12,10 +12,18 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test]'
 	touch $@
 
-demo: environment  ## build a tiny dataset with the embedded default, and draw it
+DEMO_METHODS := control_truth control_channel control_zero ilc_pixel
+comma := ,
+empty :=
+space := $(empty) $(empty)
+
+demo: environment  ## simulate, clean and compare at nside 64 with the embedded default, and say where the report is
 	$(BIN)/python main_sims.py dataset=demo scenario=nside64
+	for method in $(DEMO_METHODS); do $(BIN)/python main_clean.py dataset=demo method=$$method || exit 1; done
+	$(BIN)/python main_analysis.py dataset=demo methods=[$(subst $(space),$(comma),$(DEMO_METHODS))]
 	@echo "maps and spectra of the first simulation of each split:"
 	@find datasets/demo/figures -name '*.png' | sort
+	@cat datasets/demo/summary/test/summary_table.md
 
 check: environment  ## format, lint, types, import contracts
 	$(BIN)/ruff format --check .
