@@ -26,6 +26,7 @@ from cmbml.figures.style import SMALL_TEXT_SIZE, TEXT_SIZE, UNIT_LABELS, round_t
 Stacked = Mapping[str, Mapping[str, Values]]
 
 SHARE_OF_BIN = 0.6  # points of different methods are set apart over so much of a bin
+MARKED = 30  # markers on a line, about
 RATIO_LIMITS = (0.05, 0.5)  # the ratio's axis reaches at least, and at most, so far from 1
 D_ELL = r"$\mathcal{D}_\ell$"
 
@@ -61,7 +62,7 @@ def spectra_comparison(
     handles: list[Artist] = [Line2D([], [], color="black", marker="_", linestyle="none", markersize=8, label="truth")]
     handles.append(Line2D([], [], color="0.35", linewidth=1.0, label="theory"))
     if band is not None:
-        handles.append(Patch(facecolor="0.72", label=r"theories, 1 and 2$\sigma$"))
+        handles.append(Patch(facecolor="0.72", label="theories, 1, 2σ"))
     handles += [_handle(method, styles[method]) for method in stacked]
     figure, (upper, lower) = _stacked_axes(f"{field}, {kind} spectra", handles, (2.3, 1.35))
     _draw_theory(upper, lower, next(iter(stacked.values())), band)
@@ -109,7 +110,8 @@ def transfer_figure(
             mean, spread = mean_and_spread(values)
             style = styles[method]
             it.plot(columns["l_eff"][0], mean, color=style.colour, linestyle=style.dashes, linewidth=1.2, zorder=3)
-            it.plot(columns["l_eff"][0], mean, style.marker, color=style.colour, markersize=2.6, zorder=3)
+            some = slice(None, None, _every(mean.size))
+            it.plot(columns["l_eff"][0][some], mean[some], style.marker, color=style.colour, markersize=2.6, zorder=3)
             low = mean - spread if it is not axes[2] else np.maximum(mean - spread, 0.1 * mean)
             it.fill_between(columns["l_eff"][0], low, mean + spread, color=style.colour, alpha=0.2, linewidth=0)
     axes[2].set_yscale("log")
@@ -243,7 +245,11 @@ def _draw_method(upper: Axes, lower: Axes, centres: Values, columns: Mapping[str
     mean, _ = mean_and_spread(columns["d_prediction"])
     shown = mean > 0
     look: dict[str, Any] = {"color": style.colour, "zorder": 4}
-    upper.plot(centres[shown], mean[shown], style.marker, linestyle=style.dashes, linewidth=0.8, markersize=2.8, **look)
+    some = _every(int(shown.sum()))
+    (line,) = upper.plot(
+        centres[shown], mean[shown], style.marker, linewidth=0.8, markersize=2.8, markevery=some, **look
+    )
+    line.set_linestyle(style.dashes)
     ratio, spread = _ratio(columns)
     lower.errorbar(centres, ratio, spread, fmt=style.marker, markersize=2.8, elinewidth=0.8, **look)
 
@@ -266,6 +272,11 @@ def _mark_ratio(axes: Axes, stacked: Stacked, styles: Mapping[str, MethodStyle])
         ratio, ell = _ratio(columns)[0], columns["l_eff"][0]
         for marker, beyond, edge in (("^", ratio > 1 + end, 1 + 0.93 * end), ("v", ratio < 1 - end, 1 - 0.93 * end)):
             axes.plot(ell[beyond], np.full(beyond.sum(), edge), marker, color=styles[method].colour, markersize=3.5)
+
+
+def _every(number: int) -> int:
+    """Return which points get a marker where there are too many for all."""
+    return max(1, round(number / MARKED))
 
 
 def _end_at(axes: Axes, values: Sequence[Values]) -> None:

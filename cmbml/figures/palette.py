@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from matplotlib.artist import Artist
 from matplotlib.figure import Figure
@@ -14,7 +15,8 @@ LINE_INCH = 0.165  # height of a legend's line
 # Okabe & Ito's colours without yellow, which white paper swallows, Paul Tol's indigo, and a brown.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#332288", "#8B4513")
 MARKERS = "osD^vPX*"
-DASHES = ("-", "--", ":")
+Dashes = Literal["-", "--", ":"]
+DASHES: tuple[Dashes, ...] = ("-", "--", ":")
 
 
 @dataclass(frozen=True)
@@ -29,7 +31,7 @@ class MethodStyle:
 
     colour: str
     marker: str
-    dashes: str
+    dashes: Dashes
 
 
 def method_styles(methods: Sequence[str]) -> dict[str, MethodStyle]:

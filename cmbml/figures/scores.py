@@ -1,6 +1,7 @@
 """How scores are distributed over simulations, per method and footing."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.artist import Artist
@@ -8,13 +9,15 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from cmbml.figures.palette import COLUMN_WIDTH_INCH, LINE_INCH, legend_above, legend_rows, method_styles
+from cmbml.figures.palette import COLUMN_WIDTH_INCH, LINE_INCH, Dashes, legend_above, legend_rows, method_styles
 from cmbml.figures.results import FigureError, SimulationTable, Values, over_simulations, words
 from cmbml.figures.style import SMALL_TEXT_SIZE, TEXT_SIZE, WIDE
 
 FLOORS = {"mae": "floor_mae", "rmse": "floor_rmse", "nrmse": "floor_nrmse", "psnr_truth": "floor_psnr_truth"}
 NOISE_FLOORS = {"rmse": "noise_rmse"}
 ROW_INCH = 0.2
+MANY = 30  # points of one method, from which they are drawn faint
+LABEL: dict[str, Any] = {"fontsize": 7, "zorder": 6, "bbox": {"facecolor": "white", "edgecolor": "none", "pad": 1}}
 FLOOR_LABEL, NOISE_LABEL = "perfect map (floor)", "noise alone"
 
 
@@ -46,8 +49,8 @@ def distributions_figure(
     panels = {}
     for footing in words(tables, "footing"):
         rows = {m: over_simulations(tables, m, footing=footing, field=field, region=region) for m in methods}
-        rows = {m: r for m, r in rows.items() if r and np.isfinite(r[metric]).any()}
-        if rows:
+        rows = {m: r for m, r in rows.items() if r and not np.isnan(r[metric]).all()}
+        if any(np.isfinite(r[metric]).any() for r in rows.values()):
             panels[footing] = rows
     if not panels:
         message = f"no finite {metric} of field {field} in region {region}; fields: {words(tables, 'field')}, "
@@ -78,9 +81,9 @@ def distributions_figure(
     return figure
 
 
-def _floor_marks(metric: str) -> list[tuple[str, str, str, str]]:
+def _floor_marks(metric: str) -> list[tuple[str, str, str, Dashes]]:
     """Return label, column, colour and dashes of each floor that the metric has."""
-    marks = []
+    marks: list[tuple[str, str, str, Dashes]] = []
     if metric in FLOORS:
         marks.append((FLOOR_LABEL, FLOORS[metric], "black", "-"))
     if metric in NOISE_FLOORS:
@@ -94,6 +97,10 @@ def _draw_panel(axes: Axes, rows: dict[str, dict[str, Values]], methods: Sequenc
     for place, (method, columns) in enumerate(rows.items()):
         colour = styles[method].colour
         values = columns[metric].ravel()
+        infinite = int(np.isinf(values).sum())
+        if infinite:
+            text = f"infinite in {infinite} of {values.size}"
+            axes.text(0.99, place, text, transform=axes.get_yaxis_transform(), ha="right", va="center", **LABEL)
         values = values[np.isfinite(values)]
         box = axes.boxplot(
             values, positions=[place], orientation="horizontal", widths=0.62, patch_artist=True, showfliers=False
@@ -102,8 +109,11 @@ def _draw_panel(axes: Axes, rows: dict[str, dict[str, Values]], methods: Sequenc
         for line in (*box["medians"], *box["whiskers"], *box["caps"]):
             line.set(color=colour, linewidth=1.1)
         # Points are set apart vertically in a fixed pattern: chance would change the file's bytes.
-        apart = 0.22 * (np.arange(values.size) % 3 - 1)
-        axes.plot(values, place + apart, styles[method].marker, color=colour, markersize=2.6, zorder=4)
+        apart = 0.11 * ((2 * np.arange(values.size)) % 5 - 2)
+        faint = 0.6 if values.size > MANY else 1.0
+        axes.plot(
+            values, place + apart, styles[method].marker, color=colour, markersize=2.6, alpha=faint, mew=0, zorder=4
+        )
         for _, column, shade, dashes in _floor_marks(metric):
             floor = columns[column][np.isfinite(columns[column])]
             if floor.size:

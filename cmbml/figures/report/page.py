@@ -70,16 +70,20 @@ class ReportData:
         if not self.methods:
             message = "a report needs one method at least"
             raise FigureError(message)
-        found = {item.method for item in (*self.scores, *self.spectra, *self.maps)}
+        found = {item.method for item in self._items}
         found |= {str(method) for method in self.summary["method"]}
         if unknown := sorted(found - set(self.methods)):
             message = f"results of {unknown}, which are not among the report's methods {list(self.methods)}"
             raise FigureError(message)
 
     @property
+    def _items(self) -> list[SimulationTable | PredictionMaps]:
+        return [*self.scores, *self.spectra, *self.maps]
+
+    @property
     def simulations(self) -> list[str]:
         """Names of all simulations, sorted."""
-        return sorted({item.simulation for item in (*self.scores, *self.spectra, *self.maps)})
+        return sorted({item.simulation for item in self._items})
 
 
 def render_report(data: ReportData) -> str:

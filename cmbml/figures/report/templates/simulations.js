@@ -61,7 +61,7 @@ function showOutliers() {
   const worst = new Map();
   for (const row of report.outliers) {
     const key = JSON.stringify([row.method, row.simulation]);
-    if (!worst.has(key)) worst.set(key, { ...row, size: Math.abs(row.z), count: 0 });
+    if (!worst.has(key)) worst.set(key, { ...row, size: Math.abs(number(row.z)), count: 0 });
     worst.get(key).count += 1;
   }
   byId("outlier-status").textContent = worst.size ? `${worst.size} map${worst.size > 1 ? "s" : ""} with outlying scores` : "There are none.";
