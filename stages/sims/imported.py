@@ -5,15 +5,19 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
+from pydantic import PositiveInt
 
 from cmbml.core.executor import Executor
 from cmbml.core.space import Key, Space
 from cmbml.core.unit_io import UnitIO
 from cmbml.handlers.raw_map import read_raw_map
 from cmbml.settings import Nside, settings
+from cmbml.sky.harmonics import analyse, require_band_limit
 from cmbml.sky.instrument import Channel
 from cmbml.sky.maps import Fields, MapError, MapSpec, SkyMap
-from stages.assets import CMB_MAP, FREQ, OBS_MAP, SIM, SPLIT
+from stages.assets import CMB_ALM, CMB_MAP, FREQ, OBS_MAP, SIM, SPLIT
+
+ITERATIONS = 30
 
 
 @settings
@@ -30,6 +34,7 @@ class ImportSimulation(Executor):
         split_names: what the dataset calls a split, where that is another name.
         channels: the instrument.
         nside: of the maps.
+        lmax: highest multipole of their signal, at most 3 nside - 1.
         fields: `I`, or `IQU`: the first columns of each file.
         unit: of the maps; what their headers say where None.
     """
@@ -40,13 +45,15 @@ class ImportSimulation(Executor):
     split_names: Mapping[str, str]
     channels: Mapping[str, Channel]
     nside: Nside
+    lmax: PositiveInt
     fields: Fields
     unit: str | None = None
-    writes: ClassVar = (CMB_MAP, OBS_MAP)
+    writes: ClassVar = (CMB_ALM, CMB_MAP, OBS_MAP)
     per: ClassVar = (SPLIT, SIM)
 
     def check(self, space: Space) -> None:
-        """Look whether every file is there."""
+        """Look whether the maps can hold the multipoles, and whether every file is there."""
+        require_band_limit(self.lmax, self.nside)
         wanted = [self._path(self.observation, key) for key in space.keys((SPLIT, SIM, FREQ))]
         wanted += [self._path(self.truth, key) for key in space.keys((SPLIT, SIM))]
         missing = [str(path) for path in wanted if not path.is_file()]
@@ -64,13 +71,17 @@ class ImportSimulation(Executor):
         return super().settings_at(key) | {"files": [[found.st_size, found.st_mtime_ns] for found in status]}
 
     def disk_bytes(self) -> int:
-        """The truth and one map per channel."""
-        return (1 + len(self.channels)) * 48 * self.nside**2 * len(self.fields)
+        """The truth, its coefficients, and one map per channel."""
+        return len(self.fields) * ((1 + len(self.channels)) * 48 * self.nside**2 + 4 * self.lmax**2)
 
     def process(self, io: UnitIO) -> None:
-        """Read, check, write."""
-        spec = MapSpec(nside=self.nside, fields=self.fields)
-        io.write(CMB_MAP, self._read(self._path(self.truth, io.key), spec))
+        """Read, check, analyse the truth, write."""
+        spec = MapSpec(nside=self.nside, fields=self.fields, lmax=self.lmax)
+        truth = self._read(self._path(self.truth, io.key), spec)
+        # Not in single precision: near l = 3 nside the analysis converges slowly, and rounding would stop it early.
+        alm = analyse(truth.values.astype(np.float64), self.lmax, io.threads, max_iterations=ITERATIONS)
+        io.write(CMB_ALM, alm.astype(np.complex64))
+        io.write(CMB_MAP, truth)
         for freq in io.along(OBS_MAP, FREQ):
             channel = self.channels[freq]
             path = self._path(self.observation, io.key.joined(Key.of({FREQ: freq})))
@@ -80,7 +91,7 @@ class ImportSimulation(Executor):
     def _path(self, template: str, key: Key) -> Path:
         freq = {"freq": key[FREQ]} if FREQ in key else {}
         split = self.split_names.get(key[SPLIT], key[SPLIT])
-        return self.folder / template.format(split=split, sim=key[SIM], **freq)
+        return self.folder / fill_in(template, split=split, sim=key[SIM], **freq)
 
     def _read(self, path: Path, spec: MapSpec) -> SkyMap:
         values = read_raw_map(path, tuple(range(len(self.fields))), self.unit)
@@ -89,3 +100,16 @@ class ImportSimulation(Executor):
             message = f"{path} has nside {found}, and the scenario says {self.nside}; set scenario.nside={found}"
             raise MapError(message)
         return SkyMap(values.astype(np.float32), spec)
+
+
+def fill_in(template: str, **names: str) -> str:
+    """Fill in a path's `{split}`, `{sim}` and `{freq}`.
+
+    Raises:
+        MapError: it names something else.
+    """
+    try:
+        return template.format(**names)
+    except (KeyError, IndexError, ValueError) as error:
+        message = f"the path '{template}' cannot be filled in ({error}); what it may name is {{{'}, {'.join(names)}}}"
+        raise MapError(message) from error
