@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -39,11 +39,24 @@ class Method(ABC):
         """
 
 
+@dataclass(frozen=True)
+class Cleaned:
+    """What a method makes of an observation.
+
+    Attributes:
+        cmb: the CMB, described by what `accepts` returned.
+        uncertainty: standard deviation of its error per pixel, described by the same; None where the method has none.
+    """
+
+    cmb: SkyMap
+    uncertainty: SkyMap | None = None
+
+
 class BlindMethod(Method):
     """A method that needs nothing but the observation."""
 
     @abstractmethod
-    def clean(self, observation: Observation, scratch: Path, threads: int) -> SkyMap:
+    def clean(self, observation: Observation, scratch: Path, threads: int) -> Cleaned:
         """Find the CMB.
 
         Args:
@@ -52,7 +65,7 @@ class BlindMethod(Method):
             threads: CPU threads; they must not change a bit of the result.
 
         Returns:
-            The CMB, described by what `accepts` returned.
+            The CMB, and how sure the method is of it if it can tell.
         """
 
     def decompose(
@@ -81,7 +94,7 @@ class BlindMethod(Method):
         """
         noiseless = minus(observation, noise)
         whole, without_noise, signal = (
-            self.clean(part, scratch, threads) for part in (observation, noiseless, minus(noiseless, foregrounds))
+            self.clean(part, scratch, threads).cmb for part in (observation, noiseless, minus(noiseless, foregrounds))
         )
         return {
             "signal": signal,

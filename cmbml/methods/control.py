@@ -5,7 +5,7 @@ from typing import ClassVar, final
 
 import numpy as np
 
-from cmbml.methods.base import BlindMethod, MethodError
+from cmbml.methods.base import BlindMethod, Cleaned, MethodError
 from cmbml.settings import settings
 from cmbml.sky.maps import MapSpec, SkyMap
 from cmbml.sky.observation import Observation, ObservationSpec
@@ -22,7 +22,7 @@ class Truth(BlindMethod):
         """Accept anything."""
         return spec.truth
 
-    def clean(self, observation: Observation, scratch: Path, threads: int) -> SkyMap:  # noqa: ARG002
+    def clean(self, observation: Observation, scratch: Path, threads: int) -> Cleaned:  # noqa: ARG002
         """Return the truth.
 
         Raises:
@@ -31,7 +31,7 @@ class Truth(BlindMethod):
         if observation.truth is None:
             message = "the observation comes without its truth; control_truth cleans simulations only"
             raise MethodError(message)
-        return observation.truth
+        return Cleaned(observation.truth)
 
 
 @final
@@ -50,9 +50,9 @@ class SingleChannel(BlindMethod):
         spec.require_channel(self.channel)
         return spec.maps[self.channel]
 
-    def clean(self, observation: Observation, scratch: Path, threads: int) -> SkyMap:  # noqa: ARG002
+    def clean(self, observation: Observation, scratch: Path, threads: int) -> Cleaned:  # noqa: ARG002
         """Return the channel's map."""
-        return observation.maps[self.channel]
+        return Cleaned(observation.maps[self.channel])
 
 
 @final
@@ -64,7 +64,7 @@ class Zero(BlindMethod):
         """Accept anything."""
         return spec.truth
 
-    def clean(self, observation: Observation, scratch: Path, threads: int) -> SkyMap:  # noqa: ARG002
+    def clean(self, observation: Observation, scratch: Path, threads: int) -> Cleaned:  # noqa: ARG002
         """Return a map of zeros."""
         spec = self.accepts(observation.spec)
-        return SkyMap(np.zeros((len(spec.fields), spec.n_pix), np.float32), spec)
+        return Cleaned(SkyMap(np.zeros((len(spec.fields), spec.n_pix), np.float32), spec))

@@ -13,15 +13,16 @@ from cmbml.core.space import Key
 from cmbml.core.unit_io import UnitIO
 from cmbml.handlers.raw_map import read_raw_columns
 from cmbml.metrics.floors import noise_rms, noise_spectrum, perfect_map
-from cmbml.metrics.footing import Footing, Window, map_window, to_footing, windows
-from cmbml.metrics.pixel import MonopoleDipole, Regions, pixel_metrics, sweep
+from cmbml.metrics.footing import Footing, Window, map_window, to_conventions, to_footing, unit_factor, windows
+from cmbml.metrics.pixel import MonopoleDipole, Regions, State, pixel_metrics, sweep
 from cmbml.metrics.uncertainty import sweep_uncertainty, uncertainty_metrics
 from cmbml.settings import Nside, settings
-from cmbml.sky.harmonics import Alm, alm_lmax
+from cmbml.sky.harmonics import Alm, alm_lmax, filter_components, synthesise
 from cmbml.sky.instrument import Channel
-from cmbml.sky.maps import MapSpec
+from cmbml.sky.maps import MapSpec, SkyMap
 from cmbml.sky.masks import degrade_mask
 from stages.assets import (
+    CLEANED_MAP,
     CMB_ALM,
     MASK,
     METHOD,
@@ -34,12 +35,19 @@ from stages.assets import (
 )
 
 PERFECT = {"mae": 0.0, "rmse": 0.0, "nrmse": 0.0, "psnr_truth": math.inf}
-NO_UNCERTAINTY = dict.fromkeys(("coverage68", "coverage95", "calibration", "crps"), math.nan)
+NO_PIXEL_SCORES = pixel_metrics(State()) | dict.fromkeys(
+    (*(f"floor_{name}" for name in PERFECT), "noise_rmse"), math.nan
+)
+NO_ERROR_BARS = uncertainty_metrics(State())
+AS_GIVEN = "as given"
+"""Where error bars are scored: they hold for the map as the method gave it, and at no other footing."""
 
 
 @settings
 class ScorePixels(Executor):
     """Compare truth and prediction at every footing, inside the mask, in latitude bands and in further masks.
+
+    Error bars have rows of their own, `as given`, if they are at the resolution and in the frame of the comparison.
 
     Attributes:
         footings: where they are compared.
@@ -54,7 +62,7 @@ class ScorePixels(Executor):
     channels: Mapping[str, Channel]
     sky_masks: Mapping[str, Path]
     pixel_windows: Path | None = None
-    reads: ClassVar = (PREDICTION_ALM, PREDICTION_SPEC, CMB_ALM, MASK)
+    reads: ClassVar = (PREDICTION_ALM, PREDICTION_SPEC, CLEANED_MAP, CMB_ALM, MASK)
     may_read: ClassVar = (UNCERTAINTY_MAP,)
     writes: ClassVar = (SCORES,)
     per: ClassVar = (METHOD, SPLIT, SIM)
@@ -73,12 +81,10 @@ class ScorePixels(Executor):
         }
         regions, dipole = Regions.of(mask, skies=skies), MonopoleDipole.outside(mask)
         own = map_window(spec, alm_lmax(truth.shape[-1]), len(prediction), pixel_windows=self.pixel_windows)
-        sigma = io.read_optional(UNCERTAINTY_MAP)
         rows: list[dict[str, Any]] = []
         for footing in self.footings:
             maps = to_footing(prediction, spec, truth, footing, self.nside, io.threads, own)
             perfect = self._perfect(truth, spec, footing, own, io.threads)
-            scale = windows(spec, footing, own.shape[-1] - 1, len(own), own)
             for i, field in enumerate(spec.fields[: len(prediction)]):
                 t, p = (dipole.remove(values[i]) if field == "I" else values[i] for values in maps)
                 states = sweep(t, p, regions)
@@ -86,10 +92,6 @@ class ScorePixels(Executor):
                 if perfect is not None:
                     ideal = dipole.remove(perfect[i]) if field == "I" else perfect[i]
                     floors = {name: pixel_metrics(state) for name, state in sweep(t, ideal, regions).items()}
-                bars = dict.fromkeys(states, NO_UNCERTAINTY)
-                if sigma is not None and scale.untouched:
-                    found = sweep_uncertainty(t, p, sigma.values[i], regions)
-                    bars = {name: uncertainty_metrics(state) for name, state in found.items()}
                 noise = self._noise(field, footing, own.shape[-1] - 1)
                 for name, state in states.items():
                     rows.append(
@@ -97,8 +99,11 @@ class ScorePixels(Executor):
                         | pixel_metrics(state)
                         | {f"floor_{metric}": floors[name][metric] for metric in PERFECT}
                         | {"noise_rmse": noise}
-                        | bars[name]
+                        | NO_ERROR_BARS
                     )
+        sigma = io.read_optional(UNCERTAINTY_MAP)
+        if sigma is not None and (sigma.spec.nside, sigma.spec.frame) == (self.nside, spec.frame):
+            rows += error_bars(truth, io.read(CLEANED_MAP), sigma, own, regions, dipole, io.threads)
         io.write(SCORES, Table(rows))
 
     def _perfect(self, truth: Alm, spec: MapSpec, footing: Footing, own: Window, threads: int) -> np.ndarray | None:
@@ -117,3 +122,33 @@ class ScorePixels(Executor):
 def spec_of(stored: Mapping[str, Any]) -> MapSpec:
     """Return the description of a prediction from what `PREDICTION_SPEC` holds."""
     return MapSpec(**{name: value for name, value in stored.items() if name != "values_sha256"})
+
+
+def error_bars(
+    truth: Alm, cleaned: SkyMap, sigma: SkyMap, own: Window, regions: Regions, dipole: MonopoleDipole, threads: int
+) -> list[dict[str, Any]]:
+    """Score a method's error bars on its map as it gave it.
+
+    Args:
+        truth: `(n_comp, n_alm)`, uK_CMB, without a beam.
+        cleaned: the map, in the truth's frame.
+        sigma: standard deviation of its error.
+        own: `(n_comp, lmax + 1)`: beam times pixel window of the map.
+        regions: where they are scored.
+        dipole: what is removed from intensity first.
+        threads: CPU threads.
+
+    Returns:
+        A row per field and region, NaN in what is no score of error bars.
+    """
+    n_comp = len(own)
+    seen = synthesise(filter_components(truth[:n_comp], own), cleaned.spec.nside, threads)
+    prediction = to_conventions(cleaned, "uK_CMB").values
+    bars = sigma.values * np.float32(unit_factor(sigma.spec.unit, "uK_CMB"))
+    rows: list[dict[str, Any]] = []
+    for i, field in enumerate(cleaned.spec.fields[:n_comp]):
+        t, p = (dipole.remove(values[i]) if field == "I" else values[i] for values in (seen, prediction))
+        for name, state in sweep_uncertainty(t, p, bars[i], regions).items():
+            where = {"footing": AS_GIVEN, "field": field, "region": name, "n_pix": regions.n_pix[name]}
+            rows.append(where | NO_PIXEL_SCORES | uncertainty_metrics(state))
+    return rows

@@ -58,7 +58,8 @@ class Summarise(Executor):
         scores = [score for (method, sim), table in tables.items() for score in _scores(method, sim, table)]
         rows = summarise(scores, self._seconds(io), self.unranked, n_resamples=self.n_resamples)
         io.write(SUMMARY, Table([asdict(row) for row in rows]))
-        footings = list(dict.fromkeys(str(name) for table in tables.values() for name in table["footing"]))
+        scored = [(str(row["footing"]), float(row["mae"])) for table in tables.values() for row in table]
+        footings = list(dict.fromkeys(name for name, mae in scored if not math.isnan(mae)))
         grid = score_grid(rows, footings=footings)
         io.write(SUMMARY_CSV, to_csv(rows))
         io.write(SUMMARY_MARKDOWN, grid.markdown())
@@ -96,7 +97,7 @@ def _bundle(tables: dict[tuple[str, str], Table], specs: dict[tuple[str, str], d
             "map": specs[method, sim],
             "scores": [{name: _plain(row[name]) for name in table.colnames} for row in table],
         }
-        for (method, sim), table in tables.items()
+        for (method, sim), table in sorted(tables.items(), key=lambda entry: entry[0])
     ]
     return json.dumps({"format": "cmbml score bundle 1", "predictions": entries}, indent=1) + "\n"
 

@@ -9,6 +9,7 @@ from cmbml.sky.maps import SkyMap
 from cmbml.sky.observation import Observation
 from stages.assets import (
     CLEANED_MAP,
+    CMB_MAP,
     FOREGROUND_MAP,
     FOREGROUND_PART,
     FREQ,
@@ -29,7 +30,7 @@ PARTS = {"signal": SIGNAL_PART, "foregrounds": FOREGROUND_PART, "noise": NOISE_P
 class Decompose(MethodStage):
     """Decompose one cleaned map; the noise is made again from the seed."""
 
-    reads: ClassVar = (CLEANED_MAP, OBS_MAP, FOREGROUND_MAP, *NOISE_PARTS)
+    reads: ClassVar = (CLEANED_MAP, CMB_MAP, OBS_MAP, FOREGROUND_MAP, *NOISE_PARTS)
     writes: ClassVar = tuple(PARTS.values())
     per: ClassVar = (METHOD, SPLIT, SIM)
 
@@ -40,7 +41,8 @@ class Decompose(MethodStage):
         drawn = draw_channels(io, list(maps))
         noise = {freq: SkyMap(values, maps[freq].spec) for freq, values in zip(maps, drawn, strict=True)}
         with io.scratch() as scratch:
-            observation = Observation(self.observation_spec(list(maps)), maps)
+            truth = io.read(CMB_MAP) if self.method.needs_truth else None
+            observation = Observation(self.observation_spec(list(maps)), maps, truth)
             found = self.method.decompose(observation, foregrounds, noise, scratch, io.threads)
         whole = io.read(CLEANED_MAP).values
         require_sum({name: part.values for name, part in found.items()}, whole)

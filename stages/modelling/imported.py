@@ -12,7 +12,8 @@ from cmbml.core.unit_io import UnitIO
 from cmbml.handlers.raw_map import read_raw_map
 from cmbml.settings import NonNegativeFloat, settings
 from cmbml.sky.maps import Fields, MapError, MapSpec, SkyMap
-from stages.assets import CLEANED_MAP, INFERENCE, METHOD, SIM, SPLIT
+from stages.assets import CLEANED_MAP, INFERENCE, METHOD, SIM, SPLIT, UNCERTAINTY_MAP
+from stages.sims.imported import fill_in
 
 
 @settings
@@ -22,6 +23,7 @@ class ImportPrediction(Executor):
     Attributes:
         folder: where the maps are.
         template: path below it; {split} and {sim} are filled in.
+        uncertainty: the same for maps of the standard deviation of their errors, in the same unit; None without any.
         fwhm_arcmin: the Gaussian beam that the maps have; 0 for none.
         lmax: highest multipole of their signal; 3 nside - 1 where None.
         unit: of the maps; what their headers say where None.
@@ -32,6 +34,7 @@ class ImportPrediction(Executor):
 
     folder: Path
     template: str
+    uncertainty: str | None = None
     fwhm_arcmin: NonNegativeFloat
     lmax: PositiveInt | None = None
     unit: str | None = None
@@ -39,11 +42,17 @@ class ImportPrediction(Executor):
     frame: Literal["G", "C", "E"] = "G"
     fields: Fields = "I"
     writes: ClassVar = (CLEANED_MAP, INFERENCE)
+    may_write: ClassVar = (UNCERTAINTY_MAP,)
     per: ClassVar = (METHOD, SPLIT, SIM)
 
     def check(self, space: Space) -> None:
         """Look whether every map is there."""
-        wanted = [self._path(key) for key in space.keys((SPLIT, SIM))]
+        wanted = [path for key in space.keys((SPLIT, SIM)) for path in self.files(key)]
+        if len(set(wanted)) < len(wanted):
+            message = (
+                f"predictions.template={self.template} gives several maps one name; it must hold {{split}} and {{sim}}"
+            )
+            raise MapError(message)
         missing = [str(path) for path in wanted if not path.is_file()]
         if missing:
             message = (
@@ -52,13 +61,15 @@ class ImportPrediction(Executor):
             raise MapError(message)
 
     def files(self, key: Key) -> tuple[Path, ...]:
-        """Return the map's file."""
-        return (self._path(key),)
+        """Return the file of the map, and that of its uncertainty."""
+        templates = [self.template] if self.uncertainty is None else [self.template, self.uncertainty]
+        return tuple(self.folder / fill_in(template, split=key[SPLIT], sim=key[SIM]) for template in templates)
 
     def process(self, io: UnitIO) -> None:
         """Read, check, write."""
-        values = read_raw_map(self._path(io.key), tuple(range(len(self.fields))), self.unit)
-        nside = round(np.sqrt(values.shape[1] / 12))
+        columns = tuple(range(len(self.fields)))
+        found = [read_raw_map(path, columns, self.unit).astype(np.float32) for path in self.files(io.key)]
+        nside = round(np.sqrt(found[0].shape[1] / 12))
         spec = MapSpec(
             nside=nside,
             fields=self.fields,
@@ -68,8 +79,6 @@ class ImportPrediction(Executor):
             pixel_window=self.pixel_window,
             frame=self.frame,
         )
-        io.write(CLEANED_MAP, SkyMap(values.astype(np.float32), spec))
+        for asset, values in zip((CLEANED_MAP, UNCERTAINTY_MAP), found, strict=False):
+            io.write(asset, SkyMap(values, spec))
         io.write(INFERENCE, {"inference_seconds": None, "threads": None})
-
-    def _path(self, key: Key) -> Path:
-        return self.folder / self.template.format(split=key[SPLIT], sim=key[SIM])

@@ -1,14 +1,15 @@
 """Clean observations with a method that needs nothing but them."""
 
 import time
+from dataclasses import fields
 from typing import ClassVar
 
 from cmbml.core.unit_io import UnitIO
 from cmbml.methods.base import MethodError
 from cmbml.settings import settings
-from cmbml.sky.maps import SkyMap
-from cmbml.sky.observation import Observation
-from stages.assets import CLEANED_MAP, CMB_MAP, FREQ, INFERENCE, METHOD, OBS_MAP, SIM, SPLIT
+from cmbml.sky.maps import MapSpec, SkyMap
+from cmbml.sky.observation import Observation, ObservationSpec
+from stages.assets import CLEANED_MAP, CMB_MAP, FREQ, INFERENCE, METHOD, OBS_MAP, SIM, SPLIT, UNCERTAINTY_MAP
 from stages.modelling.method import MethodStage
 
 
@@ -18,6 +19,7 @@ class Predict(MethodStage):
 
     reads: ClassVar = (OBS_MAP, CMB_MAP)
     writes: ClassVar = (CLEANED_MAP, INFERENCE)
+    may_write: ClassVar = (UNCERTAINTY_MAP,)
     per: ClassVar = (METHOD, SPLIT, SIM)
 
     def process(self, io: UnitIO) -> None:
@@ -33,9 +35,15 @@ class Predict(MethodStage):
         with io.scratch() as scratch:
             cleaned = self.method.clean(Observation(spec, maps, truth), scratch, io.threads)
         seconds = time.perf_counter() - started
-        promised = self.method.accepts(spec)
-        if cleaned.spec != promised:
-            message = f"{self.method.name} promised {promised} and gave {cleaned.spec}"
-            raise MethodError(message)
-        io.write(CLEANED_MAP, SkyMap(cleaned.values.astype("f4"), cleaned.spec))
+        given = [(CLEANED_MAP, cleaned.cmb), (UNCERTAINTY_MAP, cleaned.uncertainty)]
+        found = [(asset, sky) for asset, sky in given if sky is not None]
+        for asset, sky in found:
+            self._require_promised(asset.name, sky, spec)
+        for asset, sky in found:
+            io.write(asset, SkyMap(sky.values.astype("f4"), sky.spec))
         io.write(INFERENCE, {"inference_seconds": round(seconds, 4), "threads": io.threads})
+
+    def _require_promised(self, name: str, given: SkyMap, spec: ObservationSpec) -> None:
+        if wrong := given.spec.difference(self.method.accepts(spec), *(entry.name for entry in fields(MapSpec))):
+            message = f"{self.method.name} gave another {name} than it had promised: {wrong}"
+            raise MethodError(message)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from cmbml.methods.base import BlindMethod, MethodError
+from cmbml.methods.base import BlindMethod, Cleaned, MethodError
 from cmbml.settings import PositiveFloat, settings
 from cmbml.sky.beams import gaussian_window
 from cmbml.sky.harmonics import analyse, filter_alm, synthesise
@@ -61,11 +61,11 @@ class PixelIlc(BlindMethod):
                 raise MethodError(message)
         return spec.truth.with_(fields="I", beam="gaussian", fwhm_arcmin=self.fwhm_arcmin)
 
-    def clean(self, observation: Observation, scratch: Path, threads: int) -> SkyMap:  # noqa: ARG002
+    def clean(self, observation: Observation, scratch: Path, threads: int) -> Cleaned:  # noqa: ARG002
         """Bring the channels to one beam and combine them, zone by zone."""
         spec = self.accepts(observation.spec)
         maps = self._at_one_beam(observation.maps, observation.spec, threads)
-        return self._combine(maps, self._weights(maps), spec)
+        return Cleaned(self._combine(maps, self._weights(maps), spec))
 
     def decompose(
         self,
