@@ -6,8 +6,9 @@ A stage says what it reads and writes by naming these constants; see `stages/sim
 from cmbml.core.asset import Asset
 from cmbml.core.space import Axis
 from cmbml.handlers.array import Array
-from cmbml.handlers.figure import PngFigure
+from cmbml.handlers.figure import PdfFigure, PngFigure
 from cmbml.handlers.healpix_map import HealpixMap
+from cmbml.handlers.html_file import HtmlFile
 from cmbml.handlers.table import EcsvTable, FitsTable, SpectraTable
 from cmbml.handlers.text import TextFile
 from cmbml.handlers.yaml_file import YamlFile
@@ -63,6 +64,19 @@ SUMMARY_LATEX = Asset("summary_latex", TextFile(".tex"), per=(SPLIT,))  # the sa
 BUNDLE = Asset(
     "bundle", TextFile(".json"), per=(SPLIT,)
 )  # scores of every simulation, with hashes, for others to check
+THEORY_BAND = Asset("theory_band", EcsvTable(), per=())  # D_l of the training cosmologies: mean and scatter
+
+PREDICTION_FIGURE = Asset("prediction", PngFigure(), per=(METHOD, SPLIT, SIM))
+PREDICTION_FIGURE_PDF = Asset("prediction_pdf", PdfFigure(), per=(METHOD, SPLIT, SIM))
+DISTRIBUTIONS_FIGURE = Asset("distributions", PngFigure(), per=(SPLIT,))
+DISTRIBUTIONS_FIGURE_PDF = Asset("distributions_pdf", PdfFigure(), per=(SPLIT,))
+COMPARED_SPECTRA_FIGURE = Asset("compared_spectra", PngFigure(), per=(SPLIT,))
+COMPARED_SPECTRA_FIGURE_PDF = Asset("compared_spectra_pdf", PdfFigure(), per=(SPLIT,))
+TRANSFER_FIGURE = Asset("transfer", PngFigure(), per=(SPLIT,))
+TRANSFER_FIGURE_PDF = Asset("transfer_pdf", PdfFigure(), per=(SPLIT,))
+RESIDUAL_FIGURE = Asset("mean_residuals", PngFigure(), per=(SPLIT,))
+RESIDUAL_FIGURE_PDF = Asset("mean_residuals_pdf", PdfFigure(), per=(SPLIT,))
+REPORT = Asset("report", HtmlFile(), per=(SPLIT,))  # one page on a comparison
 
 MAPS_FIGURE = Asset("maps", PngFigure(), per=(SPLIT, SIM))
 SPECTRA_FIGURE = Asset("power_spectra", PngFigure(), per=(SPLIT, SIM))

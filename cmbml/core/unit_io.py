@@ -4,7 +4,7 @@ import shutil
 import socket
 import time
 import traceback
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,10 +99,18 @@ class UnitIO:
             return None
         return self.read(asset)
 
-    def read_all(self, asset: Asset[T]) -> Iterator[tuple[Key, T]]:
-        """Read, one after the other, all files of an asset that the unit sees."""
+    def read_all(self, asset: Asset[T], only: Mapping[Axis, Collection[str]] | None = None) -> Iterator[tuple[Key, T]]:
+        """Read, one after the other, the files of an asset that the unit sees.
+
+        Args:
+            asset: what is read; nothing comes of one that the unit may read and nobody makes.
+            only: the values on some axes to keep to; all by default.
+        """
+        if asset.name not in self._task.inputs and asset in self._task.executor.may_read:
+            return
         for key, path in self._places(asset, self._task.inputs, "read"):
-            yield key, self._store.read(asset, path, self._task.makers[asset.name])
+            if all(key[axis] in values for axis, values in (only or {}).items()):
+                yield key, self._store.read(asset, path, self._task.makers[asset.name])
 
     def read_each(self, asset: Asset[T], axis: Axis) -> Iterator[tuple[str, T]]:
         """Read, one after the other, the files of an asset along an axis inside the unit."""

@@ -1,0 +1,126 @@
+"""Write one page on a comparison."""
+
+from collections.abc import Mapping
+from importlib.metadata import version
+from typing import Any, ClassVar
+
+import numpy as np
+import yaml
+from pydantic import PositiveInt
+
+from cmbml.core.executor import Executor
+from cmbml.core.unit_io import UnitIO
+from cmbml.figures.report import ReportData, render_report
+from cmbml.figures.results import OUTLIER_Z, PredictionMaps, SimulationTable, robust_z
+from cmbml.metrics.footing import Footing
+from cmbml.metrics.summary import METRICS
+from cmbml.settings import Nside, PositiveFloat, settings
+from stages.analysis.figures import prediction_maps, simulation_tables, theory_band
+from stages.assets import (
+    CMB_ALM,
+    MASK,
+    METHOD,
+    PREDICTION_ALM,
+    PREDICTION_SPEC,
+    REPORT,
+    SCORES,
+    SIM,
+    SPECTRA_SCORES,
+    SPLIT,
+    SUMMARY,
+    THEORY_BAND,
+)
+
+PACKAGES = ("cmbml", "numpy", "ducc0", "healpy", "astropy", "camb", "pysm3")
+
+
+@settings
+class WriteReport(Executor):
+    """Put scores, spectra, maps, configuration and provenance of all methods on one page.
+
+    Attributes:
+        footing: of the maps in the gallery.
+        nside: of the maps.
+        limit_uk: end of their colour scale.
+        gallery: how many simulations the gallery shows, beside outliers.
+        dataset: its name.
+        configuration: what the page says of the dataset.
+    """
+
+    footing: Footing
+    nside: Nside
+    limit_uk: PositiveFloat
+    gallery: PositiveInt
+    dataset: str
+    configuration: Mapping[str, Any]
+    reads: ClassVar = (
+        SUMMARY,
+        SCORES,
+        SPECTRA_SCORES,
+        THEORY_BAND,
+        PREDICTION_ALM,
+        PREDICTION_SPEC,
+        CMB_ALM,
+        MASK,
+    )
+    writes: ClassVar = (REPORT,)
+    per: ClassVar = (SPLIT,)
+
+    def disk_bytes(self) -> int:
+        """Mostly the script that draws, and a picture per method."""
+        return 8_000_000
+
+    def process(self, io: UnitIO) -> None:
+        """Gather, render, write."""
+        scores = simulation_tables(io, SCORES)
+        methods = list(dict.fromkeys(table.method for table in scores))
+        summary = io.read(SUMMARY)
+        band = theory_band(io.read(THEORY_BAND))
+        data = ReportData(
+            title=f"{self.dataset}: {len(methods)} methods on split {io.key[SPLIT]}",
+            methods=methods,
+            summary={name: np.asarray(summary[name]) for name in summary.colnames},
+            scores=scores,
+            spectra=simulation_tables(io, SPECTRA_SCORES),
+            bands={} if band is None else {"TT": band},
+            maps=self._maps(io, self._shown(scores)),
+            metric_labels={name: metric.heading() for name, metric in METRICS.items()},
+            configuration=yaml.safe_dump(dict(self.configuration), sort_keys=False),
+            provenance={name: version(name) for name in PACKAGES},
+            commands=[
+                *(f"python main_clean.py dataset={self.dataset} method={method}" for method in methods),
+                f"python main_analysis.py dataset={self.dataset} methods=[{','.join(methods)}]",
+            ],
+            limit=self.limit_uk,
+        )
+        io.write(REPORT, render_report(data))
+
+    def _shown(self, scores: list[SimulationTable]) -> list[str]:
+        """Return the simulations of the gallery: the first few, and one that is an outlier for each method."""
+        sims = sorted({table.simulation for table in scores})
+        shown = dict.fromkeys(sims[: self.gallery])
+        for method in dict.fromkeys(table.method for table in scores):
+            own = [table for table in scores if table.method == method]
+            errors = [table.where(footing=self.footing.name, field="I", region="mask")["rmse"][0] for table in own]
+            far = np.nan_to_num(np.abs(robust_z(np.array(errors))))
+            if far.max(initial=0) > OUTLIER_Z:
+                shown[own[int(far.argmax())].simulation] = None
+        return list(shown)
+
+    def _maps(self, io: UnitIO, sims: list[str]) -> list[PredictionMaps]:
+        only = {SIM: sims}
+        mask = io.read(MASK).values[0]
+        truths = {key[SIM]: alm for key, alm in io.read_all(CMB_ALM, only)}
+        specs = dict(io.read_all(PREDICTION_SPEC, only))
+        return [
+            prediction_maps(
+                (key[METHOD], key[SIM]),
+                (alm, truths[key[SIM]]),
+                specs[key],
+                mask,
+                self.footing,
+                self.nside,
+                io.threads,
+            )
+            for key, alm in io.read_all(PREDICTION_ALM, only)
+        ]
