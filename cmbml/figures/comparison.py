@@ -265,7 +265,8 @@ def _ratio(columns: Mapping[str, Values]) -> tuple[Values, Values]:
 def _mark_ratio(axes: Axes, stacked: Stacked, styles: Mapping[str, MethodStyle]) -> None:
     """End the ratio's axis where most points lie, and mark those beyond at its edge."""
     ratios = np.concatenate([_ratio(columns)[0] for columns in stacked.values()])
-    reach = 1.4 * float(np.nanpercentile(np.abs(ratios - 1), 85))
+    finite = np.abs(ratios[np.isfinite(ratios)] - 1)
+    reach = 1.4 * float(np.percentile(finite, 85)) if finite.size else RATIO_LIMITS[1]
     end = float(np.clip(reach, *RATIO_LIMITS))
     axes.set_ylim(1 - end, 1 + end)
     for method, columns in stacked.items():

@@ -153,6 +153,18 @@ def test_simulations_with_different_bins_are_refused(comparison):
         over_simulations([first, short], first.method, kind="master", field="TT")
 
 
+@pytest.mark.filterwarnings("error")
+def test_an_empty_map_and_an_unknown_theory_can_be_drawn(comparison):
+    tables = []
+    for table in comparison.spectra[:3]:
+        nothing = np.zeros(len(table.columns["l_eff"]))
+        unknown = dict.fromkeys(("correlation", "d_theory", "cosmic_variance"), np.full(nothing.size, np.nan))
+        columns = dict(table.columns) | unknown | {"d_prediction": nothing, "d_cross": nothing, "transfer": nothing}
+        tables.append(dataclasses.replace(table, method="control_zero", columns=columns))
+    for figure in (spectra_comparison(tables, ["control_zero"], None), transfer_figure(tables, ["control_zero"])):
+        FigureCanvasAgg(figure).draw()
+
+
 def test_spread_of_one_simulation_is_unknown():
     mean, spread = mean_and_spread(np.array([[1.0, 2.0]]))
     assert mean.tolist() == [1.0, 2.0]

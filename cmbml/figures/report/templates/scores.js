@@ -24,7 +24,7 @@ function showScores() {
       cell.append(swatch, ` ${row.method}`);
     } },
     ...shown.map((name) => textColumn(headings[name], name, (row) => (name === "metric" ? metricName(row.metric) : row[name]))),
-    numberColumn("Rank", "rank", (row) => (row.rank ? String(row.rank) : "–")),
+    { ...numberColumn("Rank", "rank", (row) => (row.rank ? String(row.rank) : "–")), value: (row) => row.rank || NaN },
     numberColumn("Mean ± std", "mean", (row) => writePair(row.mean, row.std)),
     numberColumn("Perfect map", "floor"),
     numberColumn("Noise alone", "noise_floor"),
