@@ -60,7 +60,14 @@ def prepare(root: Path, nside: int, threads: int) -> None:
     scenario = {"nside": nside, "nside_sky": nside, "lmax": 3 * nside - 1, "lmax_scored": 2 * nside}
     common = [f"system.root={root}", "dataset=d", f"runner.threads={threads}"]
     sims = [f"scenario.{key}={value}" for key, value in scenario.items()]
-    sims += ["splits.train=0", "splits.valid=0", "splits.test=2", "lensing=spectra", "~stages.figures"]
+    sims += [
+        "splits.train=0",
+        "splits.valid=0",
+        "splits.test=2",
+        "lensing=spectra",
+        "~stages.figures",
+        "~stages.sky_figures",
+    ]
     with hydra.initialize_config_dir(version_base=None, config_dir=str(CONFIG_FOLDER)):
         run("sims", hydra.compose("sims", common + sims))
         run("clean", hydra.compose("clean", [*common, f"method={METHOD}"]))

@@ -87,6 +87,7 @@ def prepare(options: argparse.Namespace, lensing: str, n: int, root: Path) -> tu
         f"runner.threads={options.threads}",
         "~stages.mask",
         "~stages.figures",
+        "~stages.sky_figures",
     ]
     with hydra.initialize_config_dir(version_base=None, config_dir=str(CONFIG_FOLDER)):
         return build_pipeline(hydra.compose("sims", overrides), root)

@@ -65,7 +65,16 @@ def run(root: Path, nside: int, workers: int, n: int) -> int:
         "runner.threads": 1,
     }
     words = [f"{key}={value}" for key, value in overrides.items()]
-    command = [sys.executable, "-c", MEASURE, str(MAIN), *words, "~stages.mask", "~stages.figures"]
+    command = [
+        sys.executable,
+        "-c",
+        MEASURE,
+        str(MAIN),
+        *words,
+        "~stages.mask",
+        "~stages.figures",
+        "~stages.sky_figures",
+    ]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     manifest = max((root / "runs").glob("*/manifest.json"))
     if json.loads(manifest.read_text())["plan"]["observe"]["todo"] == 0:

@@ -78,5 +78,8 @@ RESIDUAL_FIGURE = Asset("mean_residuals", PngFigure(), per=(SPLIT,))
 RESIDUAL_FIGURE_PDF = Asset("mean_residuals_pdf", PdfFigure(), per=(SPLIT,))
 REPORT = Asset("report", HtmlFile(), per=(SPLIT,))  # one page on a comparison
 
+COMPONENTS_FIGURE = Asset("components", PngFigure(), per=(SKY,))  # the same patch of every foreground
+COMPONENT_SPECTRA_FIGURE = Asset("component_spectra", PngFigure(), per=(SKY,))
+BEAMS_FIGURE = Asset("beams", PngFigure(), per=(SKY,))  # the same source in every channel
 MAPS_FIGURE = Asset("maps", PngFigure(), per=(SPLIT, SIM))
 SPECTRA_FIGURE = Asset("power_spectra", PngFigure(), per=(SPLIT, SIM))

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import yaml
 
 from cmbml.core.app import main
 
@@ -63,6 +65,7 @@ SMALLEST = (
     "+stages.spectrum.camb={min_lmax: 500, margin: 150, lens_potential_accuracy: 1, halofit_version: takahashi}",
     "mask.sky_fraction=0.5",
     "~stages.figures",
+    "~stages.sky_figures",
     "runner.threads=1",
 )
 
@@ -76,23 +79,80 @@ class Outcome:
     err: str
 
 
-@pytest.fixture
-def program(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
-) -> Callable[..., Outcome]:
-    """Return the main program, in this process: called with overrides beyond those of the smallest dataset."""
-
-    def run(*overrides: str, root: Path = tmp_path) -> Outcome:
-        monkeypatch.setattr(sys, "argv", ["main_sims.py", f"system.root={root}", *SMALLEST, *overrides])
-        capsys.readouterr()
+def call(name: str, root: Path, *overrides: str) -> int:
+    """Run a main program in this process; return its exit status."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", [f"main_{name}.py", f"system.root={root}", *overrides])
         try:
-            main("sims")
-            status = 0
+            main(name)
         except SystemExit as end:
-            status = int(end.code or 0)
-        return Outcome(status, *capsys.readouterr())
+            return int(end.code or 0)
+    return 0
+
+
+@pytest.fixture
+def command(capsys: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
+    """Return any main program, in this process: called with its name, the datasets' folder and overrides."""
+
+    def run(name: str, root: Path, *overrides: str) -> Outcome:
+        capsys.readouterr()
+        return Outcome(call(name, root, *overrides), *capsys.readouterr())
 
     return run
+
+
+@pytest.fixture
+def program(command: Callable[..., Outcome], tmp_path: Path) -> Callable[..., Outcome]:
+    """Return the program that simulates: called with overrides beyond those of the smallest dataset."""
+
+    def run(*overrides: str, root: Path = tmp_path) -> Outcome:
+        return command("sims", root, *SMALLEST, *overrides)
+
+    return run
+
+
+# A dataset with a whole sky, on which a method can tell itself from a control.
+WHOLE_SKY = (
+    "dataset=sky",
+    "scenario.nside=16",
+    "scenario.nside_sky=32",
+    "scenario.lmax=47",
+    "scenario.lmax_scored=32",
+    'scenario.channels=["100","143","217","353","545"]',
+    "lensing=none",
+    "cosmology=fixed",
+    "splits.train=0",
+    "splits.valid=0",
+    "splits.test={sims: 3, cosmology: shared}",
+    "+stages.spectrum.camb={min_lmax: 500, margin: 150, lens_potential_accuracy: 1, halofit_version: takahashi}",
+    "~stages.figures",
+    "~stages.sky_figures",
+    "runner.threads=1",
+)
+
+
+@pytest.fixture(scope="session")
+def cleaned(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Make the dataset `sky` and clean it with the controls and with an ILC, once; return the folder that holds it."""
+    root = tmp_path_factory.mktemp("cleaned")
+    assert call("sims", root, *WHOLE_SKY) == 0
+    for method in ("control_truth", "control_channel", "control_zero", "ilc_pixel"):
+        assert call("clean", root, "dataset=sky", f"method={method}") == 0
+    return root
+
+
+@pytest.fixture(scope="session")
+def scoring() -> tuple[str, ...]:
+    """Return the overrides that leave out what draws and reports: for tests of scores, which take a tenth of it."""
+    stages = yaml.safe_load((PROJECT / "cfg" / "stages" / "analysis.yaml").read_text())
+    scores = {"common", "metrics", "coupling", "power_spectra", "summary", "residual"}
+    return ("runner.threads=1", *(f"~stages.{stage}" for stage in stages if stage not in scores))
+
+
+@pytest.fixture
+def sky(cleaned: Path, tmp_path: Path) -> Path:
+    """Copy the folder of the dataset `sky`, to be changed; return it."""
+    return Path(shutil.copytree(cleaned, tmp_path / "root"))
 
 
 @pytest.fixture(scope="session")

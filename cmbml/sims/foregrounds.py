@@ -8,6 +8,8 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import fields as fields_of
+from dataclasses import replace
 from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
@@ -76,6 +78,10 @@ class SkyModel(ABC):
             SkyError: the sky cannot be made.
         """
 
+    @abstractmethod
+    def parts(self) -> "dict[str, SkyModel]":
+        """Return each component as a sky of its own, by its name."""
+
 
 @settings
 class EmbeddedSky(SkyModel):
@@ -110,6 +116,16 @@ class EmbeddedSky(SkyModel):
         galaxy = (self.dust, self.synchrotron, self.free_free, self.spinning_dust)
         beyond = (self.radio_sources, self.infrared_sources, self.cib, self.thermal_sz)
         return tuple(component for component in galaxy + beyond if component is not None)
+
+    def parts(self) -> dict[str, SkyModel]:
+        """Return a sky of each component that is on."""
+        names = [entry.name for entry in fields_of(self)]
+        every = dict.fromkeys(names)
+        return {
+            name.replace("_", " "): EmbeddedSky(**every | {name: getattr(self, name)})
+            for name in names
+            if getattr(self, name) is not None
+        }
 
     def check(self, nside: int, fields: Fields) -> None:
         """Say whether the sky can be made."""
@@ -195,6 +211,10 @@ class PysmSky(SkyModel):
         default = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "cmbml" / "pysm-data"
         folder = default if self.cache_folder is None else self.cache_folder
         return Library(folder.expanduser(), self.url, self.mirror, self.download, self.timeout_s, self.retries)
+
+    def parts(self) -> dict[str, SkyModel]:
+        """Return a sky of each preset."""
+        return {preset: replace(self, presets=(preset,)) for preset in self.presets}
 
     def check(self, nside: int, fields: Fields) -> None:
         """Say whether the presets exist and, where nothing may be downloaded, whether their templates are there."""

@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 import numpy as np
 from astropy.table import Table
 from matplotlib.figure import Figure
+from pydantic import PositiveInt
 
 from cmbml.core.asset import Asset
 from cmbml.core.executor import Executor
@@ -55,9 +56,11 @@ class BandOfTheories(Executor):
     Attributes:
         split: whose cosmologies; all there are, if it has none.
         lensing: how the CMB was lensed.
+        lmax: where the band ends.
     """
 
     split: str
+    lmax: PositiveInt
     lensing: Lensing
     may_read: ClassVar = (THEORY_SPECTRA,)
     writes: ClassVar = (THEORY_BAND,)
@@ -65,7 +68,7 @@ class BandOfTheories(Executor):
     def process(self, io: UnitIO) -> None:
         """Read the spectra, write the mean and the scatter of D_l."""
         name = "unlensed_TT" if self.lensing == "none" else "lensed_TT"
-        found = {key[COSMOLOGY]: d_ell(spectra[name]) for key, spectra in io.read_all(THEORY_SPECTRA)}
+        found = {key[COSMOLOGY]: d_ell(spectra[name][: self.lmax + 1]) for key, spectra in io.read_all(THEORY_SPECTRA)}
         ours = [values for cosmology, values in found.items() if cosmology.partition("_")[0] == self.split]
         curves = np.stack(ours or list(found.values())) if found else np.zeros((0, 0))
         mean = curves.mean(axis=0) if len(curves) else np.zeros(0)

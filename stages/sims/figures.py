@@ -1,18 +1,27 @@
 """Draw one simulation, for people to look at."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
+from pydantic import PositiveInt
 
 from cmbml.core.executor import Executor
+from cmbml.core.space import Key
 from cmbml.core.unit_io import UnitIO
+from cmbml.figures.components import beams_figure, brightest_place, component_spectra_figure, components_figure
 from cmbml.figures.simulation import Simulation, nearest_channel, simulation_maps, simulation_spectra
-from cmbml.settings import PositiveFloat, settings
+from cmbml.settings import Nside, PositiveFloat, settings
 from cmbml.sims.cmb import Lensing
+from cmbml.sims.foregrounds import SkyModel
+from cmbml.sky.harmonics import analyse, power
 from cmbml.sky.instrument import Channel
 from stages.assets import (
+    BEAMS_FIGURE,
     CMB_MAP,
+    COMPONENT_SPECTRA_FIGURE,
+    COMPONENTS_FIGURE,
     FOREGROUND_MAP,
     FREQ,
     MAPS_FIGURE,
@@ -22,10 +31,13 @@ from stages.assets import (
     NOISE_STD_MAP,
     OBS_MAP,
     SIM,
+    SKY,
     SPECTRA_FIGURE,
     SPLIT,
     THEORY_SPECTRA,
 )
+
+PATCH_CENTRE = (20.0, 16.0)  # of the CMB-ML paper's figure 3a: longitude and latitude, degrees; the plane is in it
 
 
 @settings
@@ -83,3 +95,55 @@ class DrawSimulation(Executor):
         )
         io.write(MAPS_FIGURE, simulation_maps(simulation, self.limit_uk))
         io.write(SPECTRA_FIGURE, simulation_spectra(simulation, io.threads))
+
+
+@settings
+class DrawSky(Executor):
+    """Draw what a sky is made of, and what the instrument's beams make of its brightest source.
+
+    Attributes:
+        models: the skies by name.
+        channels: the instrument.
+        nside: of the maps that are drawn.
+        lmax: highest multipole of the spectra.
+        reference_ghz: the channel nearest to this shows the components.
+    """
+
+    models: Mapping[str, SkyModel]
+    channels: Mapping[str, Channel]
+    nside: Nside
+    lmax: PositiveInt
+    reference_ghz: PositiveFloat
+    reads: ClassVar = (FOREGROUND_MAP,)
+    writes: ClassVar = (COMPONENTS_FIGURE, COMPONENT_SPECTRA_FIGURE, BEAMS_FIGURE)
+    per: ClassVar = (SKY,)
+    along: ClassVar = {"models": SKY}
+
+    def files(self, key: Key) -> tuple[Path, ...]:
+        """Return the sky's template files."""
+        return self.models[key[SKY]].files()
+
+    def disk_bytes(self) -> int:
+        """Three pictures."""
+        return 1_500_000
+
+    def process(self, io: UnitIO) -> None:
+        """Emit each component by itself, draw, write."""
+        seen = {freq: found.values[0] for freq, found in io.read_each(FOREGROUND_MAP, FREQ)}
+        channels = {freq: self.channels[freq] for freq in seen}
+        freqs = {freq: channel.freq_ghz for freq, channel in channels.items()}
+        name = nearest_channel(freqs, self.reference_ghz)
+        seed = io.seed(f"sky {io.key[SKY]}")
+        parts = {
+            part: model.emission(channels[name], self.nside, "I", seed, io.threads)[0]
+            for part, model in self.models[io.key[SKY]].parts().items()
+        }
+        title = f"{freqs[name]:g} GHz"
+        io.write(COMPONENTS_FIGURE, components_figure(parts, PATCH_CENTRE, title=title))
+        spectra = {
+            part: power(analyse(values[None], self.lmax, io.threads, 1e-3, 5))[0] for part, values in parts.items()
+        }
+        io.write(COMPONENT_SPECTRA_FIGURE, component_spectra_figure(spectra, title=title))
+        place = brightest_place(seen[name])
+        fwhm = {freq: channel.fwhm_arcmin for freq, channel in channels.items()}
+        io.write(BEAMS_FIGURE, beams_figure(seen, freqs, fwhm, place))
