@@ -4,11 +4,16 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import ClassVar
+from typing import Annotated, ClassVar
+
+from pydantic import Field
 
 from cmbml.settings import settings
 from cmbml.sky.maps import MapSpec, SkyMap
 from cmbml.sky.observation import Observation, ObservationSpec
+
+ChannelName = Annotated[str, Field(coerce_numbers_to_str=True)]
+"""A channel; the command line's `method.channel=100` means the channel "100"."""
 
 
 class MethodError(ValueError):

@@ -5,7 +5,7 @@ from typing import ClassVar, final
 
 import numpy as np
 
-from cmbml.methods.base import BlindMethod, Cleaned, MethodError
+from cmbml.methods.base import BlindMethod, ChannelName, Cleaned, MethodError
 from cmbml.settings import settings
 from cmbml.sky.maps import MapSpec, SkyMap
 from cmbml.sky.observation import Observation, ObservationSpec
@@ -43,7 +43,7 @@ class SingleChannel(BlindMethod):
         channel: its name.
     """
 
-    channel: str
+    channel: ChannelName
 
     def accepts(self, spec: ObservationSpec) -> MapSpec:
         """Accept an observation that has the channel."""

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from cmbml.methods.base import BlindMethod, Cleaned, MethodError
+from cmbml.methods.base import BlindMethod, ChannelName, Cleaned, MethodError
 from cmbml.settings import PositiveFloat, settings
 from cmbml.sky.beams import gaussian_window
 from cmbml.sky.harmonics import analyse, filter_alm, synthesise
@@ -34,7 +34,7 @@ class PixelIlc(BlindMethod):
         zone_edges_deg: |b| at which one zone ends and the next begins.
     """
 
-    channels: tuple[str, ...]
+    channels: tuple[ChannelName, ...]
     fwhm_arcmin: PositiveFloat
     zone_edges_deg: tuple[Annotated[float, Field(gt=0, lt=90)], ...] = ()
 
