@@ -137,7 +137,7 @@ def cleaned(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("cleaned")
     assert call("sims", root, *WHOLE_SKY) == 0
     for method in ("control_truth", "control_channel", "control_zero", "ilc_pixel"):
-        assert call("clean", root, "dataset=sky", f"method={method}") == 0
+        assert call("clean", root, "dataset=sky", f"method={method}", "runner.threads=1") == 0
     return root
 
 

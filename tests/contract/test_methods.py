@@ -1,0 +1,165 @@
+"""What holds for every method that a file in `cfg/method/` names, found unasked."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import hydra
+import numpy as np
+import pytest
+from omegaconf import OmegaConf
+
+from cmbml.core.app import CONFIG_FOLDER
+from cmbml.core.fingerprint import canonical
+from cmbml.methods.base import BlindMethod, Cleaned, Method
+from cmbml.sky.harmonics import filter_components, random_alm, synthesise
+from cmbml.sky.instrument import Channel
+from cmbml.sky.maps import Fields, MapError, MapSpec, SkyMap
+from cmbml.sky.observation import Observation, ObservationSpec
+
+NSIDE, LMAX = 16, 47
+
+
+def composed(program: str, *overrides: str) -> dict:
+    with hydra.initialize_config_dir(version_base=None, config_dir=str(CONFIG_FOLDER)):
+        return OmegaConf.to_container(hydra.compose(program, list(overrides)), resolve=False)
+
+
+NODES = {
+    path.stem: composed("clean", f"method={path.stem}")["method"]
+    for path in sorted((CONFIG_FOLDER / "method").glob("*.yaml"))
+}
+# Maps that were cleaned elsewhere have a name on the method axis, and no method here.
+METHODS = [name for name, node in NODES.items() if "_target_" in node]
+
+
+@pytest.fixture(scope="module")
+def channels() -> dict[str, Channel]:
+    entries = composed("sims", "instrument=planck_widened")["instrument"]["channels"]
+    return {name: Channel(**entry) for name, entry in entries.items()}
+
+
+@pytest.fixture(params=["I", "IQU"])
+def observation(request: pytest.FixtureRequest, channels: dict[str, Channel]) -> Observation:
+    return observed(request.param, channels)
+
+
+def observed(fields: Fields, channels: dict[str, Channel]) -> Observation:
+    """Observe a CMB, one foreground that falls with frequency and one that rises, and noise."""
+    rng, n_comp = np.random.default_rng(5), len(fields)
+    cmb, falling, rising = (scale * random_alm(rng, LMAX, n_comp) for scale in (1.0, 5.0, 5.0))
+    truth = MapSpec(nside=NSIDE, lmax=LMAX, fields=fields)
+    specs = {n: truth.with_(beam=c.beam_kind, fwhm_arcmin=c.fwhm_arcmin) for n, c in channels.items()}
+    maps = {}
+    for name, channel in channels.items():
+        ratio = channel.freq_ghz / 143
+        alm = filter_components(cmb + falling / ratio**3 + rising * ratio**2, channel.beam(LMAX, n_comp))
+        values = synthesise(alm, NSIDE) + rng.standard_normal((n_comp, truth.n_pix))
+        maps[name] = SkyMap(values.astype(np.float32), specs[name])
+    sky = SkyMap(synthesise(cmb, NSIDE).astype(np.float32), truth)
+    return Observation(ObservationSpec(channels, specs, truth), maps, sky)
+
+
+def made(name: str) -> BlindMethod:
+    return hydra.utils.instantiate(NODES[name], _convert_="all")
+
+
+def ran(name: str, observation: Observation, scratch: Path, threads: int = 1) -> Cleaned:
+    scratch.mkdir(exist_ok=True)
+    method = made(name)
+    return method.clean(observation if method.needs_truth else replace(observation, truth=None), scratch, threads)
+
+
+def test_something_was_found() -> None:
+    assert {"control_truth", "control_channel", "control_zero", "ilc_pixel"} <= set(METHODS)
+    assert sorted(set(NODES) - set(METHODS)) == ["imported"]
+
+
+def test_files_give_their_methods_different_names() -> None:
+    names = [node["name"] for node in NODES.values()]
+    assert sorted(set(names)) == sorted(names)
+    assert names == list(NODES), "a method's default name is that of its file"
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_settings_are_plain(name: str) -> None:
+    """Or what a method has cleaned would be cleaned again in every run."""
+    method = made(name)
+    assert isinstance(method, Method)
+    assert canonical(method) == canonical(made(name))
+    with pytest.raises(Exception, match="no_such_setting"):
+        hydra.utils.instantiate(NODES[name] | {"no_such_setting": 1}, _convert_="all")
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_method_gives_what_it_promised(name: str, observation: Observation, tmp_path: Path) -> None:
+    promised = made(name).accepts(observation.spec)
+    cleaned = ran(name, observation, tmp_path)
+    for sky in filter(None, (cleaned.cmb, cleaned.uncertainty)):
+        assert sky.spec == promised
+        assert sky.values.shape == (len(promised.fields), promised.n_pix)
+        assert np.isfinite(sky.values).all()
+    if cleaned.uncertainty is not None:
+        assert (cleaned.uncertainty.values > 0).all()
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_promise_needs_no_data(name: str, channels: dict[str, Channel]) -> None:
+    """The handshake comes before any work, and is the same every time."""
+    spec = observed("I", channels).spec
+    assert made(name).accepts(spec) == made(name).accepts(spec)
+    assert made(name).accepts(spec).unit == "uK_CMB"
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_threads_do_not_change_a_bit(name: str, observation: Observation, tmp_path: Path) -> None:
+    first, second = (ran(name, observation, tmp_path, threads) for threads in (1, 2))
+    assert first.cmb.values.tobytes() == second.cmb.values.tobytes()
+    assert (first.uncertainty is None) == (second.uncertainty is None)
+    if first.uncertainty is not None and second.uncertainty is not None:
+        assert first.uncertainty.values.tobytes() == second.uncertainty.values.tobytes()
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_input_is_left_as_it_was(name: str, observation: Observation, tmp_path: Path) -> None:
+    before = {channel: sky.values.copy() for channel, sky in observation.maps.items()}
+    truth = observation.truth.values.copy()
+    ran(name, observation, tmp_path)
+    for channel, values in before.items():
+        assert observation.maps[channel].values.tobytes() == values.tobytes()
+    assert observation.truth.values.tobytes() == truth.tobytes()
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_nothing_is_left_but_in_scratch(
+    name: str, observation: Observation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Scratch itself ends up empty, so that a method leaves nothing for its next call to find."""
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    ran(name, observation, tmp_path / "scratch")
+    assert not list((tmp_path / "here").iterdir())
+    assert not list((tmp_path / "scratch").iterdir())
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_parts_add_up_to_the_cleaned_map(name: str, channels: dict[str, Channel], tmp_path: Path) -> None:
+    observation, method = observed("I", channels), made(name)
+    rng = np.random.default_rng(8)
+    parts = [
+        {n: SkyMap(0.1 * rng.standard_normal(sky.values.shape), sky.spec) for n, sky in observation.maps.items()}
+        for _ in range(2)
+    ]
+    found = method.decompose(observation, *parts, tmp_path, 1)
+    whole = method.clean(observation, tmp_path, 1).cmb
+    assert set(found) == {"signal", "foregrounds", "noise"}
+    total = sum(part.values.astype(np.float64) for part in found.values())
+    np.testing.assert_allclose(total, whole.values, atol=1e-4 * max(1.0, float(np.abs(whole.values).max())))
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_channel_that_is_missing_is_refused_before_work(name: str, channels: dict[str, Channel]) -> None:
+    wanted = [NODES[name].get("channel"), *NODES[name].get("channels", [])]
+    for channel in filter(None, wanted):
+        spec = observed("I", {n: c for n, c in channels.items() if n != channel}).spec
+        with pytest.raises(MapError, match=f"no channel '{channel}'"):
+            made(name).accepts(spec)

@@ -1,0 +1,364 @@
+"""Cleaning a dataset through the program: methods, maps made elsewhere, parts, and what may go wrong."""
+
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import ClassVar, final
+
+import healpy as hp
+import numpy as np
+import pytest
+import yaml
+from astropy.io import fits
+
+from cmbml.methods.base import BlindMethod, Cleaned
+from cmbml.settings import settings
+from cmbml.sky.maps import MapSpec, SkyMap
+from cmbml.sky.observation import Observation, ObservationSpec
+
+Command = Callable[..., "Outcome"]  # noqa: F821 (of conftest.py)
+Clean = Callable[..., "Outcome"]  # noqa: F821
+SIMS = ("sim0000", "sim0001", "sim0002")
+
+
+# Methods that break their word, as a newcomer's may
+
+
+@final
+@settings
+class Liar(BlindMethod):
+    """Promise one map and give another.
+
+    Attributes:
+        what: in which it breaks its word.
+    """
+
+    what: str
+    GIVEN: ClassVar = {
+        "beam": lambda spec: spec.with_(beam="gaussian", fwhm_arcmin=5.0),
+        "nside": lambda spec: spec.with_(nside=8),
+        "unit": lambda spec: spec.with_(unit="K_CMB"),
+    }
+
+    def accepts(self, spec: ObservationSpec) -> MapSpec:
+        return spec.truth
+
+    def clean(self, observation: Observation, scratch: Path, threads: int) -> Cleaned:  # noqa: ARG002
+        spec = observation.spec.truth
+        if self.what == "nothing":
+            return Cleaned(SkyMap(np.full((1, spec.n_pix), np.nan), spec))
+        given = spec if self.what == "uncertainty" else self.GIVEN[self.what](spec)
+        sky = SkyMap(np.zeros((1, given.n_pix)), given)
+        bars = self.GIVEN["nside"](spec)
+        return Cleaned(sky, SkyMap(np.ones((1, bars.n_pix)), bars) if self.what == "uncertainty" else None)
+
+
+@final
+@settings
+class Median(BlindMethod):
+    """Take the median over channels, which is not linear, and its scatter for an error bar."""
+
+    def accepts(self, spec: ObservationSpec) -> MapSpec:
+        return spec.truth
+
+    def clean(self, observation: Observation, scratch: Path, threads: int) -> Cleaned:  # noqa: ARG002
+        (scratch / "notes").write_text("gone afterwards")
+        values = np.stack([sky.values for sky in observation.maps.values()])
+        spec = observation.spec.truth
+        return Cleaned(SkyMap(np.median(values, axis=0), spec), SkyMap(values.std(axis=0), spec))
+
+
+@pytest.fixture
+def clean(command: Command) -> Clean:
+    """Return what cleans the dataset `sky` in a folder."""
+    return lambda root, *overrides: command("clean", root, "dataset=sky", *overrides)
+
+
+def done(outcome: "Outcome") -> str:  # noqa: F821
+    """Make sure that a run went well; return what it said."""
+    assert outcome.err == ""
+    assert outcome.status == 0
+    return str(outcome.out)
+
+
+def refused(outcome: "Outcome", *words: str) -> None:  # noqa: F821
+    """Make sure that a run ended with one message that holds these words."""
+    assert outcome.status == 1
+    assert outcome.err.startswith("error: ")
+    assert outcome.err.count("error: ") == 1
+    assert "Traceback" not in outcome.out + outcome.err
+    for word in words:
+        assert word in outcome.err
+
+
+def read(
+    root: Path, method: str, sim: str = "sim0000", asset: str = "cleaned_map", stage: str = "predict"
+) -> np.ndarray:
+    return hp.read_map(root / "sky" / stage / method / "test" / sim / f"{asset}.fits", dtype=None)
+
+
+def made(root: Path, place: str) -> np.ndarray:
+    """Return a map of the simulation."""
+    return hp.read_map(root / "sky" / place, dtype=None)
+
+
+# What is there
+
+
+@pytest.mark.parametrize("sim", SIMS)
+def test_controls_give_what_they_are(cleaned: Path, sim: str) -> None:
+    np.testing.assert_array_equal(read(cleaned, "control_truth", sim), made(cleaned, f"cmb/test/{sim}/cmb_map.fits"))
+    observed = made(cleaned, f"observe/test/{sim}/obs_map_143.fits")
+    np.testing.assert_array_equal(read(cleaned, "control_channel", sim), observed)
+    assert not read(cleaned, "control_zero", sim).any()
+
+
+@pytest.mark.parametrize(
+    ("method", "beam", "fwhm_arcmin"),
+    [("control_truth", "none", 0.0), ("control_channel", "gaussian", 32.4), ("ilc_pixel", "gaussian", 45.0)],
+)
+def test_header_says_what_the_map_is(cleaned: Path, method: str, beam: str, fwhm_arcmin: float) -> None:
+    header = fits.getheader(cleaned / "sky" / "predict" / method / "test" / "sim0000" / "cleaned_map.fits", 1)
+    assert (header["BEAMTYPE"], header["FWHM"], header["LMAX"]) == (beam, fwhm_arcmin, 47)
+    assert (header["TUNIT1"], header["NSIDE"], header["STAGE"]) == ("uK_CMB", 16, "predict")
+
+
+def test_time_of_each_inference_is_kept(cleaned: Path) -> None:
+    found = yaml.safe_load((cleaned / "sky/predict/ilc_pixel/test/sim0000/inference.yaml").read_text())
+    assert 0 < found["inference_seconds"] < 10
+    assert found["threads"] == 1
+
+
+def test_methods_do_not_disturb_each_other(sky: Path, clean: Clean, digests: Callable[[Path], dict[str, str]]) -> None:
+    before = digests(sky / "sky")
+    for method in ("control_truth", "control_channel", "control_zero", "ilc_pixel"):
+        assert "0 units to do, 3 fresh" in done(clean(sky, f"method={method}"))
+    assert "3 units to do" in done(clean(sky, "method=control_channel", "method.channel=100", "method.name=low"))
+    after = digests(sky / "sky")
+    assert before.items() <= after.items()
+    assert {path.split("/")[1] for path in after.keys() - before} == {"low"}
+    np.testing.assert_array_equal(read(sky, "low"), made(sky, "observe/test/sim0000/obs_map_100.fits"))
+
+
+def test_another_setting_cleans_again_and_no_more(sky: Path, clean: Clean) -> None:
+    assert "3 units to do" in done(clean(sky, "method=ilc_pixel", "method.fwhm_arcmin=60"))
+    assert "0 units to do" in done(clean(sky, "method=ilc_pixel", "method.fwhm_arcmin=60"))
+    assert "0 units to do, 3 fresh" in done(clean(sky, "method=control_zero"))
+
+
+def test_parallel_runs_give_the_same_bytes(sky: Path, clean: Clean, digests: Callable[[Path], dict[str, str]]) -> None:
+    before = digests(sky / "sky")
+    shutil.rmtree(sky / "sky" / "predict" / "ilc_pixel")
+    assert "3 units to do" in done(clean(sky, "method=ilc_pixel", "runner=processes", "runner.workers=2"))
+    after = digests(sky / "sky")
+    changed = {path for path in before if before[path] != after[path]}
+    assert all(path.endswith("inference.yaml") for path in changed)
+
+
+# Parts of the error
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        ("ilc_pixel",),
+        ("control_truth",),
+        ("control_zero", "method._target_=test_clean.Median", "method.name=median"),
+    ],
+    ids=["linear", "shown the truth", "paired runs"],
+)
+def test_parts_add_up_to_the_cleaned_map(sky: Path, clean: Clean, method: tuple[str, ...]) -> None:
+    name = method[-1].rpartition("=")[2]
+    done(clean(sky, f"method={method[0]}", *method[1:], "stages=clean_with_parts"))
+    for sim in SIMS:
+        parts = [read(sky, name, sim, f"{part}_part", "parts") for part in ("signal", "foreground", "noise")]
+        whole = read(sky, name, sim)
+        np.testing.assert_allclose(np.sum(parts, axis=0, dtype=float), whole, atol=2e-6 * np.abs(parts).max())
+
+
+def test_parts_of_a_single_channel_are_those_of_the_simulation(sky: Path, clean: Clean) -> None:
+    """Which shows that the noise made again from the seed is the noise that was observed."""
+    done(clean(sky, "method=control_channel", "stages=clean_with_parts"))
+    foregrounds = made(sky, "beam/main/foreground_map_143.fits")
+    signal, foreground, noise = (
+        read(sky, "control_channel", "sim0001", f"{part}_part", "parts") for part in ("signal", "foreground", "noise")
+    )
+    # What is subtracted again is rounded like the sum, whose brightest pixels are far above the CMB.
+    rounding = 1e-6 * np.abs(foregrounds).max()
+    np.testing.assert_allclose(foreground, foregrounds, atol=rounding)
+    alm = np.load(sky / "sky" / "cmb" / "test" / "sim0001" / "cmb_alm.npy")[0].astype(complex)
+    seen = hp.alm2map(hp.smoothalm(alm, fwhm=np.deg2rad(32.4 / 60), inplace=False), 16)
+    np.testing.assert_allclose(signal, seen, atol=rounding + 1e-4)
+    assert noise.std() > 10 * rounding
+
+
+# Error bars
+
+
+def test_uncertainty_is_kept_where_a_method_gives_one(sky: Path, clean: Clean) -> None:
+    folder = sky / "sky" / "predict" / "mine" / "test" / "sim0000"
+    done(clean(sky, "method=control_zero", "method._target_=test_clean.Median", "method.name=mine"))
+    channels = [made(sky, f"observe/test/sim0000/obs_map_{name}.fits") for name in (100, 143, 217, 353, 545)]
+    np.testing.assert_allclose(hp.read_map(folder / "uncertainty_map.fits"), np.std(channels, axis=0), rtol=1e-5)
+    assert not list((sky / "sky").rglob(".scratch/*/*"))
+    # Another method of that name gives none: the old one must not be taken for its.
+    done(clean(sky, "method=control_zero", "method.name=mine"))
+    assert (folder / "cleaned_map.fits").is_file()
+    assert not (folder / "uncertainty_map.fits").exists()
+
+
+# Maps that somebody else has cleaned
+
+
+def predictions(
+    folder: Path, nside: int = 16, unit: str = "uK_CMB", nest: bool = False, sims: tuple[str, ...] = SIMS
+) -> dict[str, np.ndarray]:
+    """Write a prediction of each simulation; return their values, uK_CMB, RING."""
+    scale = {"uK_CMB": 1.0, "mK_CMB": 1e-3, "K_CMB": 1e-6}[unit]
+    values = {sim: np.random.default_rng(i).standard_normal(12 * nside**2) for i, sim in enumerate(sims)}
+    (folder / "test").mkdir(parents=True, exist_ok=True)
+    for sim, sky in values.items():
+        given = hp.reorder(sky, r2n=True) if nest else sky
+        path = folder / "test" / f"{sim}.fits"
+        hp.write_map(path, given * scale, nest=nest, column_units=unit, dtype=np.float64, overwrite=True)
+    return values
+
+
+@pytest.fixture
+def theirs(clean: Clean, tmp_path: Path) -> Callable[..., "Outcome"]:  # noqa: F821
+    """Return what imports the predictions in a folder."""
+    words = ("method=imported", "method.name=theirs", f"predictions.folder={tmp_path / 'given'}")
+    return lambda root, *more: clean(root, *words, "predictions.fwhm_arcmin=20", *more)
+
+
+@pytest.mark.parametrize(("unit", "nest", "nside"), [("K_CMB", True, 16), ("mK_CMB", False, 8), ("uK_CMB", True, 32)])
+def test_imported_prediction(sky: Path, theirs: Clean, tmp_path: Path, unit: str, nest: bool, nside: int) -> None:
+    values = predictions(tmp_path / "given", nside, unit, nest)
+    assert "3 units to do" in done(theirs(sky))
+    for sim, expected in values.items():
+        np.testing.assert_allclose(read(sky, "theirs", sim), expected, rtol=1e-6, atol=1e-6)
+    header = fits.getheader(sky / "sky/predict/theirs/test/sim0000/cleaned_map.fits", 1)
+    assert (header["NSIDE"], header["TUNIT1"], header["ORDERING"]) == (nside, "uK_CMB", "RING")
+    assert (header["BEAMTYPE"], header["FWHM"], header["LMAX"]) == ("gaussian", 20, 3 * nside - 1)
+    assert "0 units to do, 3 fresh" in done(theirs(sky))
+
+
+def test_imported_prediction_with_its_uncertainty(sky: Path, theirs: Clean, tmp_path: Path) -> None:
+    predictions(tmp_path / "given", unit="K_CMB")
+    bars = predictions(tmp_path / "given" / "sigma", unit="K_CMB")
+    done(theirs(sky, "predictions.uncertainty='sigma/{split}/{sim}.fits'"))
+    found = read(sky, "theirs", "sim0002", "uncertainty_map")
+    np.testing.assert_allclose(found, bars["sim0002"], rtol=1e-6, atol=1e-6)
+
+
+def test_prediction_that_changed_is_imported_again(sky: Path, theirs: Clean, tmp_path: Path) -> None:
+    predictions(tmp_path / "given")
+    done(theirs(sky))
+    hp.write_map(tmp_path / "given/test/sim0001.fits", np.ones(3072), column_units="K_CMB", overwrite=True)
+    assert "1 units to do, 2 fresh" in done(theirs(sky))
+    assert (read(sky, "theirs", "sim0001") == 1e6).all()
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (["predictions.folder=/nowhere"], ["3 of 3 predictions are missing, first /nowhere/test/sim0000.fits"]),
+        (["predictions.template='{split}/map.fits'"], ["several maps one name", "{split} and {sim}"]),
+        (["predictions.template='{split}/{number}.fits'"], ["cannot be filled in", "{split}, {sim}"]),
+        (["predictions.fwhm_arcmin=-5"], ["predictions.fwhm_arcmin", "greater than or equal to 0"]),
+        (["predictions.frame=B"], ["predictions.frame", "'G', 'C' or 'E'"]),
+        (["predictions.unit=MJy/sr"], ["unit 'MJy/sr' is not known to be a thermodynamic temperature"]),
+        (["predictions.fhwm_arcmin=5"], ["predictions.fhwm_arcmin", "did you mean 'predictions.fwhm_arcmin'?"]),
+    ],
+)
+def test_bad_setting_of_predictions(
+    sky: Path, theirs: Clean, tmp_path: Path, overrides: list[str], words: list[str]
+) -> None:
+    predictions(tmp_path / "given")
+    refused(theirs(sky, *overrides), *words)
+    assert not list(sky.rglob("predict/theirs/**/*.fits"))
+
+
+def test_predictions_of_too_few_simulations(sky: Path, theirs: Clean, tmp_path: Path) -> None:
+    predictions(tmp_path / "given", sims=SIMS[:1])
+    refused(theirs(sky, "plan_only=true"), "2 of 3 predictions are missing", "test/sim0001.fits; check predictions.*")
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, hp.UNSEEN])
+def test_prediction_with_pixels_that_hold_nothing(sky: Path, theirs: Clean, tmp_path: Path, value: float) -> None:
+    predictions(tmp_path / "given")
+    with fits.open(tmp_path / "given/test/sim0001.fits", mode="update") as hdus:
+        hdus[1].data.field(0)[0, :2] = value
+    refused(theirs(sky), "sim0001.fits: 2 of 3072 pixel values are NaN, infinite or UNSEEN")
+
+
+# What may go wrong
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (["method=ilc_pixl"], ["method=ilc_pixl: there is no such option; did you mean 'ilc_pixel'?"]),
+        (["method=control_channel", "method.channel=144"], ["predict: the observation has no channel '144'", "143"]),
+        (["method=ilc_pixel", 'method.channels=["100","30"]'], ["has no channel '30'; it has 100, 143, 217, 353, 545"]),
+        (["method=ilc_pixel", 'method.channels=["100"]'], ["at least two channels", "method.channels has 1"]),
+        (["method=ilc_pixel", "method.fwhm_arcmin=wide"], ["method.fwhm_arcmin", "valid number", "'wide'"]),
+        (["method=ilc_pixel", "method.fwhm=5"], ["'method.fwhm' is no key", "did you mean 'method.fwhm_arcmin'?"]),
+        (["method=ilc_pixel", "method.zone_edges_deg=[95]"], ["method.zone_edges_deg.0", "less than 90"]),
+        (["method.name=a/b"], ["'a/b' is no name for a method"]),
+        (["over={split: [tests]}"], ["over: 'split' has no 'tests'", "did you mean 'test'?"]),
+        (["dataset=skies"], ["there is no dataset in", "skies; build it first: python main_sims.py dataset=skies"]),
+        (["method._target_=cmbml.methods.control.Nothing"], ["method: Error loading", "Nothing"]),
+    ],
+)
+def test_bad_setting(cleaned: Path, clean: Clean, overrides: list[str], words: list[str]) -> None:
+    refused(clean(cleaned, *overrides), *words)
+
+
+@pytest.mark.parametrize(
+    ("what", "words"),
+    [
+        ("beam", ["gave another cleaned_map than it had promised: beam is gaussian, not none, fwhm_arcmin is 5.0"]),
+        ("nside", ["gave another cleaned_map than it had promised: nside is 8, not 16"]),
+        ("unit", ["gave another cleaned_map than it had promised: unit is K_CMB, not uK_CMB"]),
+        ("uncertainty", ["gave another uncertainty_map than it had promised: nside is 8, not 16"]),
+        ("nothing", ["3072 of 3072 pixel values are NaN"]),
+    ],
+)
+def test_method_that_breaks_its_word(sky: Path, clean: Clean, what: str, words: list[str]) -> None:
+    liar = ("method=control_zero", "method._target_=test_clean.Liar", "method.name=liar", f"+method.what={what}")
+    refused(clean(sky, *liar), *words)
+    assert not list(sky.rglob("predict/liar/**/*.*"))
+
+
+def test_beam_too_wide_to_be_brought_to_the_common_one(command: Command, program: Clean, tmp_path: Path) -> None:
+    assert program("instrument.channels.100.fwhm_arcmin=3000", "splits.test=1").status == 0
+    ilc = ("method=ilc_pixel", 'method.channels=["100","143"]')
+    outcome = command("clean", tmp_path, "dataset=small", *ilc)
+    refused(outcome, "channel 100 sees", "leave it out of method.channels, or widen method.fwhm_arcmin")
+
+
+@pytest.mark.parametrize("path", ["observe/test/sim0001/obs_map_217.fits", "cmb/test/sim0001/cmb_map.fits"])
+def test_simulation_that_lost_a_file(sky: Path, clean: Clean, path: str) -> None:
+    (sky / "sky" / path).unlink()
+    stage = path.split("/")[0]
+    outcome = clean(sky, "method=control_channel", "method.name=again")
+    refused(outcome, f"'{stage} test/sim0001' is not finished in {sky / 'sky'}; run the program that makes it first")
+    assert not list(sky.rglob("predict/again/**/*.fits"))
+
+
+def test_observation_of_another_instrument(sky: Path, clean: Clean) -> None:
+    """The maps' headers are believed before what the manifest says of the dataset."""
+    path = sky / "sky" / "observe" / "test" / "sim0001" / "obs_map_217.fits"
+    with fits.open(path, mode="update") as hdus:
+        hdus[1].header["FWHM"] = 10.0
+    outcome = clean(sky, "method=control_channel", "method.name=again")
+    refused(outcome, "predict again/test/sim0001", "the map of channel 217", "fwhm_arcmin is 10.0, not 22.3")
+
+
+def test_what_is_cleaned_can_be_chosen(sky: Path, clean: Clean) -> None:
+    out = done(clean(sky, "method=control_zero", "method.name=few", "+over.sim=[sim0001]"))
+    assert "1 units to do" in out
+    assert re.search(r"done in [\d.]+ s", out)
+    assert [path.parent.name for path in sky.rglob("predict/few/**/*.fits")] == ["sim0001"]
