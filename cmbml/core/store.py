@@ -11,9 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from cmbml.core.asset import Asset
+from cmbml.core.cache import ReadCache
 from cmbml.core.errors import BadFileError, MissingAssetError, StorageError
 from cmbml.core.handler import Stamp
 from cmbml.core.record import Output
+
+_cache = ReadCache()
 
 
 @dataclass(frozen=True)
@@ -26,13 +29,14 @@ class Store:
 
     root: Path
 
-    def read(self, asset: Asset[Any], path: str, maker: str) -> Any:  # noqa: ANN401
+    def read(self, asset: Asset[Any], path: str, maker: str, shared: bool = False) -> Any:  # noqa: ANN401
         """Read one file.
 
         Args:
             asset: what it is.
             path: relative to the root.
             maker: name of the stage that makes it, for the message.
+            shared: whether other units will read it too, so that it is worth keeping in memory.
 
         Raises:
             MissingAssetError: it is not there.
@@ -40,7 +44,7 @@ class Store:
         """
         full = self.root / path
         try:
-            return asset.handler.read(full)
+            return _cache.read(full, asset.handler.read) if shared else asset.handler.read(full)
         except FileNotFoundError:
             message = f"{full} is missing: stage '{maker}' makes it; run that stage again"
             raise MissingAssetError(message) from None

@@ -87,8 +87,7 @@ class UnitIO:
         if len(places) != 1:
             message = f"stage '{self._task.stage}' sees {len(places)} files of {asset}: use read_each"
             raise UndeclaredError(message)
-        value: T = self._store.read(asset, places[0][1], self._task.makers[asset.name])
-        return value
+        return self._load(asset, places[0][1])
 
     def read_optional(self, asset: Asset[T]) -> T | None:
         """Read the one file of an asset that belongs to the unit; None where nobody made it."""
@@ -110,7 +109,7 @@ class UnitIO:
             return
         for key, path in self._places(asset, self._task.inputs, "read"):
             if all(key[axis] in values for axis, values in (only or {}).items()):
-                yield key, self._store.read(asset, path, self._task.makers[asset.name])
+                yield key, self._load(asset, path)
 
     def read_each(self, asset: Asset[T], axis: Axis) -> Iterator[tuple[str, T]]:
         """Read, one after the other, the files of an asset along an axis inside the unit."""
@@ -184,6 +183,12 @@ class UnitIO:
         if missing:
             message = f"stage '{self._task.stage}' declared and did not write {', '.join(missing)}"
             raise UndeclaredError(message)
+
+    def _load(self, asset: Asset[T], path: str) -> T:
+        """Read a file, and keep it in memory where units at other points read it too."""
+        shared = any(axis not in asset.per for axis, _ in self.key.items)
+        value: T = self._store.read(asset, path, self._task.makers[asset.name], shared)
+        return value
 
     def _places(self, asset: Asset[Any], table: Mapping[str, Places], verb: str) -> Places:
         if asset.name not in table:

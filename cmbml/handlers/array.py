@@ -17,6 +17,7 @@ class Array(AssetHandler[NDArray[Any]]):
     def read(self, path: Path) -> NDArray[Any]:
         """Read the array."""
         value: NDArray[Any] = np.load(path, allow_pickle=False)
+        value.flags.writeable = False
         return value
 
     def write(self, path: Path, value: NDArray[Any], stamp: Stamp) -> None:  # noqa: ARG002

@@ -41,6 +41,8 @@ class HealpixMap(AssetHandler[SkyMap]):
             values = np.empty((len(spec.fields), spec.n_pix), dtype=np.float32)
             for i, column in enumerate(values):
                 column.reshape(data.field(i).shape)[:] = data.field(i)
+        # What is read may be kept for others to read: nobody may change it.
+        values.flags.writeable = False
         return SkyMap(values, spec)
 
     def write(self, path: Path, value: SkyMap, stamp: Stamp) -> None:
