@@ -24,6 +24,7 @@ demo: environment  ## simulate, clean and compare at nside 64 with the embedded 
 	@echo "maps and spectra of the first simulation of each split:"
 	@find datasets/demo/figures -name '*.png' | sort
 	@cat datasets/demo/summary/test/summary_table.md
+	@echo "report, to be opened in a browser: datasets/demo/report/test/report.html"
 
 check: environment  ## format, lint, types, import contracts
 	$(BIN)/ruff format --check .
