@@ -62,6 +62,9 @@ def make_space(
     if not rows:
         message = "splits: there is no simulation in any split; set for instance splits.train=3"
         raise ConfigError(message)
+    if methods is not None and (not methods or len(set(methods)) < len(methods)):
+        message = f"methods={methods}: name at least one method, and each once; for instance methods=[control_channel]"
+        raise ConfigError(message)
     for method in methods or ():
         if not re.fullmatch(r"[A-Za-z0-9_.-]+", method):
             message = f"'{method}' is no name for a method: letters, digits, '_', '-' and '.' only"
