@@ -102,11 +102,17 @@ def command(capsys: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
 
 
 @pytest.fixture
-def program(command: Callable[..., Outcome], tmp_path: Path) -> Callable[..., Outcome]:
+def smallest() -> list[str]:
+    """Return the overrides of the smallest dataset, which a test may change before it calls `program`."""
+    return list(SMALLEST)
+
+
+@pytest.fixture
+def program(command: Callable[..., Outcome], smallest: list[str], tmp_path: Path) -> Callable[..., Outcome]:
     """Return the program that simulates: called with overrides beyond those of the smallest dataset."""
 
     def run(*overrides: str, root: Path = tmp_path) -> Outcome:
-        return command("sims", root, *SMALLEST, *overrides)
+        return command("sims", root, *smallest, *overrides)
 
     return run
 
@@ -132,6 +138,12 @@ WHOLE_SKY = (
 
 
 @pytest.fixture(scope="session")
+def whole_sky() -> tuple[str, ...]:
+    """Return the overrides that the dataset `sky` was made with."""
+    return WHOLE_SKY
+
+
+@pytest.fixture(scope="session")
 def cleaned(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Make the dataset `sky` and clean it with the controls and with an ILC, once; return the folder that holds it."""
     root = tmp_path_factory.mktemp("cleaned")
@@ -147,6 +159,15 @@ def scoring() -> tuple[str, ...]:
     stages = yaml.safe_load((PROJECT / "cfg" / "stages" / "analysis.yaml").read_text())
     scores = {"common", "metrics", "coupling", "power_spectra", "summary", "residual"}
     return ("runner.threads=1", *(f"~stages.{stage}" for stage in stages if stage not in scores))
+
+
+@pytest.fixture(scope="session")
+def compared(tmp_path_factory: pytest.TempPathFactory, cleaned: Path, scoring: tuple[str, ...]) -> Path:
+    """Compare the methods of the dataset `sky`, once; return the folder that holds it."""
+    root = Path(shutil.copytree(cleaned, tmp_path_factory.mktemp("compared") / "root"))
+    methods = "methods=[control_truth,control_channel,control_zero,ilc_pixel]"
+    assert call("analysis", root, "dataset=sky", methods, *scoring) == 0
+    return root
 
 
 @pytest.fixture

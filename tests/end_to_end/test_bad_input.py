@@ -132,9 +132,8 @@ def test_several_faults_in_one_message(refused: Callable[..., str]) -> None:
     assert message.count("\n") == 3
 
 
-def test_unknown_preset(monkeypatch: pytest.MonkeyPatch, refused: Callable[..., str]) -> None:
-    smallest = [word for word in sys.modules["conftest"].SMALLEST if not word.startswith("sky.")]
-    monkeypatch.setattr(sys.modules["conftest"], "SMALLEST", smallest)
+def test_unknown_preset(smallest: list[str], refused: Callable[..., str]) -> None:
+    smallest[:] = [word for word in smallest if not word.startswith("sky.")]
     message = refused("sky=pysm", "sky.presets=[d9,s44]")
     assert "no preset 's44'; the nearest is 's4'" in message
 
@@ -208,10 +207,9 @@ def only(*stages: str) -> list[str]:
 
 
 @pytest.fixture
-def mask_from(monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], list[str]]:
+def mask_from(smallest: list[str]) -> Callable[[Path], list[str]]:
     """Return what gives the overrides to take the mask, and nothing else, from a file."""
-    smallest = [word for word in sys.modules["conftest"].SMALLEST if not word.startswith(("mask.", "+stages.spectrum"))]
-    monkeypatch.setattr(sys.modules["conftest"], "SMALLEST", smallest)
+    smallest[:] = [word for word in smallest if not word.startswith(("mask.", "+stages.spectrum"))]
     return lambda path: ["mask=from_file", f"mask.path={path}", "mask.field=0", "mask.threshold=0.5", *only("mask")]
 
 
@@ -313,11 +311,12 @@ def test_bandpass(refused: Callable[..., str], tmp_path: Path, content: str) -> 
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def finished(tmp_path_factory: pytest.TempPathFactory, program_apart: Callable[..., subprocess.Popen[str]]) -> Path:
     """Make the smallest dataset once; return its root."""
     root = tmp_path_factory.mktemp("finished")
-    command = [sys.executable, PROJECT / "main_sims.py", f"system.root={root}", *sys.modules["conftest"].SMALLEST]
-    subprocess.run(command, check=True, capture_output=True)
+    run = program_apart(root)
+    run.communicate()
+    assert run.returncode == 0
     return root
 
 
@@ -366,7 +365,7 @@ def replace_map(path: Path, **cards: object) -> None:
     ("cards", "words"),
     [
         ({"ORDERING": "NESTED"}, ["ORDERING is NESTED, and RING is needed"]),
-        ({"NSIDE": 16}, ["nside 16", "mean shape"]),
+        ({"NSIDE": 16}, ["NSIDE 16 means 3072 pixels, and the table has 768"]),
         ({"PIXEL": np.nan}, ["NaN, infinite or UNSEEN"]),
         ({"PIXEL": hp.UNSEEN}, ["NaN, infinite or UNSEEN"]),
     ],
