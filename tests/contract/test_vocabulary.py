@@ -71,7 +71,7 @@ def test_executor_is_frozen_settings_that_say_what_they_are(kind: type[Executor]
     assert dataclasses.is_dataclass(kind)
     assert kind.__dataclass_params__.frozen
     own = [entry.name for entry in dataclasses.fields(kind) if entry.name != "over"]
-    documented = inspect.getdoc(kind) or ""
+    documented = "\n".join(inspect.getdoc(part) or "" for part in kind.__mro__ if issubclass(part, Executor))
     assert all(f"{name}:" in documented for name in own), "every setting is described in the docstring"
     with pytest.raises(ValidationError, match="no_such_setting"):
         kind(no_such_setting=1)
