@@ -4,6 +4,7 @@ import json
 import math
 from collections.abc import Iterator
 from dataclasses import asdict
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
@@ -114,8 +115,13 @@ def _plain(value: object) -> str | float | int | None:
 
 @settings
 class MeanResidual(Executor):
-    """Average the error of a method over simulations, as a map: what does not average out is its bias."""
+    """Average the error of a method over simulations, as a map: what does not average out is its bias.
 
+    Attributes:
+        pixel_windows: folder of HEALPix pixel window files, for maps that are averaged over pixels.
+    """
+
+    pixel_windows: Path | None = None
     reads: ClassVar = (PREDICTION_ALM, PREDICTION_SPEC, CMB_ALM)
     writes: ClassVar = (RESIDUAL_MEAN,)
     per: ClassVar = (METHOD, SPLIT)
@@ -126,7 +132,7 @@ class MeanResidual(Executor):
         total, number = None, 0
         for (key, prediction), (_, truth) in zip(io.read_all(PREDICTION_ALM), io.read_all(CMB_ALM), strict=True):
             lmax = alm_lmax(prediction.shape[-1])
-            own = map_window(specs[key], lmax, len(prediction))
+            own = map_window(specs[key], lmax, len(prediction), pixel_windows=self.pixel_windows)
             error = prediction - filter_components(cut_alm(truth[: len(prediction)], lmax), own)
             total = error.astype(np.complex128) if total is None else total + error
             number += 1

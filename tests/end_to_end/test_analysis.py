@@ -300,6 +300,53 @@ def test_polarised_dataset(program: Analyse, command: Command, scoring: tuple[st
     assert set(summary["n"]) == {2}
 
 
+@pytest.mark.parametrize("averaged", ["control_truth", "control_channel"])
+def test_dataset_averaged_over_pixels(
+    program: Analyse, command: Command, scoring: tuple[str, ...], tmp_path: Path, averaged: str
+) -> None:
+    """The window of the pixels is taken out again, of the truth and of what a method gives."""
+    window = gaussian_window(60 * np.rad2deg(hp.nside2resol(8)) / 2, 31)
+    table = Table({"TEMPERATURE": window, "POLARIZATION": window})
+    table.write(tmp_path / "pixel_window_n0008.fits")
+    splits = ("splits.train=0", "splits.test=1", "scenario.lmax_scored=16", "noise=none")
+    done(program(f"pixel_windows={tmp_path}", *splits))
+    done(command("clean", tmp_path, "dataset=small", f"method={averaged}"))
+    done(command("analysis", tmp_path, "dataset=small", f"methods=[{averaged}]", *scoring))
+    scored = Table.read(tmp_path / "small" / "metrics" / averaged / "test" / "sim0000" / "scores.ecsv")
+    given = Table.read(tmp_path / "small" / "power_spectra" / averaged / "test" / "sim0000" / "spectra_scores.ecsv")
+    if averaged == "control_truth":
+        assert (scored["nrmse"][scored["n_pix"] > 0] < 1e-5).all()
+        np.testing.assert_allclose(given["transfer"], 1, atol=1e-5)
+    # What is common to the channel and the truth is the CMB: its sources know nothing of it.
+    np.testing.assert_allclose(given["d_cross"], given["d_truth"], rtol=0.2)
+    np.testing.assert_allclose(given["d_truth"], given["d_theory"], rtol=1)
+
+
+def test_parts_of_the_error_are_scored(copy: Path, command: Command, scoring: tuple[str, ...]) -> None:
+    """They add up to the error that the method has; what is not cleaned is all foregrounds."""
+    for method in ("control_channel", "ilc_pixel"):
+        done(command("clean", copy, "dataset=sky", f"method={method}", "stages=clean_with_parts"))
+    methods = "methods=[control_channel,ilc_pixel]"
+    done(command("analysis", copy, "dataset=sky", methods, *scoring, "stages=analysis_with_parts"))
+    for method, sim in itertools.product(("control_channel", "ilc_pixel"), SIMS):
+        folder = copy / "sky" / "parts_scores" / method / "test" / sim
+        found = Table.read(folder / "parts_rms.ecsv")
+        of = {row["part"]: row for row in found}
+        assert sum(of[part]["share"] for part in ("signal_loss", "foregrounds", "noise")) == pytest.approx(1, abs=1e-6)
+        assert of["signal_loss"]["rms"] < 0.1 * of["residual"]["rms"]
+        if method == "control_channel":
+            assert of["foregrounds"]["share"] > 0.98
+            # Under its own beam, and to a higher multipole than at the footing.
+            assert of["residual"]["rms"] == pytest.approx(
+                scores(copy, method, "rmse", "60 arcmin")[SIMS.index(sim)], rel=0.3
+            )
+        spectra = Table.read(folder / "parts_spectra.ecsv")
+        for kind in ("pseudo", "master"):
+            rows = spectra[spectra["kind"] == kind]
+            parts = [rows["d_share"][rows["part"] == name] for name in ("signal_loss", "foregrounds", "noise")]
+            np.testing.assert_allclose(np.sum(parts, axis=0), rows["d_share"][rows["part"] == "residual"], rtol=1e-5)
+
+
 # Error bars
 
 
