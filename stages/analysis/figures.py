@@ -1,6 +1,7 @@
 """Draw how methods compare."""
 
-from typing import Any, ClassVar
+from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 from astropy.table import Table
@@ -14,12 +15,13 @@ from cmbml.figures.comparison import mean_residual_figure, spectra_comparison, t
 from cmbml.figures.prediction import prediction_figure
 from cmbml.figures.results import PredictionMaps, SimulationTable, TheoryBand
 from cmbml.figures.scores import distributions_figure
-from cmbml.metrics.footing import Footing, to_footing
+from cmbml.metrics.footing import Footing, map_window, to_footing
 from cmbml.metrics.pixel import MonopoleDipole
 from cmbml.metrics.summary import METRICS
 from cmbml.settings import Nside, PositiveFloat, settings
 from cmbml.sims.cmb import Lensing
-from cmbml.sky.harmonics import Alm
+from cmbml.sky.harmonics import Alm, alm_lmax
+from cmbml.sky.maps import MapSpec
 from cmbml.sky.spectra import d_ell
 from stages.analysis.metrics import spec_of
 from stages.assets import (
@@ -84,11 +86,13 @@ class DrawPrediction(Executor):
         footing: where they are compared.
         nside: of the maps.
         limit_uk: end of the colour scale.
+        pixel_windows: folder of HEALPix pixel window files, for maps that are averaged over pixels.
     """
 
     footing: Footing
     nside: Nside
     limit_uk: PositiveFloat
+    pixel_windows: Path | None = None
     reads: ClassVar = (PREDICTION_ALM, PREDICTION_SPEC, CMB_ALM, MASK)
     writes: ClassVar = (PREDICTION_FIGURE, PREDICTION_FIGURE_PDF)
     per: ClassVar = (METHOD, SPLIT, SIM)
@@ -98,17 +102,19 @@ class DrawPrediction(Executor):
         alms = io.read(PREDICTION_ALM), io.read(CMB_ALM)
         names = io.key[METHOD], io.key[SIM]
         mask = io.read(MASK).values[0]
-        maps = prediction_maps(names, alms, io.read(PREDICTION_SPEC), mask, self.footing, self.nside, io.threads)
+        spec, where = spec_of(io.read(PREDICTION_SPEC)), (self.footing, self.nside, self.pixel_windows)
+        maps = prediction_maps(names, alms, spec, mask, *where, io.threads)
         _write_both(io, (PREDICTION_FIGURE, PREDICTION_FIGURE_PDF), prediction_figure(maps, self.limit_uk))
 
 
 def prediction_maps(
     names: tuple[str, str],
     alms: tuple[Alm, Alm],
-    spec: dict[str, Any],
+    spec: MapSpec,
     mask: np.ndarray,
     footing: Footing,
     nside: int,
+    pixel_windows: Path | None,
     threads: int,
 ) -> PredictionMaps:
     """Bring a prediction and the truth to a footing, without monopole and dipole, for a figure of intensity.
@@ -116,13 +122,15 @@ def prediction_maps(
     Args:
         names: of the method and the simulation.
         alms: of the prediction and of the truth.
-        spec: what `PREDICTION_SPEC` holds.
+        spec: what the prediction was.
         mask: `(n_pix,)`.
         footing: where they are compared.
         nside: of the maps.
+        pixel_windows: folder of HEALPix pixel window files, for maps that are averaged over pixels.
         threads: CPU threads.
     """
-    truth, prediction = to_footing(alms[0], spec_of(spec), alms[1], footing, nside, threads)
+    own = map_window(spec, alm_lmax(alms[1].shape[-1]), len(alms[0]), pixel_windows=pixel_windows)
+    truth, prediction = to_footing(alms[0], spec, alms[1], footing, nside, threads, own)
     dipole = MonopoleDipole.outside(mask > 0.5)
     return PredictionMaps(
         method=names[0],

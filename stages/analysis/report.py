@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -16,6 +17,7 @@ from cmbml.metrics.footing import Footing
 from cmbml.metrics.summary import METRICS
 from cmbml.settings import Nside, PositiveFloat, settings
 from stages.analysis.figures import prediction_maps, simulation_tables, theory_band
+from stages.analysis.metrics import spec_of
 from stages.assets import (
     CMB_ALM,
     MASK,
@@ -45,6 +47,7 @@ class WriteReport(Executor):
         gallery: how many simulations the gallery shows, beside outliers.
         dataset: its name.
         configuration: what the page says of the dataset.
+        pixel_windows: folder of HEALPix pixel window files, for maps that are averaged over pixels.
     """
 
     footing: Footing
@@ -53,6 +56,7 @@ class WriteReport(Executor):
     gallery: PositiveInt
     dataset: str
     configuration: Mapping[str, Any]
+    pixel_windows: Path | None = None
     reads: ClassVar = (
         SUMMARY,
         SCORES,
@@ -116,10 +120,11 @@ class WriteReport(Executor):
             prediction_maps(
                 (key[METHOD], key[SIM]),
                 (alm, truths[key[SIM]]),
-                specs[key],
+                spec_of(specs[key]),
                 mask,
                 self.footing,
                 self.nside,
+                self.pixel_windows,
                 io.threads,
             )
             for key, alm in io.read_all(PREDICTION_ALM, only)
