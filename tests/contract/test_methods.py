@@ -10,13 +10,13 @@ from omegaconf import OmegaConf
 
 from cmbml.core.app import CONFIG_FOLDER
 from cmbml.core.fingerprint import canonical
-from cmbml.methods.base import BlindMethod, Cleaned, Method
+from cmbml.methods.base import BlindMethod, Cleaned, Method, MethodError
 from cmbml.sky.harmonics import filter_components, random_alm, synthesise
 from cmbml.sky.instrument import Channel
 from cmbml.sky.maps import Fields, MapError, MapSpec, SkyMap
 from cmbml.sky.observation import Observation, ObservationSpec
 
-NSIDE, LMAX = 16, 47
+NSIDE, LMAX = 64, 191
 
 
 def composed(program: str, *overrides: str) -> dict:
@@ -38,7 +38,27 @@ def channels() -> dict[str, Channel]:
     return {name: Channel(**entry) for name, entry in entries.items()}
 
 
-@pytest.fixture(params=["I", "IQU"])
+@pytest.fixture(scope="module")
+def spec(channels: dict[str, Channel]) -> ObservationSpec:
+    """What an observation of intensity is."""
+    truth = MapSpec(nside=NSIDE, lmax=LMAX)
+    maps = {name: truth.with_(beam=c.beam_kind, fwhm_arcmin=c.fwhm_arcmin) for name, c in channels.items()}
+    return ObservationSpec(channels, maps, truth)
+
+
+@pytest.fixture(params=METHODS)
+def name(request: pytest.FixtureRequest, spec: ObservationSpec) -> str:
+    """A method that can be run here: some stand on packages that not everybody has."""
+    try:
+        made(request.param).accepts(spec)
+    except MethodError as error:
+        if "needs the package" not in str(error):
+            raise
+        pytest.skip(str(error))
+    return str(request.param)
+
+
+@pytest.fixture(scope="module", params=["I", "IQU"])
 def observation(request: pytest.FixtureRequest, channels: dict[str, Channel]) -> Observation:
     return observed(request.param, channels)
 
@@ -80,17 +100,16 @@ def test_files_give_their_methods_different_names() -> None:
     assert names == list(NODES), "a method's default name is that of its file"
 
 
-@pytest.mark.parametrize("name", METHODS)
-def test_settings_are_plain(name: str) -> None:
+@pytest.mark.parametrize("file", METHODS)
+def test_settings_are_plain(file: str) -> None:
     """Or what a method has cleaned would be cleaned again in every run."""
-    method = made(name)
+    method = made(file)
     assert isinstance(method, Method)
-    assert canonical(method) == canonical(made(name))
+    assert canonical(method) == canonical(made(file))
     with pytest.raises(Exception, match="no_such_setting"):
-        hydra.utils.instantiate(NODES[name] | {"no_such_setting": 1}, _convert_="all")
+        hydra.utils.instantiate(NODES[file] | {"no_such_setting": 1}, _convert_="all")
 
 
-@pytest.mark.parametrize("name", METHODS)
 def test_method_gives_what_it_promised(name: str, observation: Observation, tmp_path: Path) -> None:
     promised = made(name).accepts(observation.spec)
     cleaned = ran(name, observation, tmp_path)
@@ -102,15 +121,12 @@ def test_method_gives_what_it_promised(name: str, observation: Observation, tmp_
         assert (cleaned.uncertainty.values > 0).all()
 
 
-@pytest.mark.parametrize("name", METHODS)
-def test_promise_needs_no_data(name: str, channels: dict[str, Channel]) -> None:
+def test_promise_needs_no_data(name: str, spec: ObservationSpec) -> None:
     """The handshake comes before any work, and is the same every time."""
-    spec = observed("I", channels).spec
     assert made(name).accepts(spec) == made(name).accepts(spec)
     assert made(name).accepts(spec).unit == "uK_CMB"
 
 
-@pytest.mark.parametrize("name", METHODS)
 def test_threads_do_not_change_a_bit(name: str, observation: Observation, tmp_path: Path) -> None:
     first, second = (ran(name, observation, tmp_path, threads) for threads in (1, 2))
     assert first.cmb.values.tobytes() == second.cmb.values.tobytes()
@@ -119,7 +135,6 @@ def test_threads_do_not_change_a_bit(name: str, observation: Observation, tmp_pa
         assert first.uncertainty.values.tobytes() == second.uncertainty.values.tobytes()
 
 
-@pytest.mark.parametrize("name", METHODS)
 def test_input_is_left_as_it_was(name: str, observation: Observation, tmp_path: Path) -> None:
     before = {channel: sky.values.copy() for channel, sky in observation.maps.items()}
     truth = observation.truth.values.copy()
@@ -129,7 +144,6 @@ def test_input_is_left_as_it_was(name: str, observation: Observation, tmp_path: 
     assert observation.truth.values.tobytes() == truth.tobytes()
 
 
-@pytest.mark.parametrize("name", METHODS)
 def test_nothing_is_left_but_in_scratch(
     name: str, observation: Observation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -141,7 +155,6 @@ def test_nothing_is_left_but_in_scratch(
     assert not list((tmp_path / "scratch").iterdir())
 
 
-@pytest.mark.parametrize("name", METHODS)
 def test_parts_add_up_to_the_cleaned_map(name: str, channels: dict[str, Channel], tmp_path: Path) -> None:
     observation, method = observed("I", channels), made(name)
     rng = np.random.default_rng(8)
@@ -156,10 +169,9 @@ def test_parts_add_up_to_the_cleaned_map(name: str, channels: dict[str, Channel]
     np.testing.assert_allclose(total, whole.values, atol=1e-4 * max(1.0, float(np.abs(whole.values).max())))
 
 
-@pytest.mark.parametrize("name", METHODS)
-def test_channel_that_is_missing_is_refused_before_work(name: str, channels: dict[str, Channel]) -> None:
+def test_channel_that_is_missing_is_refused_before_work(name: str, spec: ObservationSpec) -> None:
     wanted = [NODES[name].get("channel"), *NODES[name].get("channels", [])]
     for channel in filter(None, wanted):
-        spec = observed("I", {n: c for n, c in channels.items() if n != channel}).spec
+        parts = ({n: part for n, part in whole.items() if n != channel} for whole in (spec.channels, spec.maps))
         with pytest.raises(MapError, match=f"no channel '{channel}'"):
-            made(name).accepts(spec)
+            made(name).accepts(ObservationSpec(*parts, spec.truth))
