@@ -24,7 +24,7 @@ def gaussian_window(fwhm_arcmin: float, lmax: int, spin: int = 0) -> NDArray[np.
 
     Example:
         >>> float(gaussian_window(60.0, 200)[200].round(4))
-        0.3276
+        0.3315
     """
     sigma = np.deg2rad(fwhm_arcmin / 60) / np.sqrt(8 * np.log(2))
     ell = np.arange(lmax + 1)

@@ -105,14 +105,14 @@ class DrawSky(Executor):
         models: the skies by name.
         channels: the instrument.
         nside: of the maps that are drawn.
-        lmax: highest multipole of the spectra.
+        spectra_lmax: highest multipole of the spectra.
         reference_ghz: the channel nearest to this shows the components.
     """
 
     models: Mapping[str, SkyModel]
     channels: Mapping[str, Channel]
     nside: Nside
-    lmax: PositiveInt
+    spectra_lmax: PositiveInt
     reference_ghz: PositiveFloat
     reads: ClassVar = (FOREGROUND_MAP,)
     writes: ClassVar = (COMPONENTS_FIGURE, COMPONENT_SPECTRA_FIGURE, BEAMS_FIGURE)
@@ -141,7 +141,8 @@ class DrawSky(Executor):
         title = f"{freqs[name]:g} GHz"
         io.write(COMPONENTS_FIGURE, components_figure(parts, PATCH_CENTRE, title=title))
         spectra = {
-            part: power(analyse(values[None], self.lmax, io.threads, 1e-3, 5))[0] for part, values in parts.items()
+            part: power(analyse(values[None], self.spectra_lmax, io.threads, 1e-3, 5))[0]
+            for part, values in parts.items()
         }
         io.write(COMPONENT_SPECTRA_FIGURE, component_spectra_figure(spectra, title=title))
         place = brightest_place(seen[name])
