@@ -94,12 +94,6 @@ class Windows:
         largest = np.maximum(self.truth, self.prediction).max(axis=0)
         return int(np.flatnonzero(largest > precision).max(initial=2))
 
-    @property
-    def untouched(self) -> bool:
-        """Whether the prediction is taken as it is, so that its error bars hold at this footing too."""
-        matters = (self.truth > 0.01) & (self.perfect > 0)
-        return bool(np.allclose(self.prediction[matters], 1.0, atol=1e-3))
-
 
 def band_limit(spec: MapSpec) -> int:
     """Return the highest multipole that a map can tell of."""

@@ -1,9 +1,8 @@
 """Whether the error bars that a method gives are those that its errors have.
 
 Every statistic is a sum over pixels (`cmbml.metrics.pixel.State`). Errors of neighbouring pixels are correlated, which
-leaves the expectations as they are. An uncertainty map holds for the map as the method gave it: score it at a footing
-that leaves that map untouched (`Windows.untouched`), because a standard deviation per pixel does not say how errors add
-up under another beam.
+leaves the expectations as they are. An uncertainty map holds for the map as the method gave it, and is scored there: a
+standard deviation per pixel does not say how errors add up under another beam.
 """
 
 import math
