@@ -37,18 +37,10 @@ def read_raw_columns(path: Path, fields: tuple[int | str, ...] = (0,)) -> tuple[
     """
     try:
         with refusing_truncated(), fits.open(path, memmap=False) as hdus:
-            if len(hdus) < 2 or hdus[1].data is None:
-                message = f"{path} holds no table, so it is no HEALPix map"
-                raise MapError(message)
-            header, data = hdus[1].header, hdus[1].data
-            lacking = [field for field in fields if field not in data.names and field not in range(len(data.names))]
-            if lacking:
-                message = f"{path} has no column {lacking[0]}; it has {', '.join(data.names)}, counted from 0"
-                raise MapError(message)
+            data = _table(hdus, fields)
+            header = hdus[1].header
             columns = [np.asarray(data.field(field), dtype=np.float64).ravel() for field in fields]
             numbers = [data.names.index(field) if isinstance(field, str) else field for field in fields]
-    except MapError:
-        raise
     except (OSError, IndexError, KeyError, TypeError, ValueError) as error:
         message = f"{path} cannot be read as a HEALPix map: {error}"
         raise MapError(message) from error
@@ -66,6 +58,18 @@ def read_raw_columns(path: Path, fields: tuple[int | str, ...] = (0,)) -> tuple[
     if ordering != "RING":
         values = hp.reorder(values, n2r=True).reshape(values.shape)
     return values, [str(header.get(f"TUNIT{number + 1}", "")) for number in numbers]
+
+
+def _table(hdus: fits.HDUList, fields: tuple[int | str, ...]) -> fits.FITS_rec:
+    if len(hdus) < 2 or hdus[1].data is None:
+        message = "it holds no table"
+        raise MapError(message)
+    data = hdus[1].data
+    for field in fields:
+        if field not in data.names and field not in range(len(data.names)):
+            message = f"it has no column {field}, but {', '.join(data.names)}, counted from 0"
+            raise MapError(message)
+    return data
 
 
 def read_raw_map(path: Path, fields: tuple[int | str, ...] = (0,), unit: str | None = None) -> np.ndarray:
