@@ -75,8 +75,11 @@ def run(name: str, config: DictConfig) -> None:
     _take_over(config, root)
     pipeline, runner = build_pipeline(config, root)
     if config.fetch_only:
-        for executor in pipeline.graph.stages.values():
-            executor.fetch()
+        try:
+            for executor in pipeline.graph.stages.values():
+                executor.fetch()
+        except (OSError, ValueError) as error:
+            raise StorageError(str(error)) from error
         log.info("all raw files that the config needs are there")
         return
     if config.plan_only:
@@ -177,7 +180,8 @@ def _describe(error: Exception, place: str, config: DictConfig) -> Iterator[str]
     elif isinstance(cause, CmbmlError):
         yield str(cause)
     else:
-        yield " ".join(f"{_origin(where, config)}: {cause}".split("\n")[:2])
+        hint = "; install the package that it comes from" if "ModuleNotFoundError" in str(cause) else ""
+        yield " ".join(f"{_origin(where, config)}: {cause}".split("\n")[:2]) + hint
 
 
 def _settings_at(place: str, config: DictConfig) -> list[str]:

@@ -158,7 +158,10 @@ class Pipeline:
         stage, key = unit
         record = Record.read(self.root / self.namer.record(stage, key))
         if record is None or not record.is_complete(self.root):
-            message = f"'{stage} {key}' is not finished in {self.root}; run the program that makes it first"
+            message = (
+                f"'{stage} {key}' is not finished in {self.root}; run the program that makes it first "
+                "(main_sims.py for a dataset, main_clean.py for a method)"
+            )
             raise MissingAssetError(message)
         return record.fingerprint
 
