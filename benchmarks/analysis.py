@@ -11,14 +11,13 @@ import argparse
 import json
 import sys
 import tempfile
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import ducc0
 import healpy as hp
 import hydra
 import numpy as np
+from timing import median_seconds
 
 from cmbml.core.app import CONFIG_FOLDER, run
 from cmbml.sky.beams import gaussian_window
@@ -121,16 +120,6 @@ def plain_path(root: Path, nside: int) -> None:
         20 * np.log10(span / np.sqrt((error**2).mean())), 1 - (error**2).sum() / ((t - t.mean()) ** 2).sum()
     for values in (truth, prediction):
         hp.anafast(values * mask, lmax=2 * nside, iter=3)
-
-
-def median_seconds(part: Callable[[], object], repeats: int = 3) -> float:
-    """Return the median seconds of a few calls."""
-    times = []
-    for _ in range(repeats):
-        started = time.perf_counter()
-        part()
-        times.append(time.perf_counter() - started)
-    return float(np.median(times))
 
 
 if __name__ == "__main__":

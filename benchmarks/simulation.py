@@ -13,13 +13,13 @@ import resource
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import ducc0
 import hydra
 import numpy as np
 from lenspyx.remapping.utils_geom import Geom
+from timing import median_seconds
 
 from cmbml.core.app import CONFIG_FOLDER, build_pipeline
 from cmbml.core.pipeline import Pipeline
@@ -161,16 +161,6 @@ def put(path: Path, data: bytes) -> None:
         stream.write(data)
         stream.flush()
         os.fsync(stream.fileno())
-
-
-def median_seconds(part: Callable[[], object], repeats: int = 3) -> float:
-    """Return the median seconds of a few calls."""
-    times = []
-    for _ in range(repeats):
-        started = time.perf_counter()
-        part()
-        times.append(time.perf_counter() - started)
-    return float(np.median(times))
 
 
 if __name__ == "__main__":
