@@ -1,0 +1,220 @@
+"""What the methods that combine channels in harmonic space share: channels, a common beam, the parts of a sky.
+
+Each component (T; or T, E, B) is cleaned by itself, with weights of its own.
+"""
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from cmbml.methods.base import BlindMethod, ChannelName, Cleaned, MethodError
+from cmbml.methods.ilc.covariance import upsampled
+from cmbml.methods.ilc.sed import Emission, mixing_matrix
+from cmbml.settings import Fraction, PositiveFloat, settings
+from cmbml.sky.beams import gaussian_window
+from cmbml.sky.harmonics import analyse, cut_alm, filter_alm, synthesise
+from cmbml.sky.maps import MapError, MapSpec, SkyMap
+from cmbml.sky.observation import Observation, ObservationSpec
+
+Coefficients = NDArray[np.complex128]
+Maps = NDArray[np.float64]
+
+COMPONENTS = ("T", "E", "B")
+ARCMIN_PER_RAD = 60 * 180 / np.pi
+
+
+@settings
+class LinearMethod(BlindMethod):
+    """A method that brings channels to one beam and combines their coefficients.
+
+    Attributes:
+        channels: the channels that are combined.
+        fwhm_arcmin: the beam that all are brought to, and that the result has.
+        lmax_per_nside: highest multipole of the result, over its nside; never above that of the signal.
+        nulled: components that come out as zero whatever the data.
+        beam_criterion: value of its beam at which a channel is taken to end.
+        uncertainty: whether to estimate the standard deviation of the result's error.
+    """
+
+    channels: tuple[ChannelName, ...]
+    fwhm_arcmin: PositiveFloat
+    lmax_per_nside: Annotated[float, Field(gt=0, le=3)] = 2.0
+    nulled: tuple[Emission, ...] = ()
+    beam_criterion: Fraction = 1e-3
+    uncertainty: bool = True
+
+    @abstractmethod
+    def plan(self, spec: ObservationSpec, component: int) -> Any:  # noqa: ANN401
+        """Settle, without data, how one component is cleaned; raise a MethodError if it cannot be."""
+
+    @abstractmethod
+    def find(self, alm: Coefficients, plan: Any, threads: int) -> tuple[Coefficients, Any]:  # noqa: ANN401
+        """Clean coefficients `(n_channel, n_alm)`; return `(n_alm,)` and the weights."""
+
+    @abstractmethod
+    def apply(self, alm: Coefficients, plan: Any, weights: Any, threads: int) -> Coefficients:  # noqa: ANN401
+        """Combine other coefficients with weights that were found before."""
+
+    @abstractmethod
+    def variance(self, plan: Any, weights: Any, noise: Maps, lmax: int) -> Maps:  # noqa: ANN401
+        """Estimate the variance of the error around each pixel.
+
+        Args:
+            plan: of the component.
+            weights: as found.
+            noise: `(n_channel, lmax + 1)`, noise spectra of the channels at the common beam, uK^2.
+            lmax: highest multipole.
+
+        Returns:
+            `(n_pix,)` at any nside up to the result's, uK^2.
+        """
+
+    def accepts(self, spec: ObservationSpec) -> MapSpec:
+        """Accept an observation that can be cleaned with these settings.
+
+        Raises:
+            MethodError: channels are too few, their units differ, or beams do not allow it.
+        """
+        chosen = [spec.require_channel(name) for name in self.channels]
+        if len(chosen) < 2 or len(chosen) <= len(self.nulled):
+            message = (
+                f"{self.name} needs at least {max(2, len(self.nulled) + 1)} channels to combine, one more than it "
+                f"nulls, and method.channels has {len(chosen)}"
+            )
+            raise MethodError(message)
+        for name in self.channels:
+            if wrong := spec.maps[name].difference(spec.truth, "unit", "frame", "polconv"):
+                message = (
+                    f"the map of channel {name} is not in what the CMB is wanted in: its {wrong}; convert it first"
+                )
+                raise MethodError(message)
+        self._require_beam(spec)
+        for component in range(len(spec.truth.fields)):
+            self.plan(spec, component)
+        beam = {"beam": "gaussian", "fwhm_arcmin": self.fwhm_arcmin}
+        return spec.truth.with_(lmax=self.lmax(spec), **beam)
+
+    def _require_beam(self, spec: ObservationSpec) -> None:
+        """Refuse a common beam that the pixels cannot hold.
+
+        Where the signal is band-limited, a narrow beam is but a window near one, and harmless.
+        """
+        pixel = ARCMIN_PER_RAD * np.sqrt(4 * np.pi / spec.truth.n_pix)
+        if spec.truth.lmax is None and self.fwhm_arcmin < pixel:
+            message = (
+                f"method.fwhm_arcmin={self.fwhm_arcmin:g} is narrower than a pixel of nside {spec.truth.nside} "
+                f"({pixel:.1f} arcmin), and the signal has no band limit; widen it, or give scenario.lmax"
+            )
+            raise MethodError(message)
+
+    def lmax(self, spec: ObservationSpec) -> int:
+        """Return the highest multipole of the result."""
+        nside = spec.truth.nside
+        return min(int(self.lmax_per_nside * nside), spec.truth.lmax or 3 * nside - 1, 3 * nside - 1)
+
+    def beams(self, spec: ObservationSpec, component: int) -> Maps:
+        """Return the window of each channel, zero beyond what its map can hold, `(n_channel, lmax + 1)`."""
+        lmax = self.lmax(spec)
+        n_comp = len(spec.truth.fields)
+        beams = np.stack([spec.channels[name].beam(lmax, n_comp)[component] for name in self.channels])
+        for window, name in zip(beams, self.channels, strict=True):
+            window[3 * spec.maps[name].nside :] = 0
+        return beams
+
+    def mixing(self, spec: ObservationSpec) -> Maps:
+        """Return what channels see of the CMB and of each nulled component, `(n_channel, 1 + n_nulled)`."""
+        return mixing_matrix(np.array([spec.channels[name].freq_ghz for name in self.channels]), self.nulled)
+
+    def rebeaming(self, spec: ObservationSpec, component: int) -> Maps:
+        """Return what brings channels to the common beam, `(n_channel, lmax + 1)`; zero where a channel has ended."""
+        beams = self.beams(spec, component)
+        common = gaussian_window(self.fwhm_arcmin, self.lmax(spec), spin=2 * (component > 0))
+        # Channels end at the criterion; what lies a little beyond is kept for the scales that reach over it.
+        floor = 1e-3 * self.beam_criterion
+        return np.where(beams > floor, common / np.maximum(beams, floor), 0.0)
+
+    def clean(self, observation: Observation, scratch: Path, threads: int) -> Cleaned:  # noqa: ARG002
+        """Clean each component, and evaluate the result."""
+        spec = self.accepts(observation.spec)
+        alm = self._coefficients(observation.maps, observation.spec, threads)
+        cleaned, variances = [], []
+        for component, channels in enumerate(alm):
+            plan = self.plan(observation.spec, component)
+            found, weights = self.find(channels, plan, threads)
+            cleaned.append(found)
+            if self.uncertainty:
+                noise = self._noise(observation.spec, component)
+                variances.append(self.variance(plan, weights, noise, self.lmax(observation.spec)))
+        sigma = SkyMap(self._sigma(variances, spec.nside, threads), spec) if self.uncertainty else None
+        return Cleaned(self._evaluate(np.stack(cleaned), spec, threads), sigma)
+
+    def decompose(
+        self,
+        observation: Observation,
+        foregrounds: Mapping[str, SkyMap],
+        noise: Mapping[str, SkyMap],
+        scratch: Path,  # noqa: ARG002
+        threads: int,
+    ) -> dict[str, SkyMap]:
+        """Apply the observation's weights to each of its parts."""
+        spec = self.accepts(observation.spec)
+        names = ("foregrounds", "noise")
+        parts = [self._coefficients(part, observation.spec, threads) for part in (foregrounds, noise)]
+        found: dict[str, list[Coefficients]] = {"signal": [], "foregrounds": [], "noise": []}
+        for component, channels in enumerate(self._coefficients(observation.maps, observation.spec, threads)):
+            plan = self.plan(observation.spec, component)
+            whole, weights = self.find(channels, plan, threads)
+            for name, part in zip(names, parts, strict=True):
+                found[name].append(self.apply(part[component], plan, weights, threads))
+            found["signal"].append(whole - found["foregrounds"][-1] - found["noise"][-1])
+        return {name: self._evaluate(np.stack(alm), spec, threads) for name, alm in found.items()}
+
+    def _coefficients(self, maps: Mapping[str, SkyMap], spec: ObservationSpec, threads: int) -> Coefficients:
+        """Analyse the chosen channels and bring them to the common beam, `(n_comp, n_channel, n_alm)`."""
+        missing = [name for name in self.channels if name not in maps]
+        if missing:
+            message = f"there are no maps of channel {', '.join(missing)}; there are of {', '.join(maps)}"
+            raise MapError(message)
+        lmax, n_comp = self.lmax(spec), len(spec.truth.fields)
+        factors = np.stack([self.rebeaming(spec, component) for component in range(n_comp)])
+        alm = []
+        for i, name in enumerate(self.channels):
+            values = maps[name].values[:n_comp].astype(np.float64)
+            found = converged(values, min(lmax, 3 * maps[name].spec.nside - 1), threads)
+            window = factors[:, i]
+            alm.append(np.stack([filter_alm(a, w) for a, w in zip(cut_alm(found, lmax), window, strict=True)]))
+        return np.stack(alm, axis=1)
+
+    def _noise(self, spec: ObservationSpec, component: int) -> Maps:
+        """Return the white noise of each channel at the common beam, `(n_channel, lmax + 1)`, uK^2."""
+        field = "I" if component == 0 else "Q"
+        depth = np.array([spec.channels[name].depth(field) for name in self.channels]) / ARCMIN_PER_RAD
+        return depth[:, None] ** 2 * self.rebeaming(spec, component) ** 2
+
+    def _evaluate(self, alm: Coefficients, spec: MapSpec, threads: int) -> SkyMap:
+        return SkyMap(synthesise(alm, spec.nside, threads).astype(np.float32), spec)
+
+    def _sigma(self, variances: list[Maps], nside: int, threads: int) -> NDArray[np.float32]:
+        """Bring variances to the result's grid; Q and U each have half of those of E and B."""
+        floor = np.finfo(np.float32).tiny
+        logs = [upsampled(0.5 * np.log(np.maximum(v, floor))[None], nside, threads)[0] for v in variances]
+        sigma = np.exp(np.stack(logs))
+        if len(sigma) == 3:
+            sigma[1:] = np.sqrt(0.5 * (sigma[1] ** 2 + sigma[2] ** 2))
+        return sigma.astype(np.float32)
+
+
+def converged(values: Maps, lmax: int, threads: int) -> Coefficients:
+    """Analyse maps `(n_comp, n_pix)` to a relative 1e-9.
+
+    Up to 2 nside, three iterations reach 1e-10; towards 3 nside, where quadrature is poor, many more are needed.
+    """
+    nside = round(np.sqrt(values.shape[-1] / 12))
+    if lmax <= 2 * nside:
+        return analyse(values, lmax, threads, accuracy=1e-12, max_iterations=3)
+    return analyse(values, lmax, threads, accuracy=1e-9, max_iterations=60)

@@ -1,0 +1,99 @@
+"""Needlet internal linear combination, with or without components that are nulled.
+
+Delabrouille et al. 2009 (arXiv:0807.0773); Remazeilles et al. 2011 (arXiv:1006.5599) for the constraints.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal, final
+
+import healpy as hp
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from cmbml.methods.ilc.engine import Demands, Scale, ScaleWeights, apply_weights, clean_scales, plan_scales
+from cmbml.methods.ilc.linear import Coefficients, LinearMethod, Maps
+from cmbml.methods.ilc.needlets import Bands
+from cmbml.methods.ilc.uncertainty import needlet_variance
+from cmbml.settings import Fraction, settings
+from cmbml.sky.harmonics import alm_lmax, filter_alm
+from cmbml.sky.observation import ObservationSpec
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How one component is cleaned.
+
+    Attributes:
+        scales: of the ILC.
+        mixing: what channels see of each component, `(n_channel, 1 + n_nulled)`.
+        mask: 1 where covariances are taken from; None for the whole sky.
+    """
+
+    scales: tuple[Scale, ...]
+    mixing: Maps
+    mask: Maps | None
+
+
+@final
+@settings
+class NeedletIlc(LinearMethod):
+    """Combine channels, scale by scale, with weights that vary over the sky.
+
+    Attributes:
+        bands: the scales.
+        bias_tolerance: part of the CMB that may be lost to chance correlations; sets how far covariances are averaged.
+        few_modes: what to do at a scale that has not modes enough for the tolerance: average over the whole sky, or
+            refuse.
+        tilt: power of l + 1 that multiplies coefficients while weights are found and applied, and is taken back after.
+            With 0, the few largest scales, which hold most of the CMB's variance, decide what correlates by chance;
+            with 1, the CMB's modes count alike.
+        mask: HEALPix file, above a half where covariances are to be taken from; None for the whole sky.
+    """
+
+    bands: Bands
+    bias_tolerance: Fraction
+    tilt: Annotated[float, Field(ge=0, le=4)] = 0.0
+    few_modes: Literal["use_all", "refuse"] = "use_all"
+    mask: Path | None = None
+
+    def plan(self, spec: ObservationSpec, component: int) -> Plan:
+        """Choose the channels, the grids and the averages of all scales."""
+        mask = None if self.mask is None else read_mask(self.mask)
+        demands = Demands(
+            tolerance=self.bias_tolerance,
+            beam_criterion=self.beam_criterion,
+            n_nulled=len(self.nulled),
+            sky_fraction=1.0 if mask is None else float(mask.mean()),
+            refuse_few_modes=self.few_modes == "refuse",
+        )
+        nside = spec.truth.nside
+        windows = self.bands.windows(self.lmax(spec), nside)
+        scales = plan_scales(windows, self.beams(spec, component), nside, self.channels, demands)
+        return Plan(scales, self.mixing(spec), mask)
+
+    def find(self, alm: Coefficients, plan: Plan, threads: int) -> tuple[Coefficients, list[ScaleWeights]]:
+        """Clean scale by scale."""
+        tilt = multipole_power(alm_lmax(alm.shape[-1]), self.tilt)
+        cleaned, weights = clean_scales(filter_alm(alm, tilt), plan.scales, plan.mixing, threads, plan.mask)
+        return filter_alm(cleaned, 1 / tilt), weights
+
+    def apply(self, alm: Coefficients, plan: Plan, weights: list[ScaleWeights], threads: int) -> Coefficients:  # noqa: ARG002
+        """Combine other coefficients with weights that were found before."""
+        tilt = multipole_power(alm_lmax(alm.shape[-1]), self.tilt)
+        return filter_alm(apply_weights(filter_alm(alm, tilt), weights, threads), 1 / tilt)
+
+    def variance(self, plan: Plan, weights: list[ScaleWeights], noise: Maps, lmax: int) -> Maps:  # noqa: ARG002
+        """Estimate noise and residual foregrounds around each pixel."""
+        return needlet_variance(weights, noise, multipole_power(lmax, self.tilt))
+
+
+def multipole_power(lmax: int, tilt: float) -> NDArray[np.float64]:
+    """Return (l + 1)^tilt, `(lmax + 1,)`."""
+    return (np.arange(lmax + 1) + 1.0) ** tilt
+
+
+def read_mask(path: Path) -> NDArray[np.float64]:
+    """Read a mask in RING order: 1 where a HEALPix file is above a half, else 0."""
+    return (hp.read_map(path, dtype=np.float64) > 0.5).astype(np.float64)

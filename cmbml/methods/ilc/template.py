@@ -1,0 +1,150 @@
+"""Template fitting in the manner of SEVEM (Leach et al. 2008, arXiv:0805.0269; Planck 2018 IV, arXiv:1807.06208).
+
+Templates are differences of two channels at one beam, so that they hold foregrounds and no CMB. From each channel that
+is to be cleaned, the combination of templates is taken away that leaves the least variance outside the Galaxy.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, final
+
+import healpy as hp
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from cmbml.methods.base import ChannelName, MethodError
+from cmbml.methods.ilc.harmonic import weighted
+from cmbml.methods.ilc.linear import Coefficients, LinearMethod, Maps
+from cmbml.methods.ilc.needlet import read_mask
+from cmbml.methods.ilc.uncertainty import LEAST_VARIANCE, power_per_pixel
+from cmbml.settings import settings
+from cmbml.sky.beams import gaussian_window
+from cmbml.sky.harmonics import filter_alm, synthesise
+from cmbml.sky.masks import degrade_mask
+from cmbml.sky.observation import ObservationSpec
+
+Pixels = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How one component is cleaned.
+
+    Attributes:
+        rows: index of each channel that is cleaned.
+        pairs: indices of the two channels of each template.
+        windows: `(n_template, lmax + 1)`, what brings a template from the common beam to that of its wider channel.
+        blend: `(n_cleaned, lmax + 1)`, how cleaned channels are averaged; adds up to one at each l.
+        fitted: `(n_pix,)`, where templates are fitted.
+    """
+
+    rows: tuple[int, ...]
+    pairs: tuple[tuple[int, int], ...]
+    windows: Maps
+    blend: Maps
+    fitted: Pixels
+
+
+@final
+@settings
+class TemplateFit(LinearMethod):
+    """Take away from some channels the templates that other channels make.
+
+    Attributes:
+        cleaned: channels that are cleaned, and then averaged by their noise, multipole by multipole.
+        templates: pairs of channels, whose differences are the templates.
+        galactic_cut_deg: |b| below which templates are not fitted.
+        mask: HEALPix file, above a half where templates are to be fitted; None: by latitude alone.
+    """
+
+    cleaned: Annotated[tuple[ChannelName, ...], Field(min_length=1)]
+    templates: Annotated[tuple[tuple[ChannelName, ChannelName], ...], Field(min_length=1)]
+    galactic_cut_deg: Annotated[float, Field(ge=0, lt=90)] = 10.0
+    mask: Path | None = None
+
+    def plan(self, spec: ObservationSpec, component: int) -> Plan:
+        """Settle the templates, where they are fitted, and the average of what is cleaned."""
+        self._require_names()
+        index = {name: i for i, name in enumerate(self.channels)}
+        rows = tuple(index[name] for name in self.cleaned)
+        pairs = tuple((index[first], index[second]) for first, second in self.templates)
+        factors = self.rebeaming(spec, component)
+        beams = self.beams(spec, component)
+        common = gaussian_window(self.fwhm_arcmin, self.lmax(spec), spin=2 * (component > 0))
+        seen = np.where(factors > 0, np.minimum(beams / common, 1.0), 0.0)
+        windows = np.stack([np.minimum(seen[a], seen[b]) for a, b in pairs])
+        fitted = self._fitted(spec.truth.nside)
+        if fitted.sum() <= 10 * len(pairs):
+            message = f"the mask leaves {fitted.sum()} pixels to fit {len(pairs)} templates in; give a smaller one"
+            raise MethodError(message)
+        return Plan(rows, pairs, windows, self._blend(spec, component, list(rows)), fitted)
+
+    def _require_names(self) -> None:
+        named = {*self.cleaned, *(name for pair in self.templates for name in pair)}
+        if unlisted := sorted(named - set(self.channels)):
+            message = f"method.cleaned and method.templates name channels that method.channels lacks: {unlisted}"
+            raise MethodError(message)
+        if self.nulled:
+            message = f"{self.name} fits templates and nulls no components; leave method.nulled empty, or use an ILC"
+            raise MethodError(message)
+
+    def _fitted(self, nside: int) -> Pixels:
+        latitude = 90 - np.rad2deg(hp.pix2ang(nside, np.arange(12 * nside**2))[0])
+        fitted = np.abs(latitude) >= self.galactic_cut_deg
+        return fitted if self.mask is None else fitted & degrade_mask(read_mask(self.mask), nside, 0.5)
+
+    def _blend(self, spec: ObservationSpec, component: int, rows: list[int]) -> Maps:
+        """Average by the noise at the common beam."""
+        factors = self.rebeaming(spec, component)[rows]
+        field = "I" if component == 0 else "Q"
+        depth = np.array([max(spec.channels[self.channels[i]].depth(field), 1e-6) for i in rows])[:, None]
+        weight = np.divide(1, depth * factors, out=np.zeros_like(factors), where=factors > 0) ** 2
+        total = weight.sum(axis=0)
+        if not total.all():
+            message = (
+                f"no channel of method.cleaned sees anything at l = {int(np.flatnonzero(total == 0)[0])}; lower "
+                "method.lmax_per_nside, or clean a channel with a narrower beam"
+            )
+            raise MethodError(message)
+        return weight / total
+
+    def find(self, alm: Coefficients, plan: Plan, threads: int) -> tuple[Coefficients, Maps]:
+        """Fit the templates to each channel; return what is cleaned, and the weights `(n_channel, lmax + 1)`."""
+        nside = round(np.sqrt(plan.fitted.size / 12))
+        templates = [
+            filter_alm(alm[a] - alm[b], window) for (a, b), window in zip(plan.pairs, plan.windows, strict=True)
+        ]
+        maps = synthesise(np.stack([*templates, *alm[list(plan.rows)]])[:, None], nside, threads)[:, 0, plan.fitted]
+        coefficients = fit(maps[: len(templates)], maps[len(templates) :])
+        weights = np.zeros((len(alm), plan.blend.shape[1]))
+        for row, blend, found in zip(plan.rows, plan.blend, coefficients, strict=True):
+            weights[row] += blend
+            for (a, b), window, value in zip(plan.pairs, plan.windows, found, strict=True):
+                weights[a] -= value * window * blend
+                weights[b] += value * window * blend
+        return weighted(alm, weights), weights
+
+    def apply(self, alm: Coefficients, plan: Plan, weights: Maps, threads: int) -> Coefficients:  # noqa: ARG002
+        """Combine other coefficients with weights that were found before."""
+        return weighted(alm, weights)
+
+    def variance(self, plan: Plan, weights: Maps, noise: Maps, lmax: int) -> Maps:  # noqa: ARG002
+        """Propagate the noise; what foregrounds leave is not known."""
+        return np.full(12, power_per_pixel((weights**2 * noise).sum(axis=0)) + LEAST_VARIANCE)
+
+
+def fit(templates: Maps, maps: Maps) -> Maps:
+    """Return the coefficients of least squares, up to a constant, `(n_map, n_template)`.
+
+    Args:
+        templates: `(n_template, n_pix)`.
+        maps: `(n_map, n_pix)`.
+    """
+    centred = templates - templates.mean(axis=1, keepdims=True)
+    scale = 1 / np.maximum(centred.std(axis=1), np.finfo(float).tiny)
+    unit = centred * scale[:, None]
+    # Sums over pixels by einsum, whose order does not depend on the threads of a linear algebra library.
+    normal = np.einsum("ap,bp->ab", unit, unit)
+    right = np.einsum("ap,mp->am", unit, maps)
+    return (np.linalg.lstsq(normal, right, rcond=1e-14)[0] * scale[:, None]).T
