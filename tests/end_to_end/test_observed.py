@@ -1,0 +1,216 @@
+"""Cleaning real maps through the program: their units, orderings, resolutions and frames, and what may be wrong."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import healpy as hp
+import numpy as np
+import pytest
+import yaml
+from astropy.io import fits
+
+from cmbml.sky.beams import gaussian_window
+
+Outcome = Callable[..., "Outcome"]
+NSIDE, LMAX, FWHM = 16, 20, 400.0
+# Channel: frequency, beam, nside, ordering, unit, and what a uK_CMB is in it.
+FILES = {
+    "low": (30.0, 300.0, 16, "RING", "mK_CMB", 1e-3),
+    "mid": (143.0, 240.0, 32, "NESTED", "Kcmb", 1e-6),
+    "high": (545.0, 200.0, 8, "NESTED", "MJy/sr", 58.04e-6),
+}
+
+
+@pytest.fixture(scope="module")
+def sky() -> dict[str, np.ndarray]:
+    """Return the coefficients of a CMB and of two foregrounds."""
+    rng = np.random.default_rng(12)
+    ell, _ = hp.Alm.getlm(LMAX)
+    draws = [rng.standard_normal((2, ell.size)) for _ in range(3)]
+    alms = [np.where(ell > 1, real + 1j * imaginary, 0) for real, imaginary in draws]
+    for alm in alms:
+        alm[: LMAX + 1] = alm[: LMAX + 1].real
+    return dict(zip(("cmb", "falling", "rising"), (alms[0], 20 * alms[1], 20 * alms[2]), strict=True))
+
+
+def seen(sky: dict[str, np.ndarray], name: str, nside: int) -> np.ndarray:
+    """Return what a channel sees, uK_CMB."""
+    freq, fwhm, *_ = FILES[name]
+    total = sky["cmb"] + (freq / 143) ** -2 * sky["falling"] + (freq / 143) ** 2 * sky["rising"]
+    return hp.alm2map(hp.almxfl(total, gaussian_window(fwhm, LMAX)), nside)
+
+
+@pytest.fixture
+def folder(tmp_path: Path, sky: dict[str, np.ndarray]) -> Path:
+    """Write the maps as a mission might, no two alike; the wanted column is not the first everywhere."""
+    (tmp_path / "maps").mkdir()
+    for name, (_, _, nside, ordering, unit, scale) in FILES.items():
+        values = scale * seen(sky, name, nside)
+        columns = [values, 0 * values] if name != "mid" else [0 * values, values]
+        nest = ordering == "NESTED"
+        columns = [hp.reorder(column, r2n=True) if nest else column for column in columns]
+        path = tmp_path / "maps" / f"{name}.fits"
+        hp.write_map(path, columns, nest=nest, dtype=np.float64, column_units=unit, coord="G")
+    return tmp_path / "maps"
+
+
+@pytest.fixture
+def clean(command: Callable[..., Outcome], folder: Path, tmp_path: Path) -> Callable[..., Outcome]:
+    """Return what cleans the maps: the config of a mission, with these in place of its own."""
+    entries = {
+        name: f"{{file: {name}.fits, freq_ghz: {freq}, fwhm_arcmin: {fwhm}, columns: [{int(name == 'mid')}]}}"
+        for name, (freq, fwhm, *_) in FILES.items()
+    }
+    missions = ["30", "44", "70", "100", "143", "217", "353", "545", "857"]
+    words = [
+        *("dataset=real", "method=ilc_pixel", "method.channels=[low,mid,high]", f"method.fwhm_arcmin={FWHM}"),
+        *("method.zone_edges_deg=[]", "observations=planck", f"observed.folder={folder}", "runner.threads=1"),
+        *(f"observed.nside={NSIDE}", f"observed.lmax={LMAX}"),
+        *(f"~observed.maps.{name}" for name in missions),
+        *(f"+observed.maps.{name}={entry}" for name, entry in entries.items()),
+        "+observed.maps.high.mjy_per_k=58.04",
+    ]
+    return lambda *more: command("clean", tmp_path / "out", *words, *more)
+
+
+def result(tmp_path: Path) -> tuple[np.ndarray, dict[str, object]]:
+    values, header = hp.read_map(
+        tmp_path / "out/real/predict/ilc_pixel/observed/sim0000/cleaned_map.fits", h=True, dtype=None
+    )
+    return values, dict(header)
+
+
+def refused(outcome: Outcome, *words: str) -> None:
+    assert outcome.status == 1
+    assert outcome.err.count("error: ") == 1
+    assert "Traceback" not in outcome.out + outcome.err
+    for word in words:
+        assert word in outcome.err
+
+
+def test_maps_of_all_kinds_become_one_cmb(
+    clean: Callable[..., Outcome], sky: dict[str, np.ndarray], tmp_path: Path
+) -> None:
+    """Three channels, two foregrounds, no noise: what is left is the CMB, but for chance correlations."""
+    outcome = clean()
+    assert (outcome.status, outcome.err) == (0, "")
+    values, header = result(tmp_path)
+    assert (header["TUNIT1"], header["NSIDE"], header["LMAX"], header["FWHM"]) == ("uK_CMB", NSIDE, LMAX, FWHM)
+    truth = hp.alm2map(hp.almxfl(sky["cmb"], gaussian_window(FWHM, LMAX)), NSIDE)
+    assert np.std(values - truth) < 0.1 * truth.std()
+    assert not list((tmp_path / "out/real").rglob("*.part*"))
+
+
+def test_same_maps_in_one_form_give_the_same(
+    clean: Callable[..., Outcome], folder: Path, sky: dict[str, np.ndarray], tmp_path: Path
+) -> None:
+    clean()
+    mixed, _ = result(tmp_path)
+    for name in FILES:
+        columns = [0 * seen(sky, name, NSIDE), seen(sky, name, NSIDE)]
+        columns = columns if name == "mid" else columns[::-1]
+        hp.write_map(folder / f"{name}.fits", columns, dtype=np.float64, column_units="uK_CMB", overwrite=True)
+    assert "1 units to do" in clean().out, "what the files hold counts"
+    plain, _ = result(tmp_path)
+    np.testing.assert_allclose(plain, mixed, atol=2e-2 * plain.std())
+
+
+def test_nothing_is_cleaned_twice(clean: Callable[..., Outcome]) -> None:
+    assert "1 units to do" in clean().out
+    assert "0 units to do, 1 fresh" in clean().out
+
+
+def test_result_in_another_frame(clean: Callable[..., Outcome], tmp_path: Path) -> None:
+    clean()
+    galactic, _ = result(tmp_path)
+    assert clean("observed.frame=E").status == 0
+    ecliptic, header = result(tmp_path)
+    assert header["COORDSYS"] == "E"
+    turned = hp.Rotator(coord=["E", "G"]).rotate_map_alms(ecliptic.astype(float), lmax=LMAX, use_pixel_weights=False)
+    np.testing.assert_allclose(turned, galactic, atol=2e-2 * galactic.std())
+
+
+def test_window_of_pixels_is_taken_out(
+    clean: Callable[..., Outcome], folder: Path, sky: dict[str, np.ndarray], tmp_path: Path
+) -> None:
+    """Each map loses what the pixels of its own resolution have done to it."""
+    (tmp_path / "windows").mkdir()
+    windows = {nside: gaussian_window(4000.0 / nside, 4 * nside) for nside in (8, 16, 32)}
+    for nside, window in windows.items():
+        columns = [fits.Column(name=name, format="D", array=window) for name in ("TEMPERATURE", "POLARIZATION")]
+        fits.BinTableHDU.from_columns(columns).writeto(tmp_path / "windows" / f"pixel_window_n{nside:04d}.fits")
+    clean()
+    plain, _ = result(tmp_path)
+    for name, (_, _, nside, ordering, unit, scale) in FILES.items():
+        alm = hp.map2alm(scale * seen(sky, name, nside), lmax=LMAX, iter=20)
+        values = hp.alm2map(hp.almxfl(alm, windows[nside]), nside)
+        columns = [0 * values, values] if name == "mid" else [values, 0 * values]
+        nest = ordering == "NESTED"
+        columns = [hp.reorder(column, r2n=True) if nest else column for column in columns]
+        path = folder / f"{name}.fits"
+        hp.write_map(path, columns, nest=nest, dtype=np.float64, column_units=unit, overwrite=True)
+    assert clean(f"observed.pixel_windows={tmp_path / 'windows'}").status == 0
+    np.testing.assert_allclose(result(tmp_path)[0], plain, atol=0.05 * plain.std())
+
+
+def test_unit_that_the_header_lacks_can_be_given(clean: Callable[..., Outcome], folder: Path) -> None:
+    fits.setval(folder / "low.fits", "TUNIT1", value="", ext=1)
+    refused(clean(), "channel low", "unit ''", "observed.maps.low.unit")
+    assert clean("+observed.maps.low.unit=mK_CMB").status == 0
+
+
+def test_brightness_needs_the_band(clean: Callable[..., Outcome]) -> None:
+    refused(clean("observed.maps.high.mjy_per_k=null"), "channel high", "'MJy/sr'", "observed.maps.high", "mjy_per_k")
+
+
+def test_channel_that_was_left_out(clean: Callable[..., Outcome]) -> None:
+    refused(clean("~observed.maps.low"), "no channel 'low'")
+
+
+def test_method_that_needs_the_truth(command: Callable[..., Outcome], folder: Path, tmp_path: Path) -> None:
+    outcome = command("clean", tmp_path, "method=control_truth", "observations=wmap", f"observed.folder={folder}")
+    refused(outcome, "control_truth needs the truth, which nobody knows of observed maps")
+
+
+BAD_FILES = {
+    "missing": (lambda path: path.unlink(), ["low.fits, is not there", "observed.folder"]),
+    "no FITS": (lambda path: path.write_text("x"), ["low.fits", "cannot be read"]),
+    "no ordering": (lambda path: fits.delval(path, "ORDERING", ext=1), ["low.fits", "ORDERING"]),
+    "unknown unit": (lambda path: fits.setval(path, "TUNIT1", value="K_RJ", ext=1), ["'K_RJ'", "MJy/sr"]),
+    "NaN": (lambda path: _spoil(path), ["low.fits: 1 of 3072 pixel values are NaN"]),
+}
+
+
+def _spoil(path: Path) -> None:
+    with fits.open(path, mode="update") as file:
+        file[1].data.field(0)[0, 0] = np.nan
+
+
+@pytest.mark.parametrize("fault", BAD_FILES)
+def test_file_that_cannot_be_used(fault: str, clean: Callable[..., Outcome], folder: Path) -> None:
+    spoil, words = BAD_FILES[fault]
+    spoil(folder / "low.fits")
+    refused(clean(), *words)
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("observed.lmax=24", ["channel high has nside 8, which holds multipoles up to 23", "observed.lmax=24"]),
+        ("observed.maps.low.columns=[5]", ["low.fits has the columns", "columns=[5]"]),
+        ("observed.maps.low.columns=[0,1]", ["fields I need 1 column"]),
+        ("observed.fields=IQU", ["fields IQU need 3 columns"]),
+        ("+observed.maps.low.feild=0", ["observed.maps.low.feild: unknown key"]),
+        ("observed.maps.low.fwhm_arcmin=-1", ["observed.maps.low.fwhm_arcmin", "greater than or equal to 0"]),
+        ("observed.nside=15", ["observed.nside", "power of two"]),
+        ("observations=plank", ["did you mean 'planck'?"]),
+    ],
+)
+def test_setting_that_cannot_be_met(override: str, words: list[str], clean: Callable[..., Outcome]) -> None:
+    refused(clean(override), *words)
+
+
+def test_configs_name_one_file_for_each_channel() -> None:
+    for path in (Path(__file__).parents[2] / "cfg" / "observations").glob("*.yaml"):
+        maps = yaml.safe_load(path.read_text())["observed"]["maps"]
+        assert len({entry["file"] for entry in maps.values()}) == len(maps) >= 5
