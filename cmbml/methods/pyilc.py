@@ -235,7 +235,8 @@ class PyilcHarmonic(Pyilc):
     """The harmonic ILC in bins of multipoles.
 
     Attributes:
-        bin_width: multipoles per bin.
+        bin_width: multipoles per bin, what is left over at the end belonging to the last. The package needs two bins,
+            and gets narrower ones where there would be one.
     """
 
     bin_width: Annotated[int, Field(ge=2)]
@@ -245,10 +246,7 @@ class PyilcHarmonic(Pyilc):
         return "hilc"
 
     def _filters(self, lmax: int, nside: int) -> dict[str, Any]:  # noqa: ARG002
-        if 2 * self.bin_width > lmax:
-            message = f"method.bin_width={self.bin_width} leaves pyilc fewer than two bins up to l = {lmax}; lower it"
-            raise MethodError(message)
-        return {"wavelet_type": "TopHatHarmonic", "BinSize": self.bin_width}
+        return {"wavelet_type": "TopHatHarmonic", "BinSize": min(self.bin_width, lmax // 2)}
 
 
 def _command(python: Path, task: str, checkout: Path | None) -> list[str]:

@@ -191,7 +191,6 @@ def test_package_that_leaves_in_silence(
     ("method", "words"),
     [
         (needlets(channels=("low",)), "at least two channels, and method.channels has 1"),
-        (harmonic(bin_width=20), r"bin_width=20 leaves pyilc fewer than two bins up to l = 32"),
         (
             needlets(bands=CosineNeedlets(peaks=(10, 20))),
             "just above the highest multipole, 32, and here it would at 20",
