@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from textwrap import dedent
@@ -135,14 +136,13 @@ def test_package_is_told_what_the_settings_say(
         assert dict(header)["TUNIT1"] == "K_CMB"
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_parts_are_weighed_like_the_whole(kind: str, stand_in: Path, observation: Observation, tmp_path: Path) -> None:
+def test_parts_are_weighed_like_the_whole(stand_in: Path, observation: Observation, tmp_path: Path) -> None:
     rng = np.random.default_rng(4)
     parts = [
         {n: SkyMap(rng.standard_normal(sky.values.shape), sky.spec) for n, sky in observation.maps.items()}
         for _ in range(2)
     ]
-    method = KINDS[kind](checkout=stand_in)
+    method = needlets(checkout=stand_in)
     found = method.decompose(observation, *parts, tmp_path, 1)
     total = found["signal"].values + found["foregrounds"].values + found["noise"].values
     np.testing.assert_allclose(total, method.clean(observation, tmp_path, 1).cmb.values, atol=1e-12)
@@ -205,6 +205,26 @@ def test_settings_that_cannot_be_met(method: Pyilc, words: str, observation: Obs
 def test_channel_that_is_not_there(observation: Observation) -> None:
     with pytest.raises(MapError, match="no channel 'other'"):
         needlets(channels=("low", "other")).accepts(observation.spec)
+
+
+# Programs
+
+
+def test_program_of_the_paper_cleans_with_our_engine(command: Callable[..., Any], sky: Path) -> None:
+    outcome = command("pyilc", sky, "dataset=sky", "method.channels=[100,143,217,353]", "runner.threads=1")
+    assert (outcome.status, outcome.err) == (0, "")
+    assert (sky / "sky/predict/cnilc/test/sim0002/cleaned_map.fits").is_file()
+
+
+def test_missing_package_stops_the_program_with_one_message(
+    command: Callable[..., Any], sky: Path, tmp_path: Path
+) -> None:
+    words = ("method.channels=[100,143,217,353]", "method.python=/nowhere/python")
+    outcome = command("pyilc", sky, "dataset=sky", "method=pyilc_cnilc", *words)
+    assert outcome.status == 1
+    assert outcome.err.startswith("error: predict: pyilc_cnilc: method.python=/nowhere/python cannot be run")
+    assert "github.com/jcolinhill/pyilc" in outcome.err
+    assert not (sky / "sky/predict/pyilc_cnilc").exists()
 
 
 # The package itself
