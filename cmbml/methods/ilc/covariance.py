@@ -15,9 +15,12 @@ from cmbml.sky.harmonics import alm_lmax, analyse, filter_alm, pixel_geometry, s
 
 Maps = NDArray[np.float64]
 
-KERNEL_FLOOR = 1e-8
-"""Where a kernel's window is taken to end. A bright Galactic plane is 1e7 times as strong as the rest at 857 GHz, and
-the ringing of a window cut at c reaches c times the plane's variance."""
+KERNEL_FLOOR = 1e-12
+"""Where a kernel's window is taken to end. Cut at c, it rings at c times the variance of the Galactic plane, which at
+857 GHz is up to 1e9 times that of the rest of the sky."""
+
+GRID_FLOOR = 1e-6
+"""Where a kernel's window has fallen to what weights need to be sampled for."""
 
 BATCH = 4
 SOLVE_PIXELS = 1 << 14
@@ -51,6 +54,11 @@ def averaging_kernel(sigma_rad: float, lmax: int) -> NDArray[np.float64]:
     """Return the window of the average up to where it ends, `(l_end + 1,)`."""
     window = kernel(sigma_rad, lmax)
     return window[: max(int(np.flatnonzero(window > KERNEL_FLOOR)[-1]), 1) + 1]
+
+
+def grid_for(window: NDArray[np.float64]) -> int:
+    """Return the nside at which weights are sampled that follow covariances averaged with such a kernel."""
+    return 1 << int(2 * np.count_nonzero(window > GRID_FLOOR) - 1).bit_length()
 
 
 def averaged(maps: Maps, window: NDArray[np.float64], nside: int, threads: int) -> Maps:

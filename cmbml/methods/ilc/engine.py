@@ -17,12 +17,14 @@ from cmbml.methods.ilc.covariance import (
     averaging_kernel,
     averaging_sigma,
     constrained_weights,
+    grid_for,
     local_covariance,
     low_part,
     upsampled,
 )
 from cmbml.methods.ilc.needlets import falls_to
-from cmbml.sky.harmonics import alm_lmax, analyse, cut_alm, filter_alm, synthesise
+from cmbml.methods.ilc.transforms import analysed
+from cmbml.sky.harmonics import alm_lmax, cut_alm, filter_alm, synthesise
 from cmbml.sky.masks import degrade_mask
 
 Coefficients = NDArray[np.complex128]
@@ -83,11 +85,13 @@ class ScaleWeights:
         scale: which.
         values: `(n_channel_of_scale, n_pix_of_weights)`.
         variance: of the scale's cleaned coefficients, `(n_pix_of_weights,)`, uK^2.
+        n_free: channels less constraints.
     """
 
     scale: Scale
     values: Maps
     variance: Maps
+    n_free: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -164,12 +168,16 @@ def _plan_scale(number: int, window: Window, nside: int, channels: tuple[int, ..
         raise MethodError(message)
     sigma = min(averaging_sigma(n_free, n_modes, demands.tolerance), np.pi)
     kernel = averaging_kernel(sigma, 3 * nside - 1)
-    wanted = 1 << (2 * len(kernel) - 1).bit_length()
-    return Scale(window, nside, channels, n_modes, kernel, min(nside, max(LEAST_NSIDE, wanted)))
+    return Scale(window, nside, channels, n_modes, kernel, min(nside, max(LEAST_NSIDE, grid_for(kernel))))
 
 
 def clean_scales(
-    alm: Coefficients, scales: Sequence[Scale], mixing: Maps, threads: int, mask: Maps | None = None
+    alm: Coefficients,
+    scales: Sequence[Scale],
+    mixing: Maps,
+    threads: int,
+    mask: Maps | None = None,
+    iterations: int | None = None,
 ) -> tuple[Coefficients, list[ScaleWeights]]:
     """Find the weights of all scales, and combine the channels with them.
 
@@ -179,6 +187,7 @@ def clean_scales(
         mixing: `(n_channel, 1 + n_nulled)`.
         threads: CPU threads; they do not change a bit of the result.
         mask: `(n_pix,)`, 1 where covariances are taken from; None for the whole sky.
+        iterations: of the analysis of results, see `analysed`.
 
     Returns:
         The cleaned coefficients `(n_alm,)`, and the weights.
@@ -191,18 +200,23 @@ def clean_scales(
         else:
             covariance = _masked_covariance(alm, scale, mask, threads)
         values, variance = constrained_weights(covariance, mixing[list(scale.channels)])
-        weights.append(ScaleWeights(scale, np.ascontiguousarray(values.T), variance))
-        cleaned += cut_alm(_combine(maps, _means(alm, scale, threads), weights[-1], threads), alm_lmax(alm.shape[-1]))
+        n_free = len(scale.channels) - mixing.shape[1]
+        weights.append(ScaleWeights(scale, np.ascontiguousarray(values.T), variance, n_free))
+        found = _combine(maps, _means(alm, scale, threads), weights[-1], threads, iterations)
+        cleaned += cut_alm(found, alm_lmax(alm.shape[-1]))
     return cleaned, weights
 
 
-def apply_weights(alm: Coefficients, weights: Sequence[ScaleWeights], threads: int) -> Coefficients:
+def apply_weights(
+    alm: Coefficients, weights: Sequence[ScaleWeights], threads: int, iterations: int | None = None
+) -> Coefficients:
     """Combine the channels with weights that were found before.
 
     Args:
         alm: `(n_channel, n_alm)`, at one beam.
         weights: of all scales.
         threads: CPU threads.
+        iterations: of the analysis of results, see `analysed`.
 
     Returns:
         `(n_alm,)`.
@@ -210,7 +224,7 @@ def apply_weights(alm: Coefficients, weights: Sequence[ScaleWeights], threads: i
     cleaned = np.zeros(alm.shape[-1], dtype=alm.dtype)
     for found in weights:
         maps, means = _deviations(alm, found.scale, threads), _means(alm, found.scale, threads)
-        cleaned += cut_alm(_combine(maps, means, found, threads), alm_lmax(alm.shape[-1]))
+        cleaned += cut_alm(_combine(maps, means, found, threads, iterations), alm_lmax(alm.shape[-1]))
     return cleaned
 
 
@@ -231,7 +245,7 @@ def _means(alm: Coefficients, scale: Scale, threads: int) -> Maps:
     return low_part(chosen, window, scale.nside_weights, threads)
 
 
-def _combine(maps: Maps, means: Maps, weights: ScaleWeights, threads: int) -> Coefficients:
+def _combine(maps: Maps, means: Maps, weights: ScaleWeights, threads: int, iterations: int | None) -> Coefficients:
     """Weigh deviations on the scale's grid and means on the weights' grid, and add both as coefficients."""
     scale = weights.scale
     fine = np.zeros(maps.shape[1])
@@ -239,8 +253,8 @@ def _combine(maps: Maps, means: Maps, weights: ScaleWeights, threads: int) -> Co
         fine += upsampled(values[None], scale.nside, threads)[0] * sky
     coarse = np.einsum("cp,cp->p", weights.values, means)
     low = min(2 * scale.nside_weights, scale.lmax)
-    alm = analyse(fine[None], scale.lmax, threads, accuracy=1e-6, max_iterations=8)
-    alm += cut_alm(analyse(coarse[None], low, threads, accuracy=1e-9), scale.lmax)
+    alm = analysed(fine[None], scale.lmax, threads, iterations)
+    alm += cut_alm(analysed(coarse[None], low, threads), scale.lmax)
     return filter_alm(alm[0], scale.window)
 
 

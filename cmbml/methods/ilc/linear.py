@@ -15,9 +15,10 @@ from pydantic import Field
 from cmbml.methods.base import BlindMethod, ChannelName, Cleaned, MethodError
 from cmbml.methods.ilc.covariance import upsampled
 from cmbml.methods.ilc.sed import Emission, mixing_matrix
+from cmbml.methods.ilc.transforms import analysed
 from cmbml.settings import Fraction, PositiveFloat, settings
 from cmbml.sky.beams import gaussian_window
-from cmbml.sky.harmonics import analyse, cut_alm, filter_alm, synthesise
+from cmbml.sky.harmonics import cut_alm, filter_alm, synthesise
 from cmbml.sky.maps import MapError, MapSpec, SkyMap
 from cmbml.sky.observation import Observation, ObservationSpec
 
@@ -38,6 +39,8 @@ class LinearMethod(BlindMethod):
         lmax_per_nside: highest multipole of the result, over its nside; never above that of the signal.
         nulled: components that come out as zero whatever the data.
         beam_criterion: value of its beam at which a channel is taken to end.
+        iterations: of the analysis of maps, as healpy counts them; None: by least squares, which is better near
+            3 nside.
         uncertainty: whether to estimate the standard deviation of the result's error.
     """
 
@@ -46,6 +49,7 @@ class LinearMethod(BlindMethod):
     lmax_per_nside: Annotated[float, Field(gt=0, le=3)] = 2.0
     nulled: tuple[Emission, ...] = ()
     beam_criterion: Fraction = 1e-3
+    iterations: Annotated[int, Field(ge=0, le=100)] | None = None
     uncertainty: bool = True
 
     @abstractmethod
@@ -185,7 +189,7 @@ class LinearMethod(BlindMethod):
         alm = []
         for i, name in enumerate(self.channels):
             values = maps[name].values[:n_comp].astype(np.float64)
-            found = converged(values, min(lmax, 3 * maps[name].spec.nside - 1), threads)
+            found = analysed(values, min(lmax, 3 * maps[name].spec.nside - 1), threads, self.iterations)
             window = factors[:, i]
             alm.append(np.stack([filter_alm(a, w) for a, w in zip(cut_alm(found, lmax), window, strict=True)]))
         return np.stack(alm, axis=1)
@@ -207,14 +211,3 @@ class LinearMethod(BlindMethod):
         if len(sigma) == 3:
             sigma[1:] = np.sqrt(0.5 * (sigma[1] ** 2 + sigma[2] ** 2))
         return sigma.astype(np.float32)
-
-
-def converged(values: Maps, lmax: int, threads: int) -> Coefficients:
-    """Analyse maps `(n_comp, n_pix)` to a relative 1e-9.
-
-    Up to 2 nside, three iterations reach 1e-10; towards 3 nside, where quadrature is poor, many more are needed.
-    """
-    nside = round(np.sqrt(values.shape[-1] / 12))
-    if lmax <= 2 * nside:
-        return analyse(values, lmax, threads, accuracy=1e-12, max_iterations=3)
-    return analyse(values, lmax, threads, accuracy=1e-9, max_iterations=60)

@@ -76,13 +76,15 @@ class NeedletIlc(LinearMethod):
     def find(self, alm: Coefficients, plan: Plan, threads: int) -> tuple[Coefficients, list[ScaleWeights]]:
         """Clean scale by scale."""
         tilt = multipole_power(alm_lmax(alm.shape[-1]), self.tilt)
-        cleaned, weights = clean_scales(filter_alm(alm, tilt), plan.scales, plan.mixing, threads, plan.mask)
+        cleaned, weights = clean_scales(
+            filter_alm(alm, tilt), plan.scales, plan.mixing, threads, plan.mask, self.iterations
+        )
         return filter_alm(cleaned, 1 / tilt), weights
 
     def apply(self, alm: Coefficients, plan: Plan, weights: list[ScaleWeights], threads: int) -> Coefficients:  # noqa: ARG002
         """Combine other coefficients with weights that were found before."""
         tilt = multipole_power(alm_lmax(alm.shape[-1]), self.tilt)
-        return filter_alm(apply_weights(filter_alm(alm, tilt), weights, threads), 1 / tilt)
+        return filter_alm(apply_weights(filter_alm(alm, tilt), weights, threads, self.iterations), 1 / tilt)
 
     def variance(self, plan: Plan, weights: list[ScaleWeights], noise: Maps, lmax: int) -> Maps:  # noqa: ARG002
         """Estimate noise and residual foregrounds around each pixel."""

@@ -1,9 +1,10 @@
 """What the error of a cleaned map is expected to be, from the weights and from the channels' noise.
 
-Noise is propagated: white noise of the channels' depths, through the weights. Residual foregrounds are read off the
+Three parts are added up. Noise: white noise of the channels' depths, through the weights. Chance: the part of the CMB
+that the weights took for something else, which is the ILC bias times the CMB's variance. Foregrounds: read off the
 variance of what the ILC gives. CMB and mean noise are the same everywhere, so that what this variance has in excess of
-where the sky is cleanest, and of what noise explains, is foreground. Foregrounds that are left at the cleanest place
-go unseen.
+the clean part of the sky, and of what noise and sample variance explain, is foreground; what is left everywhere alike
+goes unseen.
 """
 
 from collections.abc import Sequence
@@ -16,7 +17,9 @@ from cmbml.methods.ilc.engine import ScaleWeights
 
 Maps = NDArray[np.float64]
 
-CLEANEST_PERCENT = 5
+CLEAN_PERCENT = 25
+"""Part of the sky that is taken to be clean: its upper end is where excess is counted from."""
+
 LEAST_VARIANCE = 1e-12
 
 
@@ -43,15 +46,12 @@ def needlet_variance(weights: Sequence[ScaleWeights], noise: Maps, tilt: Maps) -
     values = [to_grid(found.values, nside) for found in weights]
     total = np.full(12 * nside**2, LEAST_VARIANCE)
     for j, (first, at_first) in enumerate(zip(weights, values, strict=True)):
-        own = _scale_noise(first, at_first, noise * tilt**2)
         for k in range(j, len(weights)):
             total += (1 + (k > j)) * _shared_noise(first, at_first, weights[k], values[k], noise)
-        excess = to_grid(first.variance[None], nside)[0] - own
-        excess -= np.percentile(excess, CLEANEST_PERCENT)
-        # The window acts once more when scales are put together.
         square = first.scale.window**2
+        # The window acts once more when scales are put together.
         window = power_per_pixel(square**2) / power_per_pixel(square * tilt[: square.size] ** 2)
-        total += window * np.maximum(excess, 0)
+        total += window * (_chance(first, nside) + _excess(first, at_first, noise * tilt**2, nside))
     return total
 
 
@@ -61,6 +61,21 @@ def to_grid(maps: Maps, nside: int) -> Maps:
         return maps
     place = hp.pix2ang(nside, np.arange(12 * nside**2))
     return np.stack([hp.get_interp_val(sky, *place) for sky in maps])
+
+
+def _chance(found: ScaleWeights, nside: int) -> Maps:
+    """Return what chance correlations take from a scale's cleaned coefficients, `(n_pix,)`."""
+    peak = 4 * np.pi * power_per_pixel(found.scale.kernel)
+    return min(found.n_free * peak / found.scale.n_modes, 1.0) * to_grid(found.variance[None], nside)[0]
+
+
+def _excess(found: ScaleWeights, values: Maps, noise: Maps, nside: int) -> Maps:
+    """Return the variance of a scale's cleaned coefficients that only foregrounds explain, `(n_pix,)`."""
+    variance = to_grid(found.variance[None], nside)[0]
+    sampled = variance * np.sqrt(2 * 4 * np.pi * power_per_pixel(found.scale.kernel**2) / found.scale.n_modes)
+    excess = variance - _scale_noise(found, values, noise)
+    excess -= np.percentile(excess, CLEAN_PERCENT)
+    return np.where(excess > 2 * sampled, excess, 0.0)
 
 
 def _scale_noise(found: ScaleWeights, values: Maps, noise: Maps) -> Maps:
