@@ -192,6 +192,7 @@ def clean_scales(
     Returns:
         The cleaned coefficients `(n_alm,)`, and the weights.
     """
+    lmax = alm_lmax(alm.shape[-1])
     cleaned, weights = np.zeros(alm.shape[-1], dtype=alm.dtype), []
     for scale in scales:
         maps = _deviations(alm, scale, threads)
@@ -202,8 +203,8 @@ def clean_scales(
         values, variance = constrained_weights(covariance, mixing[list(scale.channels)])
         n_free = len(scale.channels) - mixing.shape[1]
         weights.append(ScaleWeights(scale, np.ascontiguousarray(values.T), variance, n_free))
-        found = _combine(maps, _means(alm, scale, threads), weights[-1], threads, iterations)
-        cleaned += cut_alm(found, alm_lmax(alm.shape[-1]))
+        found = _combine(maps, _means(alm, scale, threads), weights[-1], lmax, threads, iterations)
+        cleaned += cut_alm(found, lmax)
     return cleaned, weights
 
 
@@ -221,10 +222,11 @@ def apply_weights(
     Returns:
         `(n_alm,)`.
     """
+    lmax = alm_lmax(alm.shape[-1])
     cleaned = np.zeros(alm.shape[-1], dtype=alm.dtype)
     for found in weights:
         maps, means = _deviations(alm, found.scale, threads), _means(alm, found.scale, threads)
-        cleaned += cut_alm(_combine(maps, means, found, threads, iterations), alm_lmax(alm.shape[-1]))
+        cleaned += cut_alm(_combine(maps, means, found, lmax, threads, iterations), lmax)
     return cleaned
 
 
@@ -245,15 +247,22 @@ def _means(alm: Coefficients, scale: Scale, threads: int) -> Maps:
     return low_part(chosen, window, scale.nside_weights, threads)
 
 
-def _combine(maps: Maps, means: Maps, weights: ScaleWeights, threads: int, iterations: int | None) -> Coefficients:
-    """Weigh deviations on the scale's grid and means on the weights' grid, and add both as coefficients."""
+def _combine(
+    maps: Maps, means: Maps, weights: ScaleWeights, highest: int, threads: int, iterations: int | None
+) -> Coefficients:
+    """Weigh deviations on the scale's grid and means on the weights' grid, and add both as coefficients.
+
+    `highest` is the highest multipole of all scales.
+    """
     scale = weights.scale
     fine = np.zeros(maps.shape[1])
     for values, sky in zip(weights.values, maps, strict=True):
         fine += upsampled(values[None], scale.nside, threads)[0] * sky
     coarse = np.einsum("cp,cp->p", weights.values, means)
     low = min(2 * scale.nside_weights, scale.lmax)
-    alm = analysed(fine[None], scale.lmax, threads, iterations)
+    # Steps that are counted are counted as healpy's are, which take all that the grid holds.
+    top = scale.lmax if iterations is None else min(3 * scale.nside - 1, highest)
+    alm = cut_alm(analysed(fine[None], top, threads, iterations), scale.lmax)
     alm += cut_alm(analysed(coarse[None], low, threads), scale.lmax)
     return filter_alm(alm[0], scale.window)
 
