@@ -1,7 +1,7 @@
 """Clean the observations of a dataset with one method.
 
-    python main_clean.py dataset=demo method=control_channel
-    python main_clean.py --help
+python main_clean.py dataset=demo method=control_channel
+python main_clean.py --help
 """
 
 from cmbml.core.app import main
