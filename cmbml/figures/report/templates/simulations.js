@@ -50,10 +50,12 @@ function drawDistribution(here, chosen) {
     traces.push({ mode: "markers", name: label, x: rows.map((row) => row[key]), y: rows.map((row) => row.method), marker: { symbol, color: colour, size: 22, line: { width: 2 } },
       hovertemplate: `${label}: %{x}<extra></extra>` });
   }
+  const height = 110 + 46 * Math.max(here.length, 2);
+  byId("plot-scores").style.height = `${height}px`;
   drawPlot("plot-scores", traces, {
     xaxis: { title: { text: metricName(chosen.metric) } },
     yaxis: { autorange: "reversed", type: "category", gridcolor: "#fff" },
-    height: 110 + 46 * Math.max(here.length, 2),
+    height,
   });
 }
 
