@@ -95,7 +95,7 @@ SETTINGS: dict[str, tuple[list[str], list[str]]] = {
         ["/nowhere/pixel_window_n0008.fits cannot be read", "check the path"],
     ),
     "Dask scheduler that does not answer": (
-        ["runner=dask", "~runner.threads", "runner.address=tcp://127.0.0.1:9", "+runner.timeout_s=1"],
+        ["runner=dask", "~runner.threads", "runner.address=tcp://127.0.0.1:9", "runner.timeout_s=1"],
         ["scheduler tcp://127.0.0.1:9 does not answer", "check runner.address"],
     ),
 }
