@@ -185,8 +185,8 @@ class UnitIO:
             raise UndeclaredError(message)
 
     def _load(self, asset: Asset[T], path: str) -> T:
-        """Read a file, and keep it in memory where units at other points read it too."""
-        shared = any(axis not in asset.per for axis, _ in self.key.items)
+        """Read a file, and keep it in memory where the next unit reads it too: where it lacks the innermost axis."""
+        shared = bool(self.key) and self.key.items[-1][0] not in asset.per
         value: T = self._store.read(asset, path, self._task.makers[asset.name], shared)
         return value
 
