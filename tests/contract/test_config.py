@@ -114,3 +114,9 @@ def test_no_dataset_hangs_on_where_it_is_or_who_runs_it(tmp_path: Path) -> None:
     here = built(composed("sims"), tmp_path / "here").plan().fingerprints
     there = built(composed("sims", "runner=processes", "dataset=other"), tmp_path / "there").plan().fingerprints
     assert here == there
+
+
+def test_a_shifted_split_sees_its_own_sky(tmp_path: Path) -> None:
+    pipeline = built(composed("sims", "splits=shifted"), tmp_path)
+    emission = next(stage for stage in pipeline.plan().stages if stage.stage == "sky")
+    assert {str(key).partition("/")[0] for key in emission.todo} == {"main", "shifted"}
