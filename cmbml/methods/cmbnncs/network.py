@@ -1,0 +1,143 @@
+"""The U-Nets of cmbNNCS (Wang et al. 2022, ApJS 260, 13), of any number of levels."""
+
+import math
+from itertools import pairwise
+from typing import Annotated, Self, final
+
+import torch
+from pydantic import Field, PositiveInt, model_validator
+from torch import Tensor, nn
+
+from cmbml.methods.base import MethodError
+from cmbml.settings import settings
+
+KernelSize = Annotated[int, Field(ge=2)]
+SHIPPED_LEVELS = (5, 6, 7, 8)
+"""The levels of the networks that have a config file, `network=unet5` to `network=unet8`."""
+
+
+@final
+@settings
+class UNet:
+    """A U-Net that halves a plane once a level and doubles it as often.
+
+    Every level is a convolution of stride 2 with bias, batch normalisation and a PReLU with one slope; there is no
+    pooling. What an encoder level gives is put before what the decoder gives at the same size. The last level has no
+    batch normalisation. Borders are padded with zeros.
+
+    Attributes:
+        widths: channels after each level of the encoder; the decoder goes through them backwards.
+        encoder_kernels: side of the convolution kernels of the encoder's levels, from the plane inwards.
+        decoder_kernels: side of the kernels of the decoder's levels, from the smallest size outwards.
+    """
+
+    widths: Annotated[tuple[PositiveInt, ...], Field(min_length=1)]
+    encoder_kernels: tuple[KernelSize, ...]
+    decoder_kernels: tuple[KernelSize, ...]
+
+    @model_validator(mode="after")
+    def _check_lengths(self) -> Self:
+        for name in ("encoder_kernels", "decoder_kernels"):
+            n_kernels = len(getattr(self, name))
+            if n_kernels != self.n_levels:
+                message = f"{name} has {n_kernels} entries, widths has {self.n_levels}; there must be one per level"
+                raise ValueError(message)
+        return self
+
+    @property
+    def n_levels(self) -> int:
+        """Number of times that a plane is halved."""
+        return len(self.widths)
+
+    def build(self, n_in: int, n_out: int) -> nn.Module:
+        """Make the network, with PyTorch's initial weights.
+
+        Args:
+            n_in: channels of the input.
+            n_out: channels of the output.
+
+        Returns:
+            A module, `(batch, n_in, height, width)` to `(batch, n_out, height, width)`.
+        """
+        return UNetModule(self, n_in, n_out)
+
+    def require_shape(self, height: int, width: int) -> None:
+        """Refuse a plane that cannot be halved so often.
+
+        Raises:
+            MethodError: a side is no multiple of 2^levels; the message names what fits.
+        """
+        multiple = 2**self.n_levels
+        if height % multiple == 0 and width % multiple == 0:
+            return
+        message = (
+            f"a UNet with {self.n_levels} levels halves a plane {self.n_levels} times: {height} x {width} cannot be, "
+            f"both sides must be multiples of {multiple}; {_what_fits(height, width)}"
+        )
+        raise MethodError(message)
+
+
+def _what_fits(height: int, width: int) -> str:
+    """Say which networks fit a plane."""
+    common = math.gcd(height, width)
+    most = (common & -common).bit_length() - 1
+    shipped = [levels for levels in SHIPPED_LEVELS if levels <= most]
+    at_most = f"this plane can be halved {most} times"
+    return f"{at_most}: take network=unet{shipped[-1]}" if shipped else f"{at_most}, so that no shipped network fits"
+
+
+@final
+class UNetModule(nn.Module):
+    """The network that a `UNet` describes.
+
+    Args:
+        layout: widths and kernels.
+        n_in: channels of the input.
+        n_out: channels of the output.
+    """
+
+    def __init__(self, layout: UNet, n_in: int, n_out: int) -> None:
+        super().__init__()
+        widths = (n_in, *layout.widths)
+        self.encoder = nn.ModuleList(
+            _encoder_level(*channels, kernel)
+            for channels, kernel in zip(pairwise(widths), layout.encoder_kernels, strict=True)
+        )
+        targets = (*layout.widths[-2::-1], n_out)
+        sources = (layout.widths[-1], *(2 * width for width in targets[:-1]))
+        last = layout.n_levels - 1
+        self.decoder = nn.ModuleList(
+            _decoder_level(source, target, kernel, normalised=level < last)
+            for level, (source, target, kernel) in enumerate(zip(sources, targets, layout.decoder_kernels, strict=True))
+        )
+
+    def forward(self, planes: Tensor) -> Tensor:
+        """Apply the network.
+
+        Args:
+            planes: `(batch, n_in, height, width)`.
+
+        Returns:
+            `(batch, n_out, height, width)`.
+        """
+        skipped = [planes]
+        for level in self.encoder:
+            skipped.append(level(skipped[-1]))
+        found: Tensor = self.decoder[0](skipped.pop())
+        for level in self.decoder[1:]:
+            found = level(torch.cat((skipped.pop(), found), dim=1))
+        return found
+
+
+def _encoder_level(n_in: int, n_out: int, kernel: int) -> nn.Sequential:
+    """Return a level that halves; the padding makes it exactly half for even and odd kernels alike."""
+    convolution = nn.Conv2d(n_in, n_out, kernel, stride=2, padding=(kernel - 1) // 2)
+    return nn.Sequential(convolution, nn.BatchNorm2d(n_out), nn.PReLU())
+
+
+def _decoder_level(n_in: int, n_out: int, kernel: int, *, normalised: bool) -> nn.Sequential:
+    """Return a level that doubles; an odd kernel needs a row and a column more on one side to do so."""
+    padding = (kernel - 1) // 2
+    convolution = nn.ConvTranspose2d(n_in, n_out, kernel, stride=2, padding=padding, output_padding=kernel % 2)
+    normalisation = (nn.BatchNorm2d(n_out),) if normalised else ()
+    return nn.Sequential(convolution, *normalisation, nn.PReLU())
