@@ -9,10 +9,12 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from copy import deepcopy
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import hydra
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.plugins import Plugins
 from hydra.errors import HydraException, InstantiationException
 from omegaconf import DictConfig, OmegaConf
@@ -27,6 +29,7 @@ from cmbml.core.plan import Plan, human_bytes
 from cmbml.core.runner import Runner
 from cmbml.core.space import Space
 from cmbml.core.store import Store
+from cmbml.core.sweep import expand, run_jobs
 
 log = logging.getLogger(__name__)
 CONFIG_FOLDER = Path(__file__).resolve().parents[2] / "cfg"
@@ -41,7 +44,11 @@ def main(name: str) -> None:
     _talk_on_the_console()
     with _errors_as_messages():
         overrides = [word for word in sys.argv[1:] if not word.startswith("-")]
-        if overrides == sys.argv[1:]:
+        flags = set(sys.argv[1:]) - set(overrides)
+        if flags <= {"-m", "--multirun"} and (flags or "hydra.mode=MULTIRUN" in overrides):
+            sweep(name, overrides)
+            return
+        if not flags:
             _check_overrides(name, overrides)
         hydra.main(version_base=None, config_path=str(CONFIG_FOLDER), config_name=name)(_job(name))()
 
@@ -52,6 +59,23 @@ def _job(name: str) -> Any:  # noqa: ANN401
             run(name, config)
 
     return job
+
+
+def sweep(name: str, overrides: list[str]) -> None:
+    """Run a main program once for every combination of the values that the overrides list.
+
+    Args:
+        name: of the main program.
+        overrides: as Hydra takes them with `-m`.
+
+    Raises:
+        ConfigError: one of them cannot be composed, or two would write to one place; nothing has been run.
+        SweepError: some jobs failed, which leaves the others as they are.
+    """
+    Plugins.instance()
+    with hydra.initialize_config_dir(version_base=None, config_dir=str(CONFIG_FOLDER)):
+        jobs = expand(overrides, GlobalHydra.instance().config_loader())
+    run_jobs(jobs, [_check_overrides(name, list(job.overrides)) for job in jobs], partial(run, name))
 
 
 def run(name: str, config: DictConfig) -> None:
@@ -207,8 +231,11 @@ def _origin(place: str, config: DictConfig) -> str:
     return place
 
 
-def _check_overrides(name: str, overrides: list[str]) -> None:
+def _check_overrides(name: str, overrides: list[str]) -> DictConfig:
     """Compose once by hand, so that a misspelt override gets a message with the nearest key.
+
+    Returns:
+        the config.
 
     Raises:
         ConfigError: an override cannot be applied.
@@ -225,6 +252,7 @@ def _check_overrides(name: str, overrides: list[str]) -> None:
                 continue
             message = f"'+{key}' adds a key that nothing reads; {nearest(key, known)}"
             raise ConfigError(message)
+        return config
 
 
 def _unread(config: DictConfig, overrides: list[str]) -> Iterator[str]:
@@ -255,6 +283,8 @@ def _explain(error: Exception, name: str, overrides: list[str]) -> str:
     bad = next((word for word in overrides if "=" not in word.strip("=") and not word.startswith("~")), "")
     if bad:
         return f"'{bad}' is no override; write KEY=VALUE"
+    if several := next((word for word in overrides if f"'{word}'" in text and "Ambiguous value" in text), ""):
+        return f"{several}: several values are a sweep, which needs -m; one value that is a list is written '[A,B]'"
     culprit = next((f"{word}: " for word in reversed(overrides) if not _composes(name, [word])), "")
     return culprit + text.split("\n")[0]
 
