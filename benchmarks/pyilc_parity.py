@@ -33,11 +33,11 @@ def main() -> None:
     extra = {"theirs": given, "ours": given | {f"method.{key.split('.', 1)[1]}": v for key, v in private.items()}}
     for which, name in methods.items():
         clean(options, options[which], name, extra[which])
-    sims = sorted(path.parent for path in (folder / "predict" / methods["ours"]).glob("*/*/cleaned_map.fits"))
+    sims = sorted(path.parent for path in (folder / "clean" / methods["ours"]).glob("*/*/cleaned_map.fits"))
     sys.stdout.write("|b| > {latitude} deg, uK: rms of theirs - truth, ours - truth, theirs - ours\n".format(**options))
     for sim in sims:
         place = "/".join(sim.parts[-2:])
-        found = {which: folder / "predict" / name / place for which, name in methods.items()}
+        found = {which: folder / "clean" / name / place for which, name in methods.items()}
         report(folder, place, found, float(options["latitude"]))
 
 

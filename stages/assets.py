@@ -9,16 +9,19 @@ from cmbml.handlers.array import Array
 from cmbml.handlers.figure import PdfFigure, PngFigure
 from cmbml.handlers.healpix_map import HealpixMap
 from cmbml.handlers.html_file import HtmlFile
+from cmbml.handlers.mapped_array import MappedArray
 from cmbml.handlers.table import EcsvTable, FitsTable, SpectraTable
+from cmbml.handlers.tensors import TensorFile
 from cmbml.handlers.text import TextFile
 from cmbml.handlers.yaml_file import YamlFile
 
 METHOD = Axis(0, "method")  # what cleaned a map
-SKY = Axis(1, "sky")  # a set of foregrounds; follows from the split
-COSMOLOGY = Axis(2, "cosmology")  # parameters of the universe; follows from the split and the simulation
-SPLIT = Axis(3, "split")  # train, valid, test, ...
-SIM = Axis(4, "sim")  # one realisation: sim0000, sim0001, ...
-FREQ = Axis(5, "freq", "file")  # a frequency channel of the instrument
+ARRAYS = Axis(1, "arrays")  # how simulations were made into arrays; methods may share it
+SKY = Axis(2, "sky")  # a set of foregrounds; follows from the split
+COSMOLOGY = Axis(3, "cosmology")  # parameters of the universe; follows from the split and the simulation
+SPLIT = Axis(4, "split")  # train, valid, test, ...
+SIM = Axis(5, "sim")  # one realisation: sim0000, sim0001, ...
+FREQ = Axis(6, "freq", "file")  # a frequency channel of the instrument
 
 COSMOLOGY_PARAMETERS = Asset("parameters", YamlFile(), per=(COSMOLOGY,))
 THEORY_SPECTRA = Asset("spectra", SpectraTable(), per=(COSMOLOGY,))  # lensed and unlensed C_l, uK_CMB^2
@@ -38,6 +41,16 @@ NOISE_MAP = Asset("noise_map", HealpixMap(), per=(SPLIT, SIM, FREQ))  # the nois
 
 MASK = Asset("mask", HealpixMap(), per=(SKY,))  # 1 keep, 0 leave out
 MASK_APODISED = Asset("mask_apodised", HealpixMap(), per=(SKY,))  # the same with a soft edge
+
+FEATURES = Asset("features", MappedArray(), per=(ARRAYS, SPLIT, SIM))  # what a network is shown, float32, uK_CMB
+TARGET = Asset("target", MappedArray(), per=(ARRAYS, SPLIT, SIM))  # what it should answer, float32, uK_CMB
+ARRAY_MOMENTS = Asset("array_moments", YamlFile(), per=(ARRAYS, SPLIT, SIM))  # of both, per channel
+STATE = Asset("state", TensorFile(), per=(METHOD,))  # what a method has learnt
+TRAINING_CURVE = Asset("training_curve", EcsvTable(), per=(METHOD,))  # a row per epoch
+TRAINING = Asset("training", YamlFile(), per=(METHOD,))  # settings, losses, seconds
+TRAINING_FIGURE = Asset("training_figure", PngFigure(), per=(METHOD,))
+ANSWER = Asset("answer", MappedArray(), per=(METHOD, SPLIT, SIM))  # what a network says, shaped as TARGET
+ANSWER_TIME = Asset("answer_time", YamlFile(), per=(METHOD, SPLIT, SIM))  # how long that took
 
 CLEANED_MAP = Asset("cleaned_map", HealpixMap(), per=(METHOD, SPLIT, SIM))  # what a method takes for the CMB
 INFERENCE = Asset("inference", YamlFile(), per=(METHOD, SPLIT, SIM))  # how long that took

@@ -9,7 +9,7 @@ from pydantic import NonNegativeInt, ValidationError
 from cmbml.core.errors import ConfigError, nearest, setting_faults
 from cmbml.core.space import Axis, Space
 from cmbml.settings import settings
-from stages.assets import COSMOLOGY, FREQ, METHOD, SIM, SKY, SPLIT
+from stages.assets import ARRAYS, COSMOLOGY, FREQ, METHOD, SIM, SKY, SPLIT
 
 
 @settings
@@ -32,6 +32,7 @@ def make_space(
     instrument: list[str],
     channels: list[str] | str,
     methods: list[str] | None = None,
+    arrays: str | None = None,
 ) -> Space:
     """Lay out a dataset.
 
@@ -40,6 +41,7 @@ def make_space(
         instrument: the channels that there are.
         channels: the channels that are wanted, or `all`.
         methods: names on the method axis, for programs that have one.
+        arrays: the name on the axis of arrays, for methods that learn.
 
     Raises:
         ConfigError: a name that cannot be, or a channel that the instrument lacks.
@@ -65,11 +67,12 @@ def make_space(
     if methods is not None and (not methods or len(set(methods)) < len(methods)):
         message = f"methods={methods}: name at least one method, and each once; for instance methods=[control_channel]"
         raise ConfigError(message)
-    for method in methods or ():
-        if not re.fullmatch(r"[A-Za-z0-9_.-]+", method):
-            message = f"'{method}' is no name for a method: letters, digits, '_', '-' and '.' only"
+    for name in (*(methods or ()), *([arrays] if arrays else [])):
+        if not re.fullmatch(r"[A-Za-z0-9_.-]+", name):
+            message = f"'{name}' is no name for a method: letters, digits, '_', '-' and '.' only"
             raise ConfigError(message)
-    return Space(tuple(rows), {FREQ: tuple(wanted)} | ({METHOD: tuple(methods)} if methods else {}))
+    named = ({METHOD: tuple(methods)} if methods else {}) | ({ARRAYS: (arrays,)} if arrays else {})
+    return Space(tuple(rows), {FREQ: tuple(wanted)} | named)
 
 
 def _split(name: str, entry: int | Mapping[str, Any]) -> Split:

@@ -1,7 +1,7 @@
 """A stage of the pipeline: the work for one unit."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -32,6 +32,8 @@ class Executor(ABC):
     may_write: ClassVar[tuple[Asset[Any], ...]] = ()
     """Assets that a unit writes where it has something to write."""
     per: ClassVar[tuple[Axis, ...]] = ()
+    inside: ClassVar[tuple[Axis, ...]] = ()
+    """Axes with folders along which one unit writes many files: where work on many at once is worth it."""
     version: ClassVar[int] = 1
     along: ClassVar[Mapping[str, Axis]] = {}
     """Settings that are a mapping with one entry per value of an axis: a unit depends on its own entry alone."""
@@ -51,6 +53,10 @@ class Executor(ABC):
         Raises:
             ValueError: they cannot; the message says why and what would mend it.
         """
+
+    def sees(self) -> Mapping[Axis, Collection[str]]:
+        """Return the values to which a unit keeps on axes inside it; it depends on no other, and sees all by default."""
+        return {}
 
     def files(self, key: Key) -> tuple[Path, ...]:  # noqa: ARG002
         """Return the raw files, made by nobody in the pipeline, that the unit depends on."""

@@ -89,6 +89,7 @@ def _misfits(stages: Mapping[str, Executor]) -> list[str]:
         for asset in (*executor.writes, *executor.may_write):
             if lost := [axis.name for axis in executor.per if axis not in asset.per]:
                 faults.append(f"'{stage}' is finer than '{asset}': units that differ in {lost} would write one file")
-            if wide := [axis.name for axis in asset.per if axis not in executor.per and axis.place == "folder"]:
+            own = {*executor.per, *executor.inside}
+            if wide := [axis.name for axis in asset.per if axis not in own and axis.place == "folder"]:
                 faults.append(f"'{stage}' is coarser than '{asset}': give it the axes {wide}, one unit each")
     return faults

@@ -141,7 +141,7 @@ class Pipeline:
         """Return the units that make what a unit reads."""
         units: dict[Unit, None] = {}
         for asset in self.graph.reads_of(executor):
-            places = self.space.keys_within(key, asset.per)
+            places = self._seen(executor, asset, key)
             maker = self.graph.makers[asset.name]
             if (maker, places) not in self._made_by:
                 per = self.graph.units_of(maker)
@@ -175,8 +175,14 @@ class Pipeline:
             stage=stage,
             executor=executor,
             key=key,
-            inputs={asset.name: self._places(asset, key) for asset in self.graph.reads_of(executor)},
-            outputs={asset.name: self._places(asset, key) for asset in (*executor.writes, *executor.may_write)},
+            inputs={
+                asset.name: self._paths(asset, self._seen(executor, asset, key))
+                for asset in self.graph.reads_of(executor)
+            },
+            outputs={
+                asset.name: self._paths(asset, self.space.keys_within(key, asset.per))
+                for asset in (*executor.writes, *executor.may_write)
+            },
             makers={asset.name: self.graph.makers[asset.name] for asset in self.graph.reads_of(executor)},
             fingerprint=plan.fingerprints[stage, key],
             root=self.root,
@@ -185,10 +191,16 @@ class Pipeline:
             threads=threads,
         )
 
-    def _places(self, asset: Asset[Any], key: Key) -> Places:
-        """Return every point of an asset that a unit sees, with its path."""
+    def _seen(self, executor: Executor, asset: Asset[Any], key: Key) -> tuple[Key, ...]:
+        """Return every point of an asset that a unit reads."""
+        kept = {axis: values for axis, values in executor.sees().items() if axis in asset.per and axis not in key}
+        places = self.space.keys_within(key, asset.per)
+        return tuple(at for at in places if all(at[axis] in kept[axis] for axis in kept)) if kept else places
+
+    def _paths(self, asset: Asset[Any], places: tuple[Key, ...]) -> Places:
+        """Return points of an asset with their paths."""
         stage = self.graph.makers[asset.name]
-        return tuple((at, str(self.namer.path(stage, asset, at))) for at in self.space.keys_within(key, asset.per))
+        return tuple((at, str(self.namer.path(stage, asset, at))) for at in places)
 
 
 def _result(future: Future[Record | Failure], unit: Unit) -> Record | Failure:

@@ -156,7 +156,7 @@ class UnitIO:
     @contextmanager
     def scratch(self) -> Iterator[Path]:
         """Give a folder of the unit's own that is removed afterwards."""
-        folder = self._task.root / ".scratch" / self._task.stage / ("_".join(v for _, v in self.key.items) or "only")
+        folder = self._task.root / ".scratch" / self._task.stage / self._own_name
         with storage_errors(folder):
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(parents=True)
@@ -164,6 +164,39 @@ class UnitIO:
             yield folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+
+    def workdir(self) -> Path:
+        """Give a folder in which long work leaves what it needs to go on after it was killed.
+
+        It is the same for the same settings and inputs, and it is removed when the unit is finished. What other
+        settings have left is removed at once.
+        """
+        folder = self._work / self._task.fingerprint[:16]
+        with storage_errors(folder):
+            for other in self._work.glob("*"):
+                if other != folder:
+                    shutil.rmtree(other)
+            folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def logdir(self) -> Path:
+        """Give a folder for logs that are watched while the unit runs; it is kept, and nothing reads it."""
+        folder = self._task.root / "logs" / self._task.stage / self._own_name / self._task.fingerprint[:8]
+        with storage_errors(folder):
+            folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def remove_work(self) -> None:
+        """Remove the folder that `workdir` gave."""
+        shutil.rmtree(self._work, ignore_errors=True)
+
+    @property
+    def _work(self) -> Path:
+        return self._task.root / ".work" / self._task.stage / self._own_name
+
+    @property
+    def _own_name(self) -> str:
+        return "_".join(value for _, value in self.key.items) or "only"
 
     def remove_optional(self) -> None:
         """Remove what an earlier run of the unit may have written and this one may not."""
@@ -225,6 +258,7 @@ def run_task(task: Task) -> Record | Failure:
         record = Record(task.fingerprint, tuple(io.outputs), seconds, socket.gethostname())
         with storage_errors(task.root / task.record):
             record.write(task.root / task.record)
+        io.remove_work()
     except Exception as error:
         plain = isinstance(error, CmbmlError | ValueError)
         message = str(error) if plain else f"{type(error).__name__}: {error}"

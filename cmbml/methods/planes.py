@@ -1,8 +1,8 @@
-"""The sphere as one plane: the twelve base faces of HEALPix side by side, as cmbNNCS lays them out.
+"""Maps as images: HEALPix's twelve base faces apart, or side by side in one plane as cmbNNCS lays them out.
 
-Wang et al. 2022, ApJS 260, 13. A face keeps its pixels' neighbourhood, so that a convolution on the plane sees true
-neighbours inside it. On the sphere too the three faces of a row adjoin at the borders that they share here; the rows
-do not, neither does the top with the bottom, and what lies across those borders is far away on the sky.
+The plane is that of Wang et al. 2022, ApJS 260, 13. A face keeps its pixels' neighbourhood, so that a convolution on the
+plane sees true neighbours inside it. On the sphere too the three faces of a row adjoin at the borders that they share
+here; the rows do not, neither does the top with the bottom, and what lies across those borders is far away on the sky.
 """
 
 from functools import cache
@@ -29,10 +29,26 @@ def plane_shape(nside: int) -> tuple[int, int]:
 
 
 @cache
+def face_index(nside: int) -> NDArray[np.int64]:
+    """Find which pixel stands where in the twelve faces.
+
+    Row r and column c of a face hold the pixel x = nside - 1 - c, y = nside - 1 - r of HEALPix's (x, y, face): its
+    northern corner is top left, its southern one bottom right.
+
+    Args:
+        nside: of the map.
+
+    Returns:
+        `(12, nside, nside)`, RING pixel numbers; read-only.
+    """
+    falling = np.arange(nside)[::-1]
+    faces, y, x = np.broadcast_arrays(np.arange(12)[:, np.newaxis, np.newaxis], falling[:, np.newaxis], falling)
+    return _read_only(hp.xyf2pix(nside, x, y, faces))
+
+
+@cache
 def plane_index(nside: int) -> NDArray[np.int64]:
     """Find which pixel stands where in the plane.
-
-    Inside a face, row r and column c hold the pixel x = nside - 1 - c, y = nside - 1 - r of HEALPix's (x, y, face).
 
     Args:
         nside: of the map.
@@ -41,26 +57,29 @@ def plane_index(nside: int) -> NDArray[np.int64]:
         `(4 nside, 3 nside)`, RING pixel numbers; read-only.
 
     Example:
-        >>> plane_index(1)[:, 0].tolist()
-        [2, 3, 0, 1]
+        >>> plane_index(1).tolist()
+        [[2, 6, 9], [3, 7, 10], [0, 4, 11], [1, 5, 8]]
     """
-    falling = np.arange(nside)[::-1]
-    x, y = np.tile(falling, 3), np.tile(falling, 4)
-    faces = np.array(FACE_ROWS).repeat(nside, axis=0).repeat(nside, axis=1)
-    index: NDArray[np.int64] = hp.xyf2pix(nside, *np.broadcast_arrays(x, y[:, np.newaxis], faces)).astype(
-        np.int64, copy=False
-    )
-    index.flags.writeable = False
-    return index
+    blocks = face_index(nside)[np.array(FACE_ROWS)]
+    return _read_only(blocks.transpose(0, 2, 1, 3).reshape(plane_shape(nside)))
 
 
 @cache
-def _pixel_place(nside: int) -> NDArray[np.int64]:
+def _place_in_plane(nside: int) -> NDArray[np.int64]:
     """Return `(12 nside^2,)`: where in the flattened plane each RING pixel stands."""
-    place = np.empty(12 * nside**2, np.int64)
-    place[plane_index(nside).ravel()] = np.arange(len(place))
-    place.flags.writeable = False
-    return place
+    return _read_only(np.argsort(plane_index(nside).ravel()))
+
+
+@cache
+def _place_in_faces(nside: int) -> NDArray[np.int64]:
+    """Return `(12 nside^2,)`: where in the flattened faces each RING pixel stands."""
+    return _read_only(np.argsort(face_index(nside).ravel()))
+
+
+def _read_only(index: NDArray[Any]) -> NDArray[np.int64]:
+    index = np.ascontiguousarray(index, np.int64)
+    index.flags.writeable = False
+    return index
 
 
 def to_plane(values: NDArray[Any]) -> NDArray[Any]:
@@ -92,7 +111,39 @@ def from_plane(plane: NDArray[Any]) -> NDArray[Any]:
     """
     nside = _plane_nside(plane.shape)
     flat = plane.reshape(*plane.shape[:-2], 12 * nside**2)
-    return np.take(flat, _pixel_place(nside), axis=-1)
+    return np.take(flat, _place_in_plane(nside), axis=-1)
+
+
+def to_faces(values: NDArray[Any]) -> NDArray[Any]:
+    """Cut maps into the twelve base faces.
+
+    Args:
+        values: `(..., 12 nside^2)` in RING order, of any type.
+
+    Returns:
+        `(..., 12, nside, nside)`, a copy of the same type; see `face_index`.
+
+    Raises:
+        MethodError: the last axis is no map.
+    """
+    return np.take(values, face_index(_map_nside(values.shape)), axis=-1)
+
+
+def from_faces(faces: NDArray[Any]) -> NDArray[Any]:
+    """Put maps together from their faces: the inverse of `to_faces`.
+
+    Args:
+        faces: `(..., 12, nside, nside)`, of any type.
+
+    Returns:
+        `(..., 12 nside^2)` in RING order, a copy of the same type.
+
+    Raises:
+        MethodError: the last three axes are no twelve faces.
+    """
+    nside = _faces_nside(faces.shape)
+    flat = faces.reshape(*faces.shape[:-3], 12 * nside**2)
+    return np.take(flat, _place_in_faces(nside), axis=-1)
 
 
 def _map_nside(shape: tuple[int, ...]) -> int:
@@ -107,5 +158,13 @@ def _plane_nside(shape: tuple[int, ...]) -> int:
     nside = shape[-1] // 3 if len(shape) > 1 else 0
     if nside < 1 or shape[-2:] != plane_shape(nside) or not hp.isnsideok(nside, nest=True):
         message = f"shape {shape} is no plane: its last axes must be (4 nside, 3 nside), nside a power of two"
+        raise MethodError(message)
+    return nside
+
+
+def _faces_nside(shape: tuple[int, ...]) -> int:
+    nside = shape[-1] if len(shape) > 2 else 0
+    if nside < 1 or shape[-3:] != (12, nside, nside) or not hp.isnsideok(nside, nest=True):
+        message = f"shape {shape} is no set of faces: its last axes must be (12, nside, nside), nside a power of two"
         raise MethodError(message)
     return nside

@@ -1,4 +1,4 @@
-"""What every stage that runs a blind method is told."""
+"""What every stage that looks at observations is told."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -7,20 +7,20 @@ from pydantic import PositiveInt
 
 from cmbml.core.executor import Executor
 from cmbml.core.space import Space
-from cmbml.methods.base import BlindMethod
+from cmbml.core.unit_io import UnitIO
+from cmbml.methods.base import BlindMethod, MethodError
 from cmbml.settings import Nside, settings
 from cmbml.sky.instrument import Channel
 from cmbml.sky.maps import Fields, MapSpec
-from cmbml.sky.observation import ObservationSpec
-from stages.assets import FREQ
+from cmbml.sky.observation import Observation, ObservationSpec
+from stages.assets import FREQ, OBS_MAP
 
 
 @settings
-class MethodStage(Executor):
-    """Run a method on one simulation.
+class ObservationStage(Executor):
+    """Work on the observations of a dataset.
 
     Attributes:
-        method: what cleans it.
         channels: the instrument.
         nside: of the dataset.
         lmax: highest multipole of its signal.
@@ -28,20 +28,11 @@ class MethodStage(Executor):
         pixel_windows: folder of pixel window files that the dataset was made with, or None.
     """
 
-    method: BlindMethod
     channels: Mapping[str, Channel]
     nside: Nside
     lmax: PositiveInt
     fields: Fields
     pixel_windows: Path | None = None
-
-    def check(self, space: Space) -> None:
-        """Ask the method whether it accepts such observations."""
-        self.method.accepts(self.observation_spec([key[FREQ] for key in space.keys((FREQ,))]))
-
-    def disk_bytes(self) -> int:
-        """One map for each asset."""
-        return len(self.writes) * 48 * self.nside**2 * len(self.fields)
 
     def observation_spec(self, freqs: list[str]) -> ObservationSpec:
         """Describe the observations by what the config says of the dataset."""
@@ -54,3 +45,40 @@ class MethodStage(Executor):
             for freq, channel in channels.items()
         }
         return ObservationSpec(channels, maps, truth)
+
+    def spec_of(self, space: Space) -> ObservationSpec:
+        """Describe the observations of a whole dataset."""
+        return self.observation_spec([key[FREQ] for key in space.keys((FREQ,))])
+
+    def read_observation(self, io: UnitIO) -> Observation:
+        """Read the maps of all channels.
+
+        Raises:
+            MethodError: a map is not what the config says.
+        """
+        maps = dict(io.read_each(OBS_MAP, FREQ))
+        spec = self.observation_spec(list(maps))
+        for freq, found in maps.items():
+            if wrong := found.spec.difference(spec.maps[freq], "nside", "fields", "unit", "beam", "fwhm_arcmin"):
+                message = f"the map of channel {freq} is not what the config says: {wrong}"
+                raise MethodError(message)
+        return Observation(spec, maps)
+
+
+@settings
+class MethodStage(ObservationStage):
+    """Run a method on one simulation.
+
+    Attributes:
+        method: what cleans it.
+    """
+
+    method: BlindMethod
+
+    def check(self, space: Space) -> None:
+        """Ask the method whether it accepts such observations."""
+        self.method.accepts(self.spec_of(space))
+
+    def disk_bytes(self) -> int:
+        """One map for each asset."""
+        return len(self.writes) * 48 * self.nside**2 * len(self.fields)

@@ -1,49 +1,46 @@
-"""Clean observations with a method that needs nothing but them."""
+"""Ask a trained method for its answers, many simulations at a time."""
 
 import time
-from dataclasses import fields
+from dataclasses import field
 from typing import ClassVar
 
+from cmbml.core.space import Space
 from cmbml.core.unit_io import UnitIO
-from cmbml.methods.base import MethodError
+from cmbml.methods.trained import Hardware, State, TrainedMethod
 from cmbml.settings import settings
-from cmbml.sky.maps import MapSpec, SkyMap
-from cmbml.sky.observation import Observation, ObservationSpec
-from stages.assets import CLEANED_MAP, CMB_MAP, FREQ, INFERENCE, METHOD, OBS_MAP, SIM, SPLIT, UNCERTAINTY_MAP
-from stages.modelling.method import MethodStage
+from stages.assets import ANSWER, ANSWER_TIME, FEATURES, METHOD, SIM, SPLIT, STATE
+from stages.modelling.method import ObservationStage
 
 
 @settings
-class Predict(MethodStage):
-    """Clean one simulation."""
+class Predict(ObservationStage):
+    """Answer the simulations of one split.
 
-    reads: ClassVar = (OBS_MAP, CMB_MAP)
-    writes: ClassVar = (CLEANED_MAP, INFERENCE)
-    may_write: ClassVar = (UNCERTAINTY_MAP,)
-    per: ClassVar = (METHOD, SPLIT, SIM)
+    Attributes:
+        method: what answers.
+        hardware: what it runs on.
+    """
+
+    method: TrainedMethod
+    hardware: Hardware = field(metadata={"matters": False})
+    reads: ClassVar = (STATE, FEATURES)
+    writes: ClassVar = (ANSWER, ANSWER_TIME)
+    per: ClassVar = (METHOD, SPLIT)
+    inside: ClassVar = (SIM,)
+
+    def check(self, space: Space) -> None:
+        """Ask the method whether it accepts such observations."""
+        self.method.accepts(self.spec_of(space))
 
     def process(self, io: UnitIO) -> None:
-        """Read the maps, clean, write."""
-        maps = dict(io.read_each(OBS_MAP, FREQ))
-        spec = self.observation_spec(list(maps))
-        for freq, found in maps.items():
-            if wrong := found.spec.difference(spec.maps[freq], "nside", "fields", "unit", "beam", "fwhm_arcmin"):
-                message = f"the map of channel {freq} is not what the config says: {wrong}"
-                raise MethodError(message)
-        truth = io.read(CMB_MAP) if self.method.needs_truth else None
+        """Stream the features through the method, and write answer after answer."""
+        state = State(*io.read(STATE))
+        self.method.require_fit(state, self.observation_spec(list(self.channels)))
+        sims = io.along(FEATURES, SIM)
         started = time.perf_counter()
-        with io.scratch() as scratch:
-            cleaned = self.method.clean(Observation(spec, maps, truth), scratch, io.threads)
-        seconds = time.perf_counter() - started
-        given = [(CLEANED_MAP, cleaned.cmb), (UNCERTAINTY_MAP, cleaned.uncertainty)]
-        found = [(asset, sky) for asset, sky in given if sky is not None]
-        for asset, sky in found:
-            self._require_promised(asset.name, sky, spec)
-        for asset, sky in found:
-            io.write(asset, SkyMap(sky.values.astype("f4"), sky.spec))
-        io.write(INFERENCE, {"inference_seconds": round(seconds, 4), "threads": io.threads})
-
-    def _require_promised(self, name: str, given: SkyMap, spec: ObservationSpec) -> None:
-        if wrong := given.spec.difference(self.method.accepts(spec), *(entry.name for entry in fields(MapSpec))):
-            message = f"{self.method.name} gave another {name} than it had promised: {wrong}"
-            raise MethodError(message)
+        answers = self.method.predict(state, (array for _, array in io.read_each(FEATURES, SIM)), self.hardware)
+        for sim, answer in zip(sims, answers, strict=True):
+            io.write(ANSWER, answer, {SIM: sim})
+        seconds = round((time.perf_counter() - started) / len(sims), 4)
+        for sim in sims:
+            io.write(ANSWER_TIME, {"inference_seconds": seconds, "threads": self.hardware.threads}, {SIM: sim})

@@ -196,7 +196,7 @@ def test_scores_are_those_of_an_independent_calculation(compared: Path) -> None:
     """healpy and NumPy, from the FITS files alone, for a method with a beam of its own."""
     for footing, fwhm in FOOTINGS.items():
         sim = "sim0001"
-        given = hp.read_map(compared / "sky" / "predict" / "control_channel" / "test" / sim / "cleaned_map.fits")
+        given = hp.read_map(compared / "sky" / "clean" / "control_channel" / "test" / sim / "cleaned_map.fits")
         alm = hp.map2alm(given.astype(float), lmax=LMAX, iter=30)
         alm = hp.resize_alm(alm, LMAX, LMAX, LMAX_SCORED, LMAX_SCORED)
         ratio = gaussian_window(fwhm, LMAX_SCORED) / gaussian_window(32.4, LMAX_SCORED)
@@ -479,7 +479,7 @@ def test_bundle_holds_all_scores_and_can_be_checked(compared: Path) -> None:
     entries = list(bundle(compared))
     assert [(entry["method"], entry["sim"]) for entry in entries] == list(itertools.product(sorted(METHODS), SIMS))
     for entry in entries:
-        folder = compared / "sky" / "predict" / entry["method"] / "test" / entry["sim"]
+        folder = compared / "sky" / "clean" / entry["method"] / "test" / entry["sim"]
         values = hp.read_map(folder / "cleaned_map.fits", dtype=np.float32)
         assert entry["map"]["values_sha256"] == hashlib.sha256(values.astype("<f4").tobytes()).hexdigest()
         assert entry["map"]["nside"] == NSIDE
@@ -505,12 +505,12 @@ def harm(path: Path, how: str) -> None:
 @pytest.mark.parametrize(
     ("how", "words"),
     [
-        ("NaN", ["2 of 3072 pixel values are NaN", "cleaned_map.fits", "stage 'predict' will remake it"]),
+        ("NaN", ["2 of 3072 pixel values are NaN", "cleaned_map.fits", "stage 'clean' will remake it"]),
         ("MJy/sr", ["in 'MJy/sr' cannot be compared with one in 'uK_CMB'", "needs the channel's bandpass"]),
     ],
 )
 def test_prediction_that_was_tampered_with(copy: Path, analyse: Analyse, how: str, words: list[str]) -> None:
-    harm(copy / "sky/predict/ilc_pixel/test/sim0001/cleaned_map.fits", how)
+    harm(copy / "sky/clean/ilc_pixel/test/sim0001/cleaned_map.fits", how)
     outcome = analyse(copy, ("ilc_pixel",), "resume=restart")
     refused(outcome, "common ilc_pixel/test/sim0001", *words)
 
@@ -541,7 +541,7 @@ def test_pixel_window_that_is_not_there(copy: Path, take: Callable[..., str], an
 @pytest.mark.parametrize(
     ("methods", "words"),
     [
-        (("ilc_pixel", "nilc"), ["'predict nilc/test/sim0000' is not finished in", "run the program that makes it"]),
+        (("ilc_pixel", "nilc"), ["'clean nilc/test/sim0000' is not finished in", "run the program that makes it"]),
         (("ilc_pixel", "a/b"), ["'a/b' is no name for a method"]),
         ((), ["methods=[]: name at least one method"]),
         (("ilc_pixel", "ilc_pixel"), ["methods=['ilc_pixel', 'ilc_pixel']: name at least one method, and each once"]),
@@ -569,14 +569,14 @@ def test_bad_setting(compared: Path, analyse: Analyse, overrides: list[str], wor
 
 
 def test_prediction_that_is_missing(copy: Path, analyse: Analyse) -> None:
-    (copy / "sky/predict/ilc_pixel/test/sim0002/cleaned_map.fits").unlink()
-    refused(analyse(copy, ("ilc_pixel",)), "'predict ilc_pixel/test/sim0002' is not finished in")
+    (copy / "sky/clean/ilc_pixel/test/sim0002/cleaned_map.fits").unlink()
+    refused(analyse(copy, ("ilc_pixel",)), "'clean ilc_pixel/test/sim0002' is not finished in")
 
 
 def test_methods_with_different_test_sets(copy: Path, command: Command, analyse: Analyse) -> None:
     few = ("method=control_zero", "method.name=few", "+over.sim=[sim0001]")
     done(command("clean", copy, "dataset=sky", *few))
-    refused(analyse(copy, ("ilc_pixel", "few")), "'predict few/test/sim0000' is not finished in")
+    refused(analyse(copy, ("ilc_pixel", "few")), "'clean few/test/sim0000' is not finished in")
     done(command("clean", copy, "dataset=sky", *few[:2]))
     done(analyse(copy, ("ilc_pixel", "few")))
 

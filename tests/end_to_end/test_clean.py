@@ -92,9 +92,7 @@ def refused(outcome: "Outcome", *words: str) -> None:  # noqa: F821
         assert word in outcome.err
 
 
-def read(
-    root: Path, method: str, sim: str = "sim0000", asset: str = "cleaned_map", stage: str = "predict"
-) -> np.ndarray:
+def read(root: Path, method: str, sim: str = "sim0000", asset: str = "cleaned_map", stage: str = "clean") -> np.ndarray:
     return hp.read_map(root / "sky" / stage / method / "test" / sim / f"{asset}.fits", dtype=None)
 
 
@@ -119,13 +117,13 @@ def test_controls_give_what_they_are(cleaned: Path, sim: str) -> None:
     [("control_truth", "none", 0.0), ("control_channel", "gaussian", 32.4), ("ilc_pixel", "gaussian", 45.0)],
 )
 def test_header_says_what_the_map_is(cleaned: Path, method: str, beam: str, fwhm_arcmin: float) -> None:
-    header = fits.getheader(cleaned / "sky" / "predict" / method / "test" / "sim0000" / "cleaned_map.fits", 1)
+    header = fits.getheader(cleaned / "sky" / "clean" / method / "test" / "sim0000" / "cleaned_map.fits", 1)
     assert (header["BEAMTYPE"], header["FWHM"], header["LMAX"]) == (beam, fwhm_arcmin, 47)
-    assert (header["TUNIT1"], header["NSIDE"], header["STAGE"]) == ("uK_CMB", 16, "predict")
+    assert (header["TUNIT1"], header["NSIDE"], header["STAGE"]) == ("uK_CMB", 16, "clean")
 
 
 def test_time_of_each_inference_is_kept(cleaned: Path) -> None:
-    found = yaml.safe_load((cleaned / "sky/predict/ilc_pixel/test/sim0000/inference.yaml").read_text())
+    found = yaml.safe_load((cleaned / "sky/clean/ilc_pixel/test/sim0000/inference.yaml").read_text())
     assert 0 < found["inference_seconds"] < 10
     assert found["threads"] == 1
 
@@ -149,7 +147,7 @@ def test_another_setting_cleans_again_and_no_more(sky: Path, clean: Clean) -> No
 
 def test_parallel_runs_give_the_same_bytes(sky: Path, clean: Clean, digests: Callable[[Path], dict[str, str]]) -> None:
     before = digests(sky / "sky")
-    shutil.rmtree(sky / "sky" / "predict" / "ilc_pixel")
+    shutil.rmtree(sky / "sky" / "clean" / "ilc_pixel")
     assert "3 units to do" in done(clean(sky, "method=ilc_pixel", "runner=processes", "runner.workers=2"))
     after = digests(sky / "sky")
     changed = {path for path in before if before[path] != after[path]}
@@ -197,7 +195,7 @@ def test_parts_of_a_single_channel_are_those_of_the_simulation(sky: Path, clean:
 
 
 def test_uncertainty_is_kept_where_a_method_gives_one(sky: Path, clean: Clean) -> None:
-    folder = sky / "sky" / "predict" / "mine" / "test" / "sim0000"
+    folder = sky / "sky" / "clean" / "mine" / "test" / "sim0000"
     done(clean(sky, "method=control_zero", "method._target_=test_clean.Median", "method.name=mine"))
     channels = [made(sky, f"observe/test/sim0000/obs_map_{name}.fits") for name in (100, 143, 217, 353, 545)]
     np.testing.assert_allclose(hp.read_map(folder / "uncertainty_map.fits"), np.std(channels, axis=0), rtol=1e-5)
@@ -238,7 +236,7 @@ def test_imported_prediction(sky: Path, theirs: Clean, tmp_path: Path, unit: str
     assert "3 units to do" in done(theirs(sky))
     for sim, expected in values.items():
         np.testing.assert_allclose(read(sky, "theirs", sim), expected, rtol=1e-6, atol=1e-6)
-    header = fits.getheader(sky / "sky/predict/theirs/test/sim0000/cleaned_map.fits", 1)
+    header = fits.getheader(sky / "sky/clean/theirs/test/sim0000/cleaned_map.fits", 1)
     assert (header["NSIDE"], header["TUNIT1"], header["ORDERING"]) == (nside, "uK_CMB", "RING")
     assert (header["BEAMTYPE"], header["FWHM"], header["LMAX"]) == ("gaussian", 20, 3 * nside - 1)
     assert "0 units to do, 3 fresh" in done(theirs(sky))
@@ -277,7 +275,7 @@ def test_bad_setting_of_predictions(
 ) -> None:
     predictions(tmp_path / "given")
     refused(theirs(sky, *overrides), *words)
-    assert not list(sky.rglob("predict/theirs/**/*.fits"))
+    assert not list(sky.rglob("clean/theirs/**/*.fits"))
 
 
 def test_predictions_of_too_few_simulations(sky: Path, theirs: Clean, tmp_path: Path) -> None:
@@ -300,7 +298,7 @@ def test_prediction_with_pixels_that_hold_nothing(sky: Path, theirs: Clean, tmp_
     ("overrides", "words"),
     [
         (["method=ilc_pixl"], ["method=ilc_pixl: there is no such option; did you mean 'ilc_pixel'?"]),
-        (["method=control_channel", "method.channel=144"], ["predict: the observation has no channel '144'", "143"]),
+        (["method=control_channel", "method.channel=144"], ["clean: the observation has no channel '144'", "143"]),
         (["method=ilc_pixel", 'method.channels=["100","30"]'], ["has no channel '30'; it has 100, 143, 217, 353, 545"]),
         (["method=ilc_pixel", 'method.channels=["100"]'], ["at least two channels", "method.channels has 1"]),
         (["method=ilc_pixel", "method.fwhm_arcmin=wide"], ["method.fwhm_arcmin", "valid number", "'wide'"]),
@@ -329,7 +327,7 @@ def test_bad_setting(cleaned: Path, clean: Clean, overrides: list[str], words: l
 def test_method_that_breaks_its_word(sky: Path, clean: Clean, what: str, words: list[str]) -> None:
     liar = ("method=control_zero", "method._target_=test_clean.Liar", "method.name=liar", f"+method.what={what}")
     refused(clean(sky, *liar), *words)
-    assert not list(sky.rglob("predict/liar/**/*.*"))
+    assert not list(sky.rglob("clean/liar/**/*.*"))
 
 
 def test_beam_too_wide_to_be_brought_to_the_common_one(command: Command, program: Clean, tmp_path: Path) -> None:
@@ -345,7 +343,7 @@ def test_simulation_that_lost_a_file(sky: Path, clean: Clean, path: str) -> None
     stage = path.split("/")[0]
     outcome = clean(sky, "method=control_channel", "method.name=again")
     refused(outcome, f"'{stage} test/sim0001' is not finished in {sky / 'sky'}; run the program that makes it first")
-    assert not list(sky.rglob("predict/again/**/*.fits"))
+    assert not list(sky.rglob("clean/again/**/*.fits"))
 
 
 def test_observation_of_another_instrument(sky: Path, clean: Clean) -> None:
@@ -354,11 +352,11 @@ def test_observation_of_another_instrument(sky: Path, clean: Clean) -> None:
     with fits.open(path, mode="update") as hdus:
         hdus[1].header["FWHM"] = 10.0
     outcome = clean(sky, "method=control_channel", "method.name=again")
-    refused(outcome, "predict again/test/sim0001", "the map of channel 217", "fwhm_arcmin is 10.0, not 22.3")
+    refused(outcome, "clean again/test/sim0001", "the map of channel 217", "fwhm_arcmin is 10.0, not 22.3")
 
 
 def test_what_is_cleaned_can_be_chosen(sky: Path, clean: Clean) -> None:
     out = done(clean(sky, "method=control_zero", "method.name=few", "+over.sim=[sim0001]"))
     assert "1 units to do" in out
     assert re.search(r"done in [\d.]+ s", out)
-    assert [path.parent.name for path in sky.rglob("predict/few/**/*.fits")] == ["sim0001"]
+    assert [path.parent.name for path in sky.rglob("clean/few/**/*.fits")] == ["sim0001"]

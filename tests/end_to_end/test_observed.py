@@ -75,7 +75,7 @@ def clean(command: Callable[..., Outcome], folder: Path, tmp_path: Path) -> Call
 
 def result(tmp_path: Path) -> tuple[np.ndarray, dict[str, object]]:
     values, header = hp.read_map(
-        tmp_path / "out/real/predict/ilc_pixel/observed/sim0000/cleaned_map.fits", h=True, dtype=None
+        tmp_path / "out/real/clean/ilc_pixel/observed/sim0000/cleaned_map.fits", h=True, dtype=None
     )
     return values, dict(header)
 

@@ -213,7 +213,7 @@ def test_channel_that_is_not_there(observation: Observation) -> None:
 def test_program_of_the_paper_cleans_with_our_engine(command: Callable[..., Any], sky: Path) -> None:
     outcome = command("pyilc", sky, "dataset=sky", "method.channels=[100,143,217,353]", "runner.threads=1")
     assert (outcome.status, outcome.err) == (0, "")
-    assert (sky / "sky/predict/cnilc/test/sim0002/cleaned_map.fits").is_file()
+    assert (sky / "sky/clean/cnilc/test/sim0002/cleaned_map.fits").is_file()
 
 
 def test_missing_package_stops_the_program_with_one_message(
@@ -222,9 +222,9 @@ def test_missing_package_stops_the_program_with_one_message(
     words = ("method.channels=[100,143,217,353]", "method.python=/nowhere/python")
     outcome = command("pyilc", sky, "dataset=sky", "method=pyilc_cnilc", *words)
     assert outcome.status == 1
-    assert outcome.err.startswith("error: predict: pyilc_cnilc: method.python=/nowhere/python cannot be run")
+    assert outcome.err.startswith("error: clean: pyilc_cnilc: method.python=/nowhere/python cannot be run")
     assert "github.com/jcolinhill/pyilc" in outcome.err
-    assert not (sky / "sky/predict/pyilc_cnilc").exists()
+    assert not (sky / "sky/clean/pyilc_cnilc").exists()
 
 
 # The package itself

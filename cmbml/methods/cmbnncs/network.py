@@ -9,6 +9,7 @@ from pydantic import Field, PositiveInt, model_validator
 from torch import Tensor, nn
 
 from cmbml.methods.base import MethodError
+from cmbml.methods.training.network import Network
 from cmbml.settings import settings
 
 KernelSize = Annotated[int, Field(ge=2)]
@@ -18,7 +19,7 @@ SHIPPED_LEVELS = (5, 6, 7, 8)
 
 @final
 @settings
-class UNet:
+class UNet(Network):
     """A U-Net that halves a plane once a level and doubles it as often.
 
     Every level is a convolution of stride 2 with bias, batch normalisation and a PReLU with one slope; there is no

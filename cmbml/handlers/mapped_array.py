@@ -1,0 +1,24 @@
+"""Large arrays that are read a part at a time, straight from the disk."""
+
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cmbml.core.handler import AssetHandler, Stamp
+
+
+class MappedArray(AssetHandler[NDArray[Any]]):
+    """One array, bit for bit, that stays on the disk until it is looked at; never a pickle."""
+
+    suffix: ClassVar[str] = ".npy"
+
+    def read(self, path: Path) -> NDArray[Any]:
+        """Map the array into memory, read-only."""
+        value: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+        return value
+
+    def write(self, path: Path, value: NDArray[Any], stamp: Stamp) -> None:  # noqa: ARG002
+        """Write the array; the format has no place for the stamp."""
+        np.save(path, value, allow_pickle=False)

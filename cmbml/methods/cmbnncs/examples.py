@@ -1,0 +1,65 @@
+"""Whole skies as planes, as cmbNNCS shows them to its networks."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cmbml.methods.base import ChannelName, MethodError
+from cmbml.methods.planes import from_plane, to_plane
+from cmbml.methods.trained import Examples, describe
+from cmbml.settings import NonNegativeFloat, settings
+from cmbml.sky.beams import gaussian_window
+from cmbml.sky.harmonics import analyse, filter_components, synthesise
+from cmbml.sky.maps import MapSpec, SkyMap
+from cmbml.sky.observation import Observation, ObservationSpec
+
+
+@settings
+class Planes(Examples):
+    """Lay the twelve base faces of every channel out on a plane of 4 nside x 3 nside (Wang et al. 2022).
+
+    Attributes:
+        name: where the arrays stand on the axis of arrays.
+        channels: which channels a network is shown, in this order.
+        target_fwhm_arcmin: beam of the CMB that it shall answer; 0 for none.
+    """
+
+    channels: tuple[ChannelName, ...]
+    target_fwhm_arcmin: NonNegativeFloat = 0.0
+
+    def accepts(self, spec: ObservationSpec) -> MapSpec:
+        """Look whether the channels are there."""
+        if not self.channels:
+            message = "method.examples.channels: name at least one channel"
+            raise MethodError(message)
+        for name in self.channels:
+            spec.require_channel(name)
+        kind = "gaussian" if self.target_fwhm_arcmin else "none"
+        return spec.truth.with_(beam=kind, fwhm_arcmin=self.target_fwhm_arcmin)
+
+    def shapes(self, spec: ObservationSpec) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Return `(n_channel n_field, 4 nside, 3 nside)` and `(n_field, 4 nside, 3 nside)`."""
+        n_field, plane = len(spec.truth.fields), (4 * spec.truth.nside, 3 * spec.truth.nside)
+        return (len(self.channels) * n_field, *plane), (n_field, *plane)
+
+    def features(self, observation: Observation) -> NDArray[np.float32]:
+        """Stack the planes of all channels; of IQU, I Q U of the first, then of the second, ..."""
+        maps = np.concatenate([observation.maps[name].values for name in self.channels])
+        return to_plane(maps.astype(np.float32))
+
+    def target(self, truth: SkyMap) -> NDArray[np.float32]:
+        """Lay the CMB out."""
+        values = truth.values
+        if self.target_fwhm_arcmin:
+            lmax = truth.spec.lmax or 3 * truth.spec.nside - 1
+            spins = (0, 2, 2)[: len(truth.spec.fields)]
+            beam = np.stack([gaussian_window(self.target_fwhm_arcmin, lmax, spin) for spin in spins])
+            values = synthesise(filter_components(analyse(values, lmax), beam), truth.spec.nside)
+        return to_plane(values.astype(np.float32))
+
+    def to_map(self, answer: NDArray[np.float32], spec: ObservationSpec) -> SkyMap:
+        """Put the faces back onto the sphere."""
+        return SkyMap(from_plane(answer), self.accepts(spec))
+
+    def describe(self, spec: ObservationSpec) -> dict[str, object]:
+        """Say what the observations are, as far as the arrays depend on it."""
+        return describe(spec, self.channels)

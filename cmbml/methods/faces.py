@@ -1,0 +1,111 @@
+"""The twelve base faces of HEALPix, each with a frame of what truly surrounds it on the sphere.
+
+A convolution on framed faces knows no border: what lies past the edge of a face is taken from the faces next to it
+(HEALPix: Gorski et al. 2005, ApJ 622, 759). Around a pole the next face is turned by a right angle.
+At eight points of the sphere only three faces meet, and the corner of a frame there has no pixel of its own: each of
+its elements is the mean of the two that are reached by leaving the face over the one edge or over the other. In a
+frame one pixel wide these are the two pixels of the frame beside the corner.
+"""
+
+from typing import final
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from cmbml.methods.base import MethodError
+
+# The face past each edge, for faces 0 to 11: along x past its end and before its start, and along y.
+FACE_AFTER = np.array(((1, 2, 3, 0, 0, 1, 2, 3, 5, 6, 7, 4), (3, 0, 1, 2, 3, 0, 1, 2, 4, 5, 6, 7)))
+FACE_BEFORE = np.array(((4, 5, 6, 7, 11, 8, 9, 10, 11, 8, 9, 10), (5, 6, 7, 4, 8, 9, 10, 11, 9, 10, 11, 8)))
+
+Index = NDArray[np.int64]
+
+
+@final
+class FacePadding(nn.Module):
+    """Put a frame of true neighbours around every face.
+
+    Values are handed on as they are. HEALPix's Q and U refer to meridians, not to the axes of a face, so that nothing
+    is to be turned where a face is.
+
+    Args:
+        nside: of the faces.
+        width: of the frame, pixels; at most nside.
+
+    Raises:
+        MethodError: the frame is wider than a face, or has no width.
+    """
+
+    index: Tensor
+    corners: Tensor
+    corner_index: Tensor
+
+    def __init__(self, nside: int, width: int) -> None:
+        super().__init__()
+        if not 1 <= width <= nside:
+            message = f"a frame of {width} pixels cannot be put around faces of nside {nside}; 1 to {nside} can"
+            raise MethodError(message)
+        self.nside, self.width = nside, width
+        index, other = (framed_index(nside, width, first) for first in (0, 1))
+        corners = np.flatnonzero(index != other)
+        for name, value in (("index", index), ("corners", corners), ("corner_index", other[corners])):
+            self.register_buffer(name, torch.from_numpy(value), persistent=False)
+
+    def forward(self, faces: Tensor) -> Tensor:
+        """Pad.
+
+        Args:
+            faces: `(batch, channel, 12, nside, nside)`, laid out as `planes.face_index` says.
+
+        Returns:
+            `(batch, channel, 12, nside + 2 width, nside + 2 width)`.
+
+        Raises:
+            MethodError: these are no such faces.
+        """
+        wanted, side = (12, self.nside, self.nside), self.nside + 2 * self.width
+        if faces.ndim != 5 or faces.shape[2:] != wanted:
+            message = f"faces must have shape (batch, channel, {', '.join(map(str, wanted))}), not {tuple(faces.shape)}"
+            raise MethodError(message)
+        flat = faces.flatten(2)
+        framed = flat.index_select(2, self.index)
+        means = 0.5 * (framed.index_select(2, self.corners) + flat.index_select(2, self.corner_index))
+        return framed.index_copy_(2, self.corners, means).reshape(*faces.shape[:3], side, side)
+
+
+def framed_index(nside: int, width: int, first: int) -> Index:
+    """Find what stands where in the framed faces, when a face is left straight on.
+
+    Args:
+        nside: of the faces.
+        width: of the frame, pixels.
+        first: over which edge a face is left first where both coordinates lie outside: 0 for x, 1 for y. The same pixel
+            is reached both ways, except at the corners where three faces meet.
+
+    Returns:
+        `(12 (nside + 2 width)^2,)`: places in the flattened `(12, nside, nside)`.
+    """
+    falling = np.arange(nside + width - 1, -width - 1, -1)
+    face, y, x = np.broadcast_arrays(np.arange(12)[:, np.newaxis, np.newaxis], falling[:, np.newaxis], falling)
+    # Past a turned edge x has become y: what is still outside lies along the first axis again.
+    for axis in (first, 1 - first, first):
+        face, x, y = _cross(face, x, y, nside, axis)
+    place: Index = (face * nside + nside - 1 - y) * nside + nside - 1 - x
+    return place.ravel()
+
+
+def _cross(face: Index, x: Index, y: Index, nside: int, axis: int) -> tuple[Index, Index, Index]:
+    """Move what lies outside its face along one axis (0: x, 1: y) to the face that is there.
+
+    Faces 0-3 meet at the north pole and faces 8-11 at the south pole: the edges that they share there run along x in
+    one of them and along y in the other. All other edges have the same direction on both sides.
+    """
+    along, across = (x, y) if axis == 0 else (y, x)
+    after, before = along >= nside, along < 0
+    turned = (after & (face < 4)) | (before & (face >= 8))
+    new_along = np.where(turned, across, along % nside)
+    new_across = np.where(turned, (-1 - along) % nside, across)
+    new_face = np.where(after, FACE_AFTER[axis][face], np.where(before, FACE_BEFORE[axis][face], face))
+    return (new_face, new_along, new_across) if axis == 0 else (new_face, new_across, new_along)

@@ -1,0 +1,220 @@
+"""The contract of every method that learns from simulations; it needs no deep-learning package itself."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import NonNegativeInt, PositiveInt
+
+from cmbml.methods.base import Method, MethodError
+from cmbml.methods.normalisation import Moments
+from cmbml.settings import settings
+from cmbml.sky.maps import MapSpec, SkyMap
+from cmbml.sky.observation import Observation, ObservationSpec
+
+Arrays = Sequence[NDArray[np.float32]]
+
+
+@settings
+class Examples(ABC):
+    """How simulations become the arrays that a network is shown, and its answers maps.
+
+    Attributes:
+        name: where the arrays stand on the axis of arrays; methods that share it share the arrays.
+    """
+
+    name: str
+
+    @abstractmethod
+    def accepts(self, spec: ObservationSpec) -> MapSpec:
+        """Look, before any work, whether such observations can be turned into arrays.
+
+        Returns:
+            What `to_map` will give.
+
+        Raises:
+            MethodError, MapError: they cannot; the message says why.
+        """
+
+    @abstractmethod
+    def shapes(self, spec: ObservationSpec) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Return the shapes of the features and of the target, channels first."""
+
+    @abstractmethod
+    def features(self, observation: Observation) -> NDArray[np.float32]:
+        """Return what a network is shown of an observation, `(n_channel, ...)`, in uK_CMB."""
+
+    @abstractmethod
+    def target(self, truth: SkyMap) -> NDArray[np.float32]:
+        """Return what it should answer, `(n_field, ...)`, in uK_CMB."""
+
+    @abstractmethod
+    def to_map(self, answer: NDArray[np.float32], spec: ObservationSpec) -> SkyMap:
+        """Turn an answer, shaped as a target, into the map that `accepts` described."""
+
+    @abstractmethod
+    def describe(self, spec: ObservationSpec) -> dict[str, Any]:
+        """Say in plain values what observations are, as far as the arrays depend on it."""
+
+
+@settings
+class Hardware:
+    """On what a network is trained and run. It says how fast, not what comes out, but for rounding.
+
+    Attributes:
+        device: `auto` takes CUDA, else MPS, else the CPU.
+        devices: how many of them; more than one trains data-parallel.
+        threads: CPU threads of the network; null: all cores that the process may use.
+        workers: processes that read ahead of the training; null: none on a CPU, four otherwise.
+        predict_batch: simulations per batch of a prediction.
+    """
+
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    devices: PositiveInt = 1
+    threads: PositiveInt | None = None
+    workers: NonNegativeInt | None = None
+    predict_batch: PositiveInt = 4
+
+
+@dataclass(frozen=True)
+class State:
+    """What a method has learnt: all that it takes to predict.
+
+    Attributes:
+        arrays: name -> weights.
+        about: plain values: the settings that they hold for, the normalisation, and what they were trained on.
+    """
+
+    arrays: Mapping[str, NDArray[Any]]
+    about: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What a method is trained with.
+
+    Attributes:
+        spec: what the observations are.
+        train: features and targets of the simulations that are learnt from, memory-mapped.
+        valid: the same for those that are only looked at.
+        names: the simulations of `train`, for messages.
+        moments: of the features and of the targets of `train`.
+        seed: root of all randomness.
+        workdir: a folder that survives a killed run, for checkpoints.
+        logdir: a folder for the logs of TensorBoard and the like.
+        report: takes a line for the user.
+    """
+
+    spec: ObservationSpec
+    train: tuple[Arrays, Arrays]
+    valid: tuple[Arrays, Arrays]
+    names: Sequence[str]
+    moments: tuple[Moments, Moments]
+    seed: int
+    workdir: Path
+    logdir: Path
+    report: Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What came of a training.
+
+    Attributes:
+        state: what was learnt.
+        curve: column -> value per epoch: `epoch`, `step`, `learning_rate`, `train_loss`, `valid_loss`.
+        summary: plain values: parameters, epochs, losses, seconds, device.
+    """
+
+    state: State
+    curve: Mapping[str, Sequence[float]]
+    summary: Mapping[str, Any]
+
+
+@settings
+class TrainedMethod(Method):
+    """A method that learns from simulations before it can clean.
+
+    Attributes:
+        examples: how simulations become arrays, and answers maps.
+    """
+
+    examples: Examples
+
+    def accepts(self, spec: ObservationSpec) -> MapSpec:
+        """Look whether the observations can be turned into arrays."""
+        return self.examples.accepts(spec)
+
+    @abstractmethod
+    def fit(self, lesson: Lesson, hardware: Hardware) -> Trained:
+        """Learn.
+
+        A training that was killed goes on from what it left in `lesson.workdir`, and ends with the same weights.
+
+        Raises:
+            MethodError: it cannot go on: the loss is no number, the memory is used up; the message says what to try.
+        """
+
+    @abstractmethod
+    def predict(
+        self, state: State, features: Iterable[NDArray[np.float32]], hardware: Hardware
+    ) -> Iterator[NDArray[np.float32]]:
+        """Answer, in the order of the features, in uK_CMB.
+
+        Args:
+            state: what was learnt.
+            features: one array for each simulation.
+            hardware: what to run on.
+        """
+
+    @abstractmethod
+    def about(self, spec: ObservationSpec) -> dict[str, Any]:
+        """Return, as plain values, all that a state must agree with to be used for such observations."""
+
+    def require_fit(self, state: State, spec: ObservationSpec) -> None:
+        """Check that a state was learnt with these settings, for such observations.
+
+        Raises:
+            MethodError: it was not; the message names every difference.
+        """
+        mine, its = _flat(self.about(spec)), _flat(state.about.get("holds_for", {}))
+        wrong = [
+            f"{name} is {its.get(name, 'not said')}, not {mine.get(name, 'asked for')}"
+            for name in sorted(mine.keys() | its.keys())
+            if mine.get(name) != its.get(name)
+        ]
+        if wrong:
+            message = f"these weights are not for {self.name} on these observations: of the weights, " + "; ".join(
+                wrong
+            )
+            raise MethodError(message)
+
+
+def describe(spec: ObservationSpec, channels: Iterable[str]) -> dict[str, Any]:
+    """Say in plain values what observations are, as far as a network depends on it."""
+    truth = spec.truth
+    return {
+        "nside": truth.nside,
+        "fields": truth.fields,
+        "unit": truth.unit,
+        "lmax": truth.lmax,
+        "pixel_window": truth.pixel_window,
+        "channels": {
+            name: {
+                "freq_ghz": spec.channels[name].freq_ghz,
+                "beam": spec.maps[name].beam,
+                "fwhm_arcmin": spec.maps[name].fwhm_arcmin,
+            }
+            for name in channels
+        },
+    }
+
+
+def _flat(node: Any, prefix: str = "") -> dict[str, Any]:  # noqa: ANN401
+    if isinstance(node, Mapping):
+        return {name: value for key in node for name, value in _flat(node[key], f"{prefix}{key}.").items()}
+    return {prefix.rstrip("."): list(node) if isinstance(node, tuple) else node}

@@ -1,0 +1,1 @@
+"""Training networks with Lightning, for every method that has one."""

@@ -1,0 +1,151 @@
+"""The work of one batch, for Lightning."""
+
+from typing import Any
+
+import torch
+from lightning import LightningModule
+from torch import nn
+
+from cmbml.methods.base import MethodError
+from cmbml.methods.normalisation import Affine
+from cmbml.methods.training.data import Pairs, loader
+from cmbml.methods.training.settings import LOSSES, Training
+
+Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+
+
+class Normalised(nn.Module):
+    """A network between normalisations, from uK_CMB to uK_CMB.
+
+    Args:
+        network: what is in between.
+        features: normalisation of what comes in.
+        target: normalisation of what the network gives.
+        channels_last: whether arrays lie in memory with their channels innermost.
+    """
+
+    def __init__(self, network: nn.Module, features: Affine, target: Affine, channels_last: bool) -> None:
+        super().__init__()
+        self.format = torch.channels_last if channels_last else torch.contiguous_format
+        self.network = network.to(memory_format=self.format)
+        self.run = network
+        for name, affine in (("features", features), ("target", target)):
+            for part in ("offset", "scale"):
+                value = torch.tensor(getattr(affine, part), dtype=torch.float32)
+                self.register_buffer(f"{name}_{part}", value[:, None, None], persistent=False)
+
+    def compile_network(self) -> None:
+        """Let `torch.compile` speed the network up; its weights keep their names."""
+        self.__dict__["run"] = torch.compile(self.network)
+
+    def bring_in(self, features: torch.Tensor) -> torch.Tensor:
+        """Normalise features."""
+        return ((features - self.features_offset) / self.features_scale).contiguous(memory_format=self.format)
+
+    def normalise_target(self, target: torch.Tensor) -> torch.Tensor:
+        """Normalise targets."""
+        return (target - self.target_offset) / self.target_scale
+
+    def bring_out(self, answer: torch.Tensor) -> torch.Tensor:
+        """Turn answers of the network back to uK_CMB."""
+        return answer * self.target_scale + self.target_offset
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """Answer features, `(batch, n_in, ...)`, both in uK_CMB."""
+        return self.bring_out(self.run(self.bring_in(features)))
+
+
+class Trainee(LightningModule):
+    """A network that is being trained.
+
+    Args:
+        model: the network between its normalisations.
+        training: how it is trained.
+        pairs: training and validation simulations.
+        names: of the training simulations, for messages.
+        seed: root of all randomness.
+        workers: processes that read ahead.
+    """
+
+    def __init__(
+        self,
+        model: Normalised,
+        training: Training,
+        pairs: tuple[Pairs, Pairs],
+        names: list[str],
+        seed: int,
+        workers: int,
+    ) -> None:
+        super().__init__()
+        self.model, self.training_settings, self.pairs, self.names = model, training, pairs, names
+        self.seed, self.workers = seed, workers
+        self.loss = LOSSES[training.loss]()
+        self.automatic_optimization = False
+
+    def train_dataloader(self) -> Any:  # noqa: ANN401
+        """Read the training simulations in an order of each epoch's own."""
+        trainer = self.trainer
+        size = self.training_settings.batch_size
+        return loader(self.pairs[0], size, self.workers, self.seed, trainer.global_rank, trainer.world_size)
+
+    def val_dataloader(self) -> Any:  # noqa: ANN401
+        """Read the validation simulations."""
+        trainer = self.trainer
+        size = self.training_settings.batch_size
+        return loader(self.pairs[1], size, self.workers, None, trainer.global_rank, trainer.world_size)
+
+    def configure_optimizers(self) -> Any:  # noqa: ANN401
+        """Set Adam up, and a learning rate that falls with every batch."""
+        settings = self.training_settings
+        total = int(self.trainer.estimated_stepping_batches)
+        optimiser = torch.optim.Adam(self.model.parameters(), lr=settings.learning_rate, fused=True)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda batch: settings.factor(batch, total))
+        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def on_train_epoch_start(self) -> None:
+        """Seed what networks draw, so that a training that goes on draws what it would have drawn."""
+        torch.manual_seed((self.seed + self.current_epoch) % 2**63)
+
+    def training_step(self, batch: Batch, index: int) -> None:
+        """Take `passes` steps of the optimiser on one batch.
+
+        Raises:
+            MethodError: the loss is no number.
+        """
+        settings, optimiser = self.training_settings, self.optimizers()
+        features, target = self.model.bring_in(batch[0]), self.model.normalise_target(batch[1])
+        for _ in range(settings.passes):
+            loss = self.loss(self.model.run(features), target)
+            optimiser.zero_grad()
+            self.manual_backward(loss)
+            if settings.gradient_clip:
+                self.clip_gradients(optimiser, settings.gradient_clip, "norm")
+            optimiser.step()
+        self._require_number(loss, batch[2], index)
+        self.lr_schedulers().step()
+        self.log("train_loss", loss, on_step=False, on_epoch=True, sync_dist=True, batch_size=len(target))
+
+    def validation_step(self, batch: Batch, index: int) -> None:  # noqa: ARG002
+        """Measure loss and error on simulations that are not learnt from."""
+        answer, size = self.model.run(self.model.bring_in(batch[0])), len(batch[0])
+        self.log(
+            "valid_loss", self.loss(answer, self.model.normalise_target(batch[1])), sync_dist=True, batch_size=size
+        )
+        error = self.model.bring_out(answer.float()) - batch[1]
+        self.log("valid_mse_uk2", error.square().mean(), sync_dist=True, batch_size=size)
+
+    def _require_number(self, loss: torch.Tensor, numbers: torch.Tensor, index: int) -> None:
+        if torch.isfinite(loss):
+            return
+        settings = self.training_settings
+        who = ", ".join(self.names[number] for number in numbers.tolist())
+        advice = [f"a lower method.train.learning_rate (it is {settings.learning_rate:g})"]
+        if settings.gradient_clip is None:
+            advice.append("method.train.gradient_clip=1")
+        if settings.precision != "32-true":
+            advice.append("method.train.precision=32-true")
+        message = (
+            f"the loss became {loss.item()} in epoch {self.current_epoch}, batch {index}, step {self.global_step} "
+            f"({who}); try {', or '.join(advice)}"
+        )
+        raise MethodError(message)

@@ -1,0 +1,107 @@
+"""Train a method that learns."""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import field
+from typing import Any, ClassVar
+
+from astropy.table import Table
+from numpy.typing import NDArray
+
+from cmbml.core.asset import Asset
+from cmbml.core.errors import ConfigError, nearest
+from cmbml.core.space import Axis, Space
+from cmbml.core.unit_io import UnitIO
+from cmbml.figures.training import draw_training
+from cmbml.methods.normalisation import Moments
+from cmbml.methods.trained import Hardware, Lesson, TrainedMethod
+from cmbml.settings import settings
+from stages.assets import (
+    ARRAY_MOMENTS,
+    FEATURES,
+    METHOD,
+    SIM,
+    SPLIT,
+    STATE,
+    TARGET,
+    TRAINING,
+    TRAINING_CURVE,
+    TRAINING_FIGURE,
+)
+from stages.modelling.method import ObservationStage
+
+log = logging.getLogger(f"cmbml.{__name__}")
+
+
+@settings
+class Train(ObservationStage):
+    """Train one method.
+
+    Attributes:
+        method: what learns.
+        train: the split that it learns from, and that normalisations are taken from.
+        valid: the split that it is validated on after every epoch.
+        hardware: what it is trained on.
+    """
+
+    method: TrainedMethod
+    train: str
+    valid: str
+    hardware: Hardware = field(metadata={"matters": False})
+    reads: ClassVar = (FEATURES, TARGET, ARRAY_MOMENTS)
+    writes: ClassVar = (STATE, TRAINING_CURVE, TRAINING, TRAINING_FIGURE)
+    per: ClassVar = (METHOD,)
+
+    def sees(self) -> Mapping[Axis, tuple[str, ...]]:
+        """Look at two splits alone."""
+        return {SPLIT: (self.train, self.valid)}
+
+    def check(self, space: Space) -> None:
+        """Look whether the method accepts such observations, and whether the two splits are there.
+
+        Raises:
+            ConfigError: a split is not there, or both are one.
+        """
+        self.method.accepts(self.spec_of(space))
+        splits = dict.fromkeys(key[SPLIT] for key in space.keys((SPLIT,)))
+        for name, split in (("train", self.train), ("valid", self.valid)):
+            if split not in splits:
+                message = f"learn.{name}={split}: the dataset has no such split; {nearest(split, splits)}"
+                raise ConfigError(message)
+        if self.train == self.valid:
+            message = (
+                f"learn.train and learn.valid are both '{self.train}'; a method is validated on what it has not seen"
+            )
+            raise ConfigError(message)
+
+    def disk_bytes(self) -> int:
+        """Weights, and checkpoints of three times their size; a round number, for a network of middle size."""
+        return 500_000_000
+
+    def process(self, io: UnitIO) -> None:
+        """Map the arrays, train, write what came of it."""
+        learnt, looked_at = ({SPLIT: [split]} for split in (self.train, self.valid))
+        lesson = Lesson(
+            spec=self.observation_spec(list(self.channels)),
+            train=(_arrays(io, FEATURES, learnt), _arrays(io, TARGET, learnt)),
+            valid=(_arrays(io, FEATURES, looked_at), _arrays(io, TARGET, looked_at)),
+            names=[f"{key[SPLIT]}/{key[SIM]}" for key, _ in io.read_all(ARRAY_MOMENTS, learnt)],
+            moments=(_moments(io, "features", learnt), _moments(io, "target", learnt)),
+            seed=io.seed(f"training of {self.method.name}"),
+            workdir=io.workdir(),
+            logdir=io.logdir(),
+            report=log.info,
+        )
+        trained = self.method.fit(lesson, self.hardware)
+        io.write(STATE, (trained.state.arrays, trained.state.about))
+        io.write(TRAINING_CURVE, Table(dict(trained.curve)))
+        io.write(TRAINING, dict(trained.summary) | {"method": dict(trained.state.about["training"])})
+        io.write(TRAINING_FIGURE, draw_training(trained.curve, self.method.name))
+
+
+def _arrays(io: UnitIO, asset: Asset[NDArray[Any]], only: Mapping[Axis, list[str]]) -> list[NDArray[Any]]:
+    return [array for _, array in io.read_all(asset, only)]
+
+
+def _moments(io: UnitIO, which: str, only: Mapping[Axis, list[str]]) -> Moments:
+    return Moments.of_all(Moments.from_plain(found[which]) for _, found in io.read_all(ARRAY_MOMENTS, only))
