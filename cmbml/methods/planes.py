@@ -1,8 +1,8 @@
 """Maps as images: HEALPix's twelve base faces apart, or side by side in one plane as cmbNNCS lays them out.
 
-The plane is that of Wang et al. 2022, ApJS 260, 13. A face keeps its pixels' neighbourhood, so that a convolution on the
-plane sees true neighbours inside it. On the sphere too the three faces of a row adjoin at the borders that they share
-here; the rows do not, neither does the top with the bottom, and what lies across those borders is far away on the sky.
+The plane is that of Wang et al. 2022, ApJS 260, 13. A face keeps its pixels' neighbourhood, so that a convolution on
+the plane sees true neighbours inside it. On the sphere too the three faces of a row adjoin at the borders that they
+share here; the rows do not, neither does the top with the bottom, and what lies across is far away on the sky.
 """
 
 from functools import cache

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from cmbml.methods.base import MethodError
-from cmbml.methods.planes import from_plane, plane_index, plane_shape, to_plane
+from cmbml.methods.planes import face_index, from_faces, from_plane, plane_index, plane_shape, to_faces, to_plane
 
 
 @pytest.mark.parametrize("nside", [1, 2, 32, 128])
@@ -51,6 +51,25 @@ def test_there_and_back(dtype, axes):
     np.testing.assert_array_equal(to_plane(from_plane(plane[..., ::-1, :])), plane[..., ::-1, :])
 
 
+@pytest.mark.parametrize("axes", [(), (2, 3)])
+def test_faces_are_cut_and_put_together_again(axes):
+    nside = 8
+    values = np.random.default_rng(1).standard_normal((*axes, 12 * nside**2)).astype(np.float32)
+    faces = to_faces(values)
+    assert faces.shape == (*axes, 12, nside, nside)
+    assert faces.dtype == np.float32
+    np.testing.assert_array_equal(from_faces(faces), values)
+    # A face of the plane is a face.
+    np.testing.assert_array_equal(to_plane(values)[..., :nside, nside : 2 * nside], faces[..., 6, :, :])
+
+
+def test_the_corners_of_a_face_point_where_they_should():
+    nside = 16
+    latitude = 90 - np.degrees(hp.pix2ang(nside, face_index(nside))[0])
+    assert (latitude.reshape(12, -1).argmax(axis=1) == 0).all()
+    assert (latitude.reshape(12, -1).argmin(axis=1) == nside**2 - 1).all()
+
+
 def test_neighbours_in_the_plane_are_neighbours_on_the_sphere_except_between_rows():
     nside = 32
     index = plane_index(nside)
@@ -74,3 +93,9 @@ def test_what_is_no_map_is_refused(shape):
 def test_what_is_no_plane_is_refused(shape):
     with pytest.raises(MethodError, match=r"no plane"):
         from_plane(np.zeros(shape))
+
+
+@pytest.mark.parametrize("shape", [(), (12,), (11, 4, 4), (12, 4, 8), (12, 0, 0), (12, 3, 3)])
+def test_what_is_no_set_of_faces_is_refused(shape):
+    with pytest.raises(MethodError, match=r"no set of faces"):
+        from_faces(np.zeros(shape))
