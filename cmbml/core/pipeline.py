@@ -81,10 +81,11 @@ class Pipeline:
             fingerprint = Fingerprinter(executor, self.seed)
             keys, todo = self.spaces[stage].keys(executor.per), []
             for key in keys:
-                inputs = self._inputs(executor, key)
-                prints |= {
-                    unit: self._found(unit) for unit in inputs if unit[0] in self.graph.given and unit not in prints
-                }
+                needed = self._inputs(executor, key)
+                for unit, required in needed.items():
+                    if unit[0] in self.graph.given and unit not in prints and (found := self._found(unit, required)):
+                        prints[unit] = found
+                inputs = [unit for unit in needed if unit in prints or unit[0] not in self.graph.given]
                 if missing := next((unit for unit in inputs if unit not in prints), None):
                     message = f"'{stage} {key}' needs '{missing[0]} {missing[1]}', which the setting `over` leaves out"
                     raise ConfigError(message)
@@ -137,26 +138,30 @@ class Pipeline:
             Store(self.root).remove_parts()
         _report(failures)
 
-    def _inputs(self, executor: Executor, key: Key) -> list[Unit]:
-        """Return the units that make what a unit reads."""
-        units: dict[Unit, None] = {}
+    def _inputs(self, executor: Executor, key: Key) -> dict[Unit, bool]:
+        """Return the units that make what a unit reads, and whether it cannot do without."""
+        units: dict[Unit, bool] = {}
         for asset in self.graph.reads_of(executor):
+            required = asset in executor.reads
             places = self._seen(executor, asset, key)
             maker = self.graph.makers[asset.name]
             if (maker, places) not in self._made_by:
                 per = self.graph.units_of(maker)
                 self._made_by[maker, places] = tuple((maker, place.on(per)) for place in places)
-            units |= dict.fromkeys(self._made_by[maker, places])
-        return list(units)
+            for unit in self._made_by[maker, places]:
+                units[unit] = required or units.get(unit, False)
+        return units
 
-    def _found(self, unit: Unit) -> str:
-        """Return the fingerprint of a unit that an earlier program has finished.
+    def _found(self, unit: Unit, required: bool) -> str | None:
+        """Return the fingerprint of a unit that an earlier program has finished; None where it need not have.
 
         Raises:
-            MissingAssetError: it has not, or its files are gone.
+            MissingAssetError: it has not and is required, or its files are gone.
         """
         stage, key = unit
         record = Record.read(self.root / self.namer.record(stage, key))
+        if record is None and not required:
+            return None
         if record is None or not record.is_complete(self.root):
             message = (
                 f"'{stage} {key}' is not finished in {self.root}; run the program that makes it first "
@@ -176,7 +181,7 @@ class Pipeline:
             executor=executor,
             key=key,
             inputs={
-                asset.name: self._paths(asset, self._seen(executor, asset, key))
+                asset.name: self._paths(asset, self._there(executor, asset, key, plan))
                 for asset in self.graph.reads_of(executor)
             },
             outputs={
@@ -196,6 +201,14 @@ class Pipeline:
         kept = {axis: values for axis, values in executor.sees().items() if axis in asset.per and axis not in key}
         places = self.space.keys_within(key, asset.per)
         return tuple(at for at in places if all(at[axis] in kept[axis] for axis in kept)) if kept else places
+
+    def _there(self, executor: Executor, asset: Asset[Any], key: Key, plan: Plan) -> tuple[Key, ...]:
+        """Return every point of an asset that a unit reads, without those that it may read and nobody has made."""
+        places, maker = self._seen(executor, asset, key), self.graph.makers[asset.name]
+        if asset in executor.reads or maker not in self.graph.given:
+            return places
+        per = self.graph.units_of(maker)
+        return tuple(at for at in places if (maker, at.on(per)) in plan.fingerprints)
 
     def _paths(self, asset: Asset[Any], places: tuple[Key, ...]) -> Places:
         """Return points of an asset with their paths."""

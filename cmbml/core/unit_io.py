@@ -94,7 +94,7 @@ class UnitIO:
         if asset.name not in self._task.inputs:
             return None
         places = self._places(asset, self._task.inputs, "read")
-        if len(places) == 1 and not (self._task.root / places[0][1]).exists():
+        if not places or (len(places) == 1 and not (self._task.root / places[0][1]).exists()):
             return None
         return self.read(asset)
 

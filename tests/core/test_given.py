@@ -11,12 +11,16 @@ from cmbml.core.errors import GraphError, MissingAssetError
 from cmbml.core.executor import Executor
 from cmbml.core.pipeline import Pipeline
 from cmbml.core.runner import Serial
+from cmbml.core.space import Axis, Space
 from cmbml.core.unit_io import UnitIO
 from cmbml.handlers.yaml_file import YamlFile
 from cmbml.settings import settings
 
 SERIAL = Serial(threads=1)
+METHOD = Axis(0, "method")
 NOTE = Asset("note", YamlFile(), per=(SPLIT, SIM))
+LESSON = Asset("lesson", YamlFile(), per=(METHOD,))
+LESSONS = Asset("lessons", YamlFile())
 COUNT = Asset("count", YamlFile(), per=(SPLIT,))
 
 
@@ -57,6 +61,53 @@ class ReadNote(Executor):
 
     def process(self, io: UnitIO) -> None:
         io.write(self.writes[0], {"note": io.read_optional(NOTE)})
+
+
+@settings
+class Learn(Executor):
+    """Learn a lesson; some methods have none to learn."""
+
+    rate: float = 0.1
+    writes: ClassVar = (LESSON,)
+    per: ClassVar = (METHOD,)
+
+    def process(self, io: UnitIO) -> None:
+        io.write(LESSON, {"rate": self.rate})
+
+
+@settings
+class Gather(Executor):
+    """Say what each method has learnt."""
+
+    may_read: ClassVar = (LESSON,)
+    writes: ClassVar = (LESSONS,)
+
+    def process(self, io: UnitIO) -> None:
+        io.write(LESSONS, {key[METHOD]: lesson["rate"] for key, lesson in io.read_all(LESSON)})
+
+
+@settings
+class Recite(Executor):
+    """Copy each method's lesson, of which there may be none, or must be."""
+
+    reads: ClassVar = (LESSON,)
+    writes: ClassVar = (Asset("recital", YamlFile(), per=(METHOD,)),)
+    per: ClassVar = (METHOD,)
+
+    def process(self, io: UnitIO) -> None:
+        io.write(self.writes[0], io.read(LESSON))
+
+
+@settings
+class Recall(Executor):
+    """Copy each method's lesson, if there is one."""
+
+    may_read: ClassVar = (LESSON,)
+    writes: ClassVar = (Asset("memory", YamlFile(), per=(METHOD,)),)
+    per: ClassVar = (METHOD,)
+
+    def process(self, io: UnitIO) -> None:
+        io.write(self.writes[0], io.read_optional(LESSON) or {"rate": None})
 
 
 def make(root: Path, stages: dict[str, Executor], given: dict[str, type[Executor]] | None = None) -> dict[str, int]:
@@ -110,3 +161,52 @@ def test_an_optional_asset_comes_and_goes(tmp_path: Path) -> None:
 def test_an_optional_asset_that_nobody_makes_reads_as_none(tmp_path: Path) -> None:
     make(tmp_path, {"copy": ReadNote()})
     assert all("note: null" in path.read_text() for path in (tmp_path / "copy").rglob("copy.yaml"))
+
+
+def of_methods(
+    root: Path, stages: dict[str, Executor], *methods: str, given: dict[str, type[Executor]] | None = None
+) -> dict[str, int]:
+    pipeline = Pipeline(stages, Space((), {METHOD: methods}), root, 0, given)
+    plan = pipeline.plan()
+    pipeline.run(plan, SERIAL)
+    return {stage.stage: len(stage.todo) for stage in plan.stages}
+
+
+def lessons(root: Path) -> dict[str, float]:
+    return LESSONS.handler.read(root / "gather" / "lessons.yaml")
+
+
+def test_what_only_some_have_made_is_read_where_it_is(tmp_path: Path) -> None:
+    given, stages = {"learn": Learn}, {"gather": Gather(), "recall": Recall()}
+    of_methods(tmp_path, {"learn": Learn()}, "network")
+    assert of_methods(tmp_path, stages, "blind", "network", given=given) == {"gather": 1, "recall": 2}
+    assert lessons(tmp_path) == {"network": 0.1}
+    assert "rate: null" in (tmp_path / "recall" / "blind" / "memory.yaml").read_text()
+    assert "rate: 0.1" in (tmp_path / "recall" / "network" / "memory.yaml").read_text()
+    assert of_methods(tmp_path, stages, "blind", "network", given=given) == {"gather": 0, "recall": 0}
+
+
+def test_what_is_learnt_later_or_anew_is_seen(tmp_path: Path) -> None:
+    given, stages = {"learn": Learn}, {"gather": Gather(), "recall": Recall()}
+    of_methods(tmp_path, {"learn": Learn()}, "network")
+    of_methods(tmp_path, stages, "blind", "network", given=given)
+    of_methods(tmp_path, {"learn": Learn(rate=0.2)}, "network")
+    assert of_methods(tmp_path, stages, "blind", "network", given=given) == {"gather": 1, "recall": 1}
+    assert lessons(tmp_path) == {"network": 0.2}
+    of_methods(tmp_path, {"learn": Learn(rate=0.3)}, "blind")
+    assert of_methods(tmp_path, stages, "blind", "network", given=given) == {"gather": 1, "recall": 1}
+    assert lessons(tmp_path) == {"blind": 0.3, "network": 0.2}
+
+
+def test_what_another_stage_cannot_do_without_is_still_asked_for(tmp_path: Path) -> None:
+    of_methods(tmp_path, {"learn": Learn()}, "network")
+    for stages in ({"gather": Gather(), "recite": Recite()}, {"recite": Recite(), "gather": Gather()}):
+        with pytest.raises(MissingAssetError, match="'learn blind' is not finished"):
+            of_methods(tmp_path, stages, "blind", "network", given={"learn": Learn})
+
+
+def test_what_was_made_and_is_lost_is_named_even_where_it_is_optional(tmp_path: Path) -> None:
+    of_methods(tmp_path, {"learn": Learn()}, "network")
+    (tmp_path / "learn" / "network" / "lesson.yaml").unlink()
+    with pytest.raises(MissingAssetError, match="'learn network' is not finished"):
+        of_methods(tmp_path, {"gather": Gather()}, "blind", "network", given={"learn": Learn})
