@@ -77,6 +77,11 @@ SUMMARY_LATEX = Asset("summary_latex", TextFile(".tex"), per=(SPLIT,))  # the sa
 BUNDLE = Asset(
     "bundle", TextFile(".json"), per=(SPLIT,)
 )  # scores of every simulation, with hashes, for others to check
+GENERALISATION = Asset("generalisation", EcsvTable(), per=())  # how much worse each method is on another sky
+GENERALISATION_CSV = Asset("generalisation_rows", TextFile(".csv"), per=())  # the same, for other programs
+GENERALISATION_MARKDOWN = Asset("generalisation_table", TextFile(".md"), per=())  # its main part, to be read
+SWEEP_CSV = Asset("sweep_rows", TextFile(".csv"), per=())  # a row per method: what differs in it, and how it did
+SWEEP_MARKDOWN = Asset("sweep_table", TextFile(".md"), per=())  # the same, to be read
 THEORY_BAND = Asset("theory_band", EcsvTable(), per=())  # D_l of the training cosmologies: mean and scatter
 
 PREDICTION_FIGURE = Asset("prediction", PngFigure(), per=(METHOD, SPLIT, SIM))
@@ -89,6 +94,10 @@ TRANSFER_FIGURE = Asset("transfer", PngFigure(), per=(SPLIT,))
 TRANSFER_FIGURE_PDF = Asset("transfer_pdf", PdfFigure(), per=(SPLIT,))
 RESIDUAL_FIGURE = Asset("mean_residuals", PngFigure(), per=(SPLIT,))
 RESIDUAL_FIGURE_PDF = Asset("mean_residuals_pdf", PdfFigure(), per=(SPLIT,))
+GENERALISATION_FIGURE = Asset("generalisation_figure", PngFigure(), per=())
+GENERALISATION_FIGURE_PDF = Asset("generalisation_figure_pdf", PdfFigure(), per=())
+LEARNING_FIGURE = Asset("learning", PngFigure(), per=())  # the curves of all that have learnt
+LEARNING_FIGURE_PDF = Asset("learning_pdf", PdfFigure(), per=())
 REPORT = Asset("report", HtmlFile(), per=(SPLIT,))  # one page on a comparison
 
 COMPONENTS_FIGURE = Asset("components", PngFigure(), per=(SKY,))  # the same patch of every foreground
