@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from torch import nn
 
 from cmbml.methods.base import MethodError
-from cmbml.methods.cmbnncs.network import UNet
+from cmbml.methods.cmbnncs.network import OneSlope, UNet
 
 CONFIG = Path(__file__).parents[2] / "cfg" / "network"
 
@@ -99,6 +99,8 @@ def test_a_shape_that_nothing_fits_is_refused_in_words():
         shipped("unet8").require_shape(192, 256)
     with pytest.raises(MethodError, match="no shipped network"):
         shipped("unet5").require_shape(64, 48)
+    with pytest.raises(MethodError, match=r"\(height, width\), not on arrays of shape \(12, 64, 64\)"):
+        shipped("unet5").require_shape(12, 64, 64)
 
 
 def test_settings_that_do_not_match_are_refused():
@@ -213,3 +215,36 @@ def test_forward_pass_equals_its_rederivation(network, shape, encoder_paddings, 
 def test_one_level_and_several_outputs():
     module = UNet(widths=(3,), encoder_kernels=(4,), decoder_kernels=(2,)).build(2, 3)
     assert module(torch.zeros(1, 2, 6, 4)).shape == (1, 3, 6, 4)
+
+
+@pytest.mark.parametrize("slope", [0.25, -0.5, 1.5])
+def test_the_slopes_gradient_is_that_of_pytorch(slope):
+    generator = torch.Generator().manual_seed(1)
+    ours = OneSlope(init=slope).double()
+    theirs = nn.PReLU(init=slope).double()
+    values = torch.randn(2, 6, 5, 4, generator=generator, dtype=torch.float64)
+    values[0, 0, 0, 0] = 0.0
+    # What a concatenation hands back is a part of a larger array, here with its channels innermost.
+    upstream = torch.randn(2, 5, 4, 12, generator=generator, dtype=torch.float64).permute(0, 3, 1, 2)[:, 3:9]
+    found = []
+    for module in (ours, theirs):
+        leaf = values.clone().requires_grad_()
+        answer = module(leaf)
+        answer.backward(upstream)
+        found.append((answer.detach(), leaf.grad, module.weight.grad))
+    for mine, other in zip(*found, strict=True):
+        torch.testing.assert_close(mine, other, rtol=1e-13, atol=0)
+
+
+def test_gradients_of_the_whole_network_are_those_of_finite_differences():
+    generator = torch.Generator().manual_seed(1)
+    module = UNet(widths=(2, 3), encoder_kernels=(4, 5), decoder_kernels=(5, 4)).build(1, 1).double()
+    randomise(module, generator)
+    planes = torch.randn(2, 1, 8, 4, generator=generator, dtype=torch.float64)
+    weights = dict(module.named_parameters())
+
+    def answer(*values):
+        return torch.func.functional_call(module, dict(zip(weights, values, strict=True)), planes)
+
+    # Batch normalisation takes a convolution's bias out again: its gradient is zero and says nothing.
+    assert torch.autograd.gradcheck(answer, tuple(weights.values()), eps=1e-6, atol=1e-6)

@@ -2,11 +2,13 @@
 
 import math
 from itertools import pairwise
-from typing import Annotated, Self, final
+from typing import Annotated, Any, Self, final
 
 import torch
 from pydantic import Field, PositiveInt, model_validator
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+from torch.nn.functional import prelu
 
 from cmbml.methods.base import MethodError
 from cmbml.methods.training.network import Network
@@ -62,18 +64,24 @@ class UNet(Network):
         """
         return UNetModule(self, n_in, n_out)
 
-    def require_shape(self, height: int, width: int) -> None:
+    def require_shape(self, *shape: int) -> None:
         """Refuse a plane that cannot be halved so often.
 
+        Args:
+            shape: height and width of the plane.
+
         Raises:
-            MethodError: a side is no multiple of 2^levels; the message names what fits.
+            MethodError: there are not two sides, or one is no multiple of 2^levels; the message names what fits.
         """
+        if len(shape) != 2:
+            message = f"a UNet works on planes, (height, width), not on arrays of shape {shape}"
+            raise MethodError(message)
         multiple = 2**self.n_levels
-        if height % multiple == 0 and width % multiple == 0:
+        if all(side % multiple == 0 for side in shape):
             return
         message = (
-            f"a UNet with {self.n_levels} levels halves a plane {self.n_levels} times: {height} x {width} cannot be, "
-            f"both sides must be multiples of {multiple}; {_what_fits(height, width)}"
+            f"a UNet with {self.n_levels} levels halves a plane {self.n_levels} times: {shape[0]} x {shape[1]} cannot "
+            f"be, both sides must be multiples of {multiple}; {_what_fits(*shape)}"
         )
         raise MethodError(message)
 
@@ -133,7 +141,7 @@ class UNetModule(nn.Module):
 def _encoder_level(n_in: int, n_out: int, kernel: int) -> nn.Sequential:
     """Return a level that halves; the padding makes it exactly half for even and odd kernels alike."""
     convolution = nn.Conv2d(n_in, n_out, kernel, stride=2, padding=(kernel - 1) // 2)
-    return nn.Sequential(convolution, nn.BatchNorm2d(n_out), nn.PReLU())
+    return nn.Sequential(convolution, nn.BatchNorm2d(n_out), OneSlope())
 
 
 def _decoder_level(n_in: int, n_out: int, kernel: int, *, normalised: bool) -> nn.Sequential:
@@ -141,4 +149,31 @@ def _decoder_level(n_in: int, n_out: int, kernel: int, *, normalised: bool) -> n
     padding = (kernel - 1) // 2
     convolution = nn.ConvTranspose2d(n_in, n_out, kernel, stride=2, padding=padding, output_padding=kernel % 2)
     normalisation = (nn.BatchNorm2d(n_out),) if normalised else ()
-    return nn.Sequential(convolution, *normalisation, nn.PReLU())
+    return nn.Sequential(convolution, *normalisation, OneSlope())
+
+
+@final
+class OneSlope(nn.PReLU):
+    """A PReLU with one slope, which learns several times faster on CPUs than PyTorch's own."""
+
+    def forward(self, values: Tensor) -> Tensor:
+        """Multiply what is negative by the slope."""
+        plain = values.is_cpu and values.dtype == self.weight.dtype and not torch.compiler.is_compiling()
+        found: Tensor = _OneSlope.apply(values, self.weight) if plain else prelu(values, self.weight)
+        return found
+
+
+class _OneSlope(torch.autograd.Function):
+    """PyTorch's backward pass of a PReLU writes the slope's gradient of every element; here they are summed at once."""
+
+    @staticmethod
+    def forward(ctx: Any, values: Tensor, slope: Tensor) -> Tensor:  # noqa: ANN401
+        ctx.save_for_backward(values, slope)
+        return prelu(values, slope)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:  # noqa: ANN401
+        values, slope = ctx.saved_tensors
+        of_slope = values.clamp(max=0).mul_(gradient).sum().reshape(1)
+        return torch.ops.aten.leaky_relu_backward(gradient, values, slope.item(), False), of_slope
