@@ -58,6 +58,24 @@ class TheoryBand:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TrainingRun:
+    """How one method has learnt.
+
+    Attributes:
+        method: name of the method.
+        curve: `epoch` (from 0), `train_loss`, `valid_loss`, `valid_rmse_uk`: a value per epoch.
+        kept_epoch: the epoch, from 0, whose weights were kept.
+        facts: what there is of `n_parameters`, `simulations`, `epochs`, `valid_rmse_uk`, `device`, `seconds`,
+            `maps_per_second` and `waiting_for_data`, a share of the seconds.
+    """
+
+    method: str
+    curve: Columns
+    kept_epoch: int
+    facts: Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
 class PredictionMaps:
     """What a method gave for one simulation beside the truth, on one footing.
 

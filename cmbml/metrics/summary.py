@@ -123,7 +123,7 @@ def mean_and_std(values: Numbers) -> tuple[int, float, float]:
 
 
 @lru_cache(maxsize=2)
-def _resamples(n: int, n_resamples: int, seed: int) -> Numbers:
+def resamples(n: int, n_resamples: int, seed: int) -> Numbers:
     """Return how often each of n simulations is drawn in each resample, over n: `(n_resamples, n)`."""
     draws = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=n_resamples)
     return draws / n
@@ -156,7 +156,7 @@ def paired_bootstrap(
     if len(differences) == 1:
         return mean, math.nan, math.nan
     # Not by BLAS, whose sums depend on the number of threads.
-    means = np.einsum("bn,n->b", _resamples(len(differences), n_resamples, seed), differences)
+    means = np.einsum("bn,n->b", resamples(len(differences), n_resamples, seed), differences)
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
     return mean, float(low), float(high)
 
@@ -382,8 +382,13 @@ def _cell(row: SummaryRow | None, floors: bool) -> str:
 
 def to_csv(rows: Sequence[SummaryRow]) -> str:
     """Return all rows as CSV, numbers to their last bit."""
+    return csv_text([entry.name for entry in fields(SummaryRow)], map(astuple, rows))
+
+
+def csv_text(heads: Sequence[str], lines: Iterable[Sequence[object]]) -> str:
+    """Return a table as CSV, numbers to their last bit; None leaves a cell empty."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([entry.name for entry in fields(SummaryRow)])
-    writer.writerows(astuple(row) for row in rows)
+    writer.writerow(heads)
+    writer.writerows(lines)
     return text.getvalue()

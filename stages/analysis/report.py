@@ -7,19 +7,22 @@ from typing import Any, ClassVar
 
 import numpy as np
 import yaml
+from astropy.table import Table
 from pydantic import PositiveInt
 
 from cmbml.core.executor import Executor
 from cmbml.core.unit_io import UnitIO
 from cmbml.figures.report import ReportData, render_report
-from cmbml.figures.results import OUTLIER_Z, PredictionMaps, SimulationTable, robust_z
+from cmbml.figures.results import OUTLIER_Z, Columns, PredictionMaps, SimulationTable, TrainingRun, robust_z
 from cmbml.metrics.footing import Footing
 from cmbml.metrics.summary import METRICS
 from cmbml.settings import Nside, PositiveFloat, settings
 from stages.analysis.figures import prediction_maps, simulation_tables, theory_band
 from stages.analysis.metrics import spec_of
+from stages.analysis.training import training_curves
 from stages.assets import (
     CMB_ALM,
+    GENERALISATION,
     MASK,
     METHOD,
     PREDICTION_ALM,
@@ -31,6 +34,8 @@ from stages.assets import (
     SPLIT,
     SUMMARY,
     THEORY_BAND,
+    TRAINING,
+    TRAINING_CURVE,
 )
 
 PACKAGES = ("cmbml", "numpy", "ducc0", "healpy", "astropy", "camb", "pysm3")
@@ -67,6 +72,7 @@ class WriteReport(Executor):
         CMB_ALM,
         MASK,
     )
+    may_read: ClassVar = (GENERALISATION, TRAINING, TRAINING_CURVE)
     writes: ClassVar = (REPORT,)
     per: ClassVar = (SPLIT,)
 
@@ -83,21 +89,29 @@ class WriteReport(Executor):
         data = ReportData(
             title=f"{self.dataset}: {len(methods)} methods on split {io.key[SPLIT]}",
             methods=methods,
-            summary={name: np.asarray(summary[name]) for name in summary.colnames},
+            summary=_columns(summary),
             scores=scores,
             spectra=simulation_tables(io, SPECTRA_SCORES),
             bands={} if band is None else {"TT": band},
+            generalisation=_columns(io.read_optional(GENERALISATION)),
+            training=_training_runs(io),
             maps=self._maps(io, self._shown(scores)),
             metric_labels={name: metric.heading() for name, metric in METRICS.items()},
             configuration=yaml.safe_dump(dict(self.configuration), sort_keys=False),
             provenance={name: version(name) for name in PACKAGES},
             commands=[
                 *(f"python main_clean.py dataset={self.dataset} method={method}" for method in methods),
-                f"python main_analysis.py dataset={self.dataset} methods=[{','.join(methods)}]",
+                f"python main_analysis.py dataset={self.dataset} methods=[{','.join(methods)}]{self._splits}",
             ],
             limit=self.limit_uk,
         )
         io.write(REPORT, render_report(data))
+
+    @property
+    def _splits(self) -> str:
+        """What to add to the command that makes the page, where it is not the only one."""
+        splits = self.over.get("split", [])
+        return f" over.split=[{','.join(map(str, splits))}]" if len(splits) > 1 else ""
 
     def _shown(self, scores: list[SimulationTable]) -> list[str]:
         """Return the simulations of the gallery: the first few, and one that is an outlier for each method."""
@@ -129,3 +143,21 @@ class WriteReport(Executor):
             )
             for key, alm in io.read_all(PREDICTION_ALM, only)
         ]
+
+
+def _columns(table: Table | None) -> Columns:
+    return {} if table is None else {name: np.asarray(table[name]) for name in table.colnames}
+
+
+def _training_runs(io: UnitIO) -> list[TrainingRun]:
+    """Read how the methods that learn have learnt."""
+    curves = training_curves(io)
+    return [
+        TrainingRun(
+            method=key[METHOD],
+            curve=curves[key[METHOD]],
+            kept_epoch=int(found["kept_epoch"]),
+            facts=dict(found) | {"simulations": found["method"]["simulations"]},
+        )
+        for key, found in io.read_all(TRAINING)
+    ]

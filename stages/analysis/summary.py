@@ -35,6 +35,7 @@ from stages.assets import (
     SUMMARY_CSV,
     SUMMARY_LATEX,
     SUMMARY_MARKDOWN,
+    TRAINING,
 )
 
 
@@ -50,13 +51,14 @@ class Summarise(Executor):
     unranked: tuple[str, ...]
     n_resamples: PositiveInt = 10_000
     reads: ClassVar = (SCORES, INFERENCE, PREDICTION_SPEC)
+    may_read: ClassVar = (TRAINING,)
     writes: ClassVar = (SUMMARY, SUMMARY_CSV, SUMMARY_MARKDOWN, SUMMARY_LATEX, BUNDLE)
     per: ClassVar = (SPLIT,)
 
     def process(self, io: UnitIO) -> None:
         """Read all scores, summarise, write."""
         tables = {(key[METHOD], key[SIM]): table for key, table in io.read_all(SCORES)}
-        scores = [score for (method, sim), table in tables.items() for score in _scores(method, sim, table)]
+        scores = [score for (method, sim), table in tables.items() for score in scores_of(method, sim, table)]
         rows = summarise(scores, self._seconds(io), self.unranked, n_resamples=self.n_resamples)
         io.write(SUMMARY, Table([asdict(row) for row in rows]))
         scored = [(str(row["footing"]), float(row["mae"])) for table in tables.values() for row in table]
@@ -73,10 +75,14 @@ class Summarise(Executor):
         for key, found in io.read_all(INFERENCE):
             if found["inference_seconds"] is not None:
                 times.setdefault(key[METHOD], []).append(found["inference_seconds"])
-        return {method: (math.nan, float(np.median(found))) for method, found in times.items()}
+        trained = {key[METHOD]: float(found.get("seconds", math.nan)) for key, found in io.read_all(TRAINING)}
+        median = {method: float(np.median(found)) for method, found in times.items()}
+        return {
+            method: (trained.get(method, math.nan), median.get(method, math.nan)) for method in {**trained, **median}
+        }
 
 
-def _scores(method: str, sim: str, table: Table) -> Iterator[Score]:
+def scores_of(method: str, sim: str, table: Table) -> Iterator[Score]:
     """Return the scores of one simulation that are numbers."""
     for row in table:
         for metric in METRICS:

@@ -8,8 +8,15 @@ from plotly.offline import get_plotlyjs
 
 from cmbml.figures.palette import method_styles
 from cmbml.figures.report.embed import as_json, gradient, picture
-from cmbml.figures.report.tables import find_outliers, score_rows, simulation_rows, spectra_curves
-from cmbml.figures.results import Columns, FigureError, PredictionMaps, SimulationTable, TheoryBand
+from cmbml.figures.report.tables import (
+    find_outliers,
+    other_sky_rows,
+    score_rows,
+    simulation_rows,
+    spectra_curves,
+    training_rows,
+)
+from cmbml.figures.results import Columns, FigureError, PredictionMaps, SimulationTable, TheoryBand, TrainingRun
 from cmbml.figures.style import round_to
 
 PICTURE_WIDTH = 800  # points along the equator
@@ -39,6 +46,8 @@ class ReportData:
         spectra: spectra of single simulations; may be empty.
         bands: spectrum (`TT`) -> theory over the training cosmologies; may be empty.
         maps: what the gallery shows; may be empty. Outliers are linked to their maps where they are among them.
+        generalisation: a row per method, place and other split, as `generalisation_figure` takes them; may be empty.
+        training: of the methods that have learnt; may be empty.
         metric_labels: metric -> what it is called, with its unit; its name by default.
         descriptions: method -> a sentence on it.
         configuration: the composed configuration, as text.
@@ -54,6 +63,8 @@ class ReportData:
     spectra: Sequence[SimulationTable] = ()
     bands: Mapping[str, TheoryBand] = field(default_factory=dict)
     maps: Sequence[PredictionMaps] = ()
+    generalisation: Columns = field(default_factory=dict)
+    training: Sequence[TrainingRun] = ()
     metric_labels: Mapping[str, str] = field(default_factory=dict)
     descriptions: Mapping[str, str] = field(default_factory=dict)
     configuration: str = ""
@@ -71,7 +82,8 @@ class ReportData:
             message = "a report needs one method at least"
             raise FigureError(message)
         found = {item.method for item in self._items}
-        found |= {str(method) for method in self.summary["method"]}
+        found |= {str(method) for table in (self.summary, self.generalisation) for method in table.get("method", ())}
+        found |= {run.method for run in self.training}
         if unknown := sorted(found - set(self.methods)):
             message = f"results of {unknown}, which are not among the report's methods {list(self.methods)}"
             raise FigureError(message)
@@ -79,6 +91,11 @@ class ReportData:
     @property
     def _items(self) -> list[SimulationTable | PredictionMaps]:
         return [*self.scores, *self.spectra, *self.maps]
+
+    @property
+    def known_split(self) -> str:
+        """The split that others are compared with; empty where there are none."""
+        return str(self.generalisation["reference_split"][0]) if self.generalisation else ""
 
     @property
     def simulations(self) -> list[str]:
@@ -109,6 +126,8 @@ def render_report(data: ReportData) -> str:
         },
         "metrics": {name: data.metric_labels.get(name, name) for name in metrics},
         "summary": score_rows(data.summary),
+        "generalisation": other_sky_rows(data.generalisation) if data.generalisation else None,
+        "training": training_rows(data.training),
         "simulations": simulation_rows(data.scores, metrics),
         "outliers": find_outliers(data.scores, metrics),
         "spectra": spectra_curves(data.spectra, data.bands, data.methods),

@@ -10,6 +10,7 @@ from cmbml.figures.results import (
     Columns,
     SimulationTable,
     TheoryBand,
+    TrainingRun,
     mean_and_spread,
     over_simulations,
     robust_z,
@@ -31,21 +32,60 @@ SUMMARY_NUMBERS = (
     "train_seconds",
     "inference_seconds",
 )
+OTHER_SKY_NUMBERS = (
+    "n_reference",
+    "n",
+    "reference",
+    "reference_std",
+    "mean",
+    "std",
+    "ratio",
+    "ratio_low",
+    "ratio_high",
+)
+TRAINING_FACTS = (
+    "n_parameters",
+    "simulations",
+    "epochs",
+    "valid_rmse_uk",
+    "device",
+    "seconds",
+    "maps_per_second",
+    "waiting_for_data",
+)
+TRAINING_CURVES = ("epoch", "train_loss", "valid_loss", "valid_rmse_uk")
 CURVES = ("d_prediction", "d_residual", "transfer", "correlation")
 
 
 def score_rows(summary: Columns) -> dict[str, Any]:
-    """Return the summary by columns, words as places in lists of the different words, which keeps the page small."""
-    packed: dict[str, Any] = {"words": {}, "columns": {}}
-    for name in SUMMARY_WORDS:
-        column = np.asarray(summary[name]).astype(str)
-        different = list(dict.fromkeys(column.tolist()))
-        place = {word: i for i, word in enumerate(different)}
-        packed["words"][name] = different
-        packed["columns"][name] = [place[word] for word in column.tolist()]
-    for name in SUMMARY_NUMBERS:
-        packed["columns"][name] = np.asarray(summary[name])
-    return packed
+    """Return the summary by columns."""
+    return packed(summary, SUMMARY_WORDS, SUMMARY_NUMBERS)
+
+
+def packed(table: Columns, word_columns: Sequence[str], number_columns: Sequence[str]) -> dict[str, Any]:
+    """Return a table by columns, words as places in lists of the different words, which keeps the page small."""
+    words_of, columns = {}, {}
+    for name in word_columns:
+        column = np.asarray(table[name]).astype(str)
+        words_of[name] = list(dict.fromkeys(column.tolist()))
+        place = {word: i for i, word in enumerate(words_of[name])}
+        columns[name] = [place[word] for word in column.tolist()]
+    return {"words": words_of, "columns": columns | {name: np.asarray(table[name]) for name in number_columns}}
+
+
+def other_sky_rows(table: Columns) -> dict[str, Any]:
+    """Return the comparison of skies by columns."""
+    return packed(table, (*SUMMARY_WORDS, "reference_split", "split"), OTHER_SKY_NUMBERS)
+
+
+def training_rows(runs: Sequence[TrainingRun]) -> list[dict[str, Any]]:
+    """Return what is said of each training, epochs counted from 1, and its curve."""
+    rows = []
+    for run in runs:
+        curve = {name: np.asarray(run.curve[name]) for name in TRAINING_CURVES}
+        facts = {name: run.facts.get(name) for name in TRAINING_FACTS} | {"kept_epoch": run.kept_epoch + 1}
+        rows.append({"method": run.method} | facts | {"curve": curve | {"epoch": curve["epoch"] + 1}})
+    return rows
 
 
 def simulation_rows(tables: Sequence[SimulationTable], metrics: Sequence[str]) -> list[dict[str, Any]]:

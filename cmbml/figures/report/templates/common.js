@@ -4,6 +4,12 @@ const number = (value) => (value === "inf" ? Infinity : value === "-inf" ? -Infi
 const listeners = [];
 const plotSettings = { responsive: true, displaylogo: false, modeBarButtons: [["toImage", "zoom2d", "pan2d", "zoomIn2d", "zoomOut2d", "resetScale2d"]] };
 
+/* The rows of a table that came by columns, words as places in lists of them. */
+function unpacked({ words, columns }) {
+  return columns.method.map((_, i) => Object.fromEntries(
+    Object.entries(columns).map(([name, column]) => [name, words[name] ? words[name][column[i]] : column[i]])));
+}
+
 function element(tag, properties, ...children) {
   const made = document.createElement(tag);
   for (const [name, value] of Object.entries(properties || {})) {
@@ -100,6 +106,12 @@ function textColumn(name, key, of = (row) => row[key]) {
 function numberColumn(name, key, text = (row) => write(row[key])) {
   return { name, key, number: true, value: (row) => number(row[key]), cell: (row, cell) => { cell.textContent = text(row); } };
 }
+
+const methodColumn = { ...textColumn("Method", "method"), cell: (row, cell) => {
+  const swatch = element("span", { className: "swatch" });
+  swatch.style.background = report.methods[row.method].colour;
+  cell.append(swatch, ` ${row.method}`);
+} };
 
 function drawPlot(id, traces, layout) {
   const axis = { gridcolor: "#e8e8e8", linecolor: "#767676", mirror: true, ticks: "inside", zeroline: false, automargin: true };

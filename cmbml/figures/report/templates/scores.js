@@ -1,13 +1,7 @@
 const ALL = "(all)";
 const places = ["footing", "field", "region", "metric"];
 const metricName = (name) => report.metrics[name] || name;
-const summary = report.summary.columns.method.map((_, i) => {
-  const row = {};
-  for (const [name, column] of Object.entries(report.summary.columns)) {
-    row[name] = report.summary.words[name] ? report.summary.words[name][column[i]] : column[i];
-  }
-  return row;
-});
+const summary = unpacked(report.summary);
 const preferred = { region: "mask", metric: "rmse" };
 const headings = { footing: "Footing", field: "Field", region: "Region", metric: "Metric" };
 
@@ -18,11 +12,7 @@ function showScores() {
   const rows = summary.filter((row) => places.every((name) => chosen[name] === ALL || row[name] === chosen[name]));
   const shown = places.filter((name) => chosen[name] === ALL);
   const columns = [
-    { ...textColumn("Method", "method"), cell: (row, cell) => {
-      const swatch = element("span", { className: "swatch" });
-      swatch.style.background = report.methods[row.method].colour;
-      cell.append(swatch, ` ${row.method}`);
-    } },
+    methodColumn,
     ...shown.map((name) => textColumn(headings[name], name, (row) => (name === "metric" ? metricName(row.metric) : row[name]))),
     { ...numberColumn("Rank", "rank", (row) => (row.rank ? String(row.rank) : "–")), value: (row) => row.rank || NaN },
     numberColumn("Mean ± std", "mean", (row) => writePair(row.mean, row.std)),

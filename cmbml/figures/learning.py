@@ -1,0 +1,68 @@
+"""How all methods that learn have learnt."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.artist import Artist
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
+
+from cmbml.figures.palette import COLUMN_WIDTH_INCH, LINE_INCH, legend_above, legend_rows, method_styles
+from cmbml.figures.results import Columns, FigureError
+from cmbml.figures.style import SMALL_TEXT_SIZE, TEXT_SIZE
+
+VALIDATION = (4, 1.5)  # dashes
+
+
+def learning_figure(curves: Mapping[str, Columns], methods: Sequence[str]) -> Figure:
+    """Draw the losses and the validation error of every method over its epochs.
+
+    Args:
+        curves: method -> `epoch` (from 0), `train_loss`, `valid_loss`, `valid_rmse_uk`: a value per epoch. Losses are
+            each method's own, in its own normalisation; the error is in uK_CMB over the whole sky.
+        methods: of the comparison, in the order of drawing; the place gives the colour.
+
+    Returns:
+        The figure, as wide as a journal's column.
+
+    Raises:
+        FigureError: no method has learnt.
+    """
+    if not curves:
+        message = "no method has a training curve"
+        raise FigureError(message)
+    styles = method_styles(methods)
+    look = {"color": "black", "linewidth": 1.2}
+    handles: list[Artist] = [
+        Line2D([], [], label="training", **look),
+        Line2D([], [], label="validation", dashes=VALIDATION, **look),
+        *(Line2D([], [], color=styles[name].colour, linewidth=3, label=name) for name in methods if name in curves),
+    ]
+    labels = [str(handle.get_label()) for handle in handles]
+    head = 0.38 + LINE_INCH * legend_rows(labels)[1]
+    total = head + 3.9
+    figure = Figure(figsize=(COLUMN_WIDTH_INCH, total), facecolor="white")
+    figure.text(0.5, 1 - 0.14 / total, "Training and validation", ha="center", va="center", fontsize=TEXT_SIZE + 1)
+    legend_above(figure, handles, labels, 0.31)
+    losses = figure.add_axes((0.16, 2.2 / total, 0.81, 1.65 / total))
+    errors = figure.add_axes((0.16, 0.46 / total, 0.81, 1.65 / total), sharex=losses)
+    for name in (name for name in methods if name in curves):
+        curve, colour = curves[name], styles[name].colour
+        epochs = np.asarray(curve["epoch"]) + 1
+        drawn = {"color": colour, "linewidth": 1.2, "marker": "." if len(epochs) == 1 else None}
+        losses.plot(epochs, curve["train_loss"], **drawn)
+        losses.plot(epochs, curve["valid_loss"], dashes=VALIDATION, **drawn)
+        errors.plot(epochs, curve["valid_rmse_uk"], dashes=VALIDATION, **drawn)
+        best = int(np.argmin(curve["valid_loss"]))
+        errors.plot(epochs[best], curve["valid_rmse_uk"][best], styles[name].marker, color=colour, markersize=4.5)
+    losses.set_ylabel("loss (normalised)", fontsize=TEXT_SIZE)
+    errors.set_ylabel("RMSE, validation,\nwhole sky [µK]", fontsize=TEXT_SIZE)
+    errors.set_xlabel("epoch (markers: least validation loss)", fontsize=TEXT_SIZE)
+    errors.xaxis.set_major_locator(MaxNLocator(integer=True))
+    for axes in (losses, errors):
+        axes.set_yscale("log")
+        axes.tick_params(labelsize=SMALL_TEXT_SIZE, which="both", direction="in", top=True, right=True)
+        axes.grid(color="0.93", linewidth=0.6)
+    losses.tick_params(labelbottom=False)
+    return figure
