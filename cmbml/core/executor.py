@@ -55,7 +55,7 @@ class Executor(ABC):
         """
 
     def sees(self) -> Mapping[Axis, Collection[str]]:
-        """Return the values to which a unit keeps on axes inside it; it depends on no other, and sees all by default."""
+        """Return the values to which a unit keeps on axes inside it, and beyond which it depends on nothing."""
         return {}
 
     def files(self, key: Key) -> tuple[Path, ...]:  # noqa: ARG002

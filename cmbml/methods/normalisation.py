@@ -10,33 +10,45 @@ from numpy.typing import NDArray
 
 from cmbml.settings import PositiveFloat, settings
 
+ARRAYS = ("mean", "covariance", "median", "spread")
+
 
 @dataclass(frozen=True)
 class Moments:
-    """Count, mean and variance of every channel; those of two sets of arrays make those of both.
+    """How the values of every channel are distributed; what holds for two sets of arrays makes what holds for both.
 
     Attributes:
         count: values per channel.
         mean: `(n_channel,)`.
-        variance: `(n_channel,)`.
+        covariance: `(n_channel, n_channel)`.
+        median: `(n_channel,)`; of several arrays, the mean of their medians.
+        spread: `(n_channel,)`: half of what lies between the 16th and the 84th percentile; of several arrays, the mean.
     """
 
     count: int
     mean: NDArray[np.float64]
-    variance: NDArray[np.float64]
+    covariance: NDArray[np.float64]
+    median: NDArray[np.float64]
+    spread: NDArray[np.float64]
 
     @classmethod
     def of(cls, values: NDArray[Any]) -> "Moments":
         """Measure one array, `(n_channel, ...)`."""
         flat = values.reshape(len(values), -1)
-        return cls(flat.shape[1], flat.mean(axis=1, dtype=np.float64), flat.var(axis=1, dtype=np.float64))
+        low, median, high = np.percentile(flat, (16, 50, 84), axis=1).astype(np.float64)
+        mean, covariance = flat.mean(axis=1, dtype=np.float64), np.atleast_2d(np.cov(flat, bias=True, dtype=np.float64))
+        return cls(flat.shape[1], mean, covariance, median, (high - low) / 2)
 
     def joined(self, other: "Moments") -> "Moments":
         """Return the moments of both sets together (Chan, Golub and LeVeque 1983)."""
         count = self.count + other.count
         shift, part = other.mean - self.mean, other.count / count
-        variance = (1 - part) * self.variance + part * other.variance + part * (1 - part) * shift**2
-        return Moments(count, self.mean + part * shift, variance)
+        between = part * (1 - part) * np.outer(shift, shift)
+        covariance = (1 - part) * self.covariance + part * other.covariance + between
+        median, spread = (
+            (1 - part) * getattr(self, name) + part * getattr(other, name) for name in ("median", "spread")
+        )
+        return Moments(count, self.mean + part * shift, covariance, median, spread)
 
     @classmethod
     def of_all(cls, parts: Iterable["Moments"]) -> "Moments":
@@ -45,54 +57,88 @@ class Moments:
 
     def plain(self) -> dict[str, Any]:
         """Return plain values."""
-        return {"count": self.count, "mean": self.mean.tolist(), "variance": self.variance.tolist()}
+        return {"count": self.count} | {name: getattr(self, name).tolist() for name in ARRAYS}
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> "Moments":
         """Read what `plain` returned."""
-        return cls(int(plain["count"]), np.array(plain["mean"], float), np.array(plain["variance"], float))
+        return cls(int(plain["count"]), *(np.array(plain[name], float) for name in ARRAYS))
 
 
 @dataclass(frozen=True)
-class Affine:
-    """`(value - offset) / scale`, per channel.
+class Scaling:
+    """`z = (value - offset) / scale`, per channel, or a mixture of these; beyond the limit only its logarithm counts.
+
+    A |z| above the limit L becomes L + ln(1 + |z| - L), with its sign: smooth, monotonic, and the Galactic plane no
+    longer outshines all else a thousandfold.
 
     Attributes:
         offset: `(n_channel,)`.
         scale: `(n_channel,)`, none of them zero.
+        mixing: `(n_channel, n_channel)`: which mixture of channels each z is; None for the channels themselves.
+        limit: L; None for none.
     """
 
     offset: NDArray[np.float64]
     scale: NDArray[np.float64]
+    mixing: NDArray[np.float64] | None = None
+    limit: float | None = None
 
     def plain(self) -> dict[str, Any]:
         """Return plain values."""
-        return {"offset": self.offset.tolist(), "scale": self.scale.tolist()}
+        mixing = None if self.mixing is None else self.mixing.tolist()
+        return {"offset": self.offset.tolist(), "scale": self.scale.tolist(), "mixing": mixing, "limit": self.limit}
 
     @classmethod
-    def from_plain(cls, plain: Mapping[str, Any]) -> "Affine":
+    def from_plain(cls, plain: Mapping[str, Any]) -> "Scaling":
         """Read what `plain` returned."""
-        return cls(np.array(plain["offset"], float), np.array(plain["scale"], float))
+        mixing = None if plain["mixing"] is None else np.array(plain["mixing"], float)
+        return cls(np.array(plain["offset"], float), np.array(plain["scale"], float), mixing, plain["limit"])
 
 
 @settings
 class Normalisation:
-    """How features and targets are brought to size.
+    """How features or targets are brought to size.
 
     Attributes:
         kind: `fixed` divides by the number `by`; `scale` by the standard deviation of each channel over the training
-            simulations; `standardise` subtracts its mean, too.
+            simulations; `standardise` subtracts its mean, too; `robust` subtracts the median and divides by half of
+            what lies between the 16th and the 84th percentile, which the Galactic plane does not move; `whiten` mixes
+            the channels to ones that have unit variance and no correlation, so that what little the channels differ
+            in is as large as what they share. Of features only.
         by: what `fixed` divides by, in the arrays' unit.
+        limit: how many such units a feature grows in proportion; only its logarithm counts beyond. None: without end.
+            Targets have none.
     """
 
-    kind: Literal["fixed", "scale", "standardise"]
+    kind: Literal["fixed", "scale", "standardise", "robust", "whiten"]
     by: PositiveFloat = 1.0
+    limit: PositiveFloat | None = None
 
-    def affine(self, moments: Moments) -> Affine:
+    def scaling(self, moments: Moments) -> Scaling:
         """Work out the numbers for arrays that have these moments."""
-        zero = np.zeros_like(moments.mean)
-        if self.kind == "fixed":
-            return Affine(zero, np.full_like(moments.mean, self.by))
-        # A channel that never changes says nothing; it is left at zero rather than divided by zero.
-        scale = np.where(moments.variance > 0, np.sqrt(moments.variance), 1.0)
-        return Affine(moments.mean if self.kind == "standardise" else zero, scale)
+        zero, std = np.zeros_like(moments.mean), np.sqrt(np.diag(moments.covariance))
+        if self.kind == "whiten":
+            return Scaling(moments.mean, np.ones_like(std), whitening(moments.covariance), self.limit)
+        offset, scale = {
+            "fixed": (zero, np.full_like(std, self.by)),
+            "scale": (zero, std),
+            "standardise": (moments.mean, std),
+            "robust": (moments.median, moments.spread),
+        }[self.kind]
+        # A channel that never changes says nothing; it is left as it is rather than divided by zero.
+        return Scaling(offset, np.where(scale > 0, scale, 1.0), None, self.limit)
+
+
+def whitening(covariance: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the principal components of unit variance, from the weakest to the strongest, `(n_channel, n_channel)`.
+
+    Args:
+        covariance: `(n_channel, n_channel)`.
+    """
+    variances, vectors = np.linalg.eigh(covariance)
+    # A mixture that never changes (a channel given twice) is left out, not blown up from rounding.
+    weak = variances < 1e-12 * variances[-1]
+    signs = np.sign(vectors[np.abs(vectors).argmax(axis=0), np.arange(len(vectors))])
+    scaled: NDArray[np.float64] = (vectors * signs / np.sqrt(np.where(weak, np.inf, variances))).T
+    return scaled

@@ -38,13 +38,12 @@ class Clock(Callback):
     Args:
         curve: what has the losses.
         report: takes a line for the user.
-        target_scale: uK_CMB per unit of the loss.
     """
 
     def __init__(self, curve: Curve, report: Callable[[str], None]) -> None:
         self.curve, self.report = curve, report
         self.waiting = self.training = 0.0
-        self.batches = self.maps = 0
+        self.maps = 0
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
         """Start the clock."""
@@ -55,23 +54,16 @@ class Clock(Callback):
         """Leave out what lies between epochs."""
         self.last = time.perf_counter()
 
-    def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Any, batch_idx: int) -> None:  # noqa: ANN401, ARG002
+    def on_train_batch_start(self, *_: Any) -> None:  # noqa: ANN401
         """Count the time since the batch before as waiting for data."""
         now = time.perf_counter()
         self.waiting, self.last = self.waiting + now - self.last, now
 
-    def on_train_batch_end(
-        self,
-        trainer: Trainer,
-        pl_module: LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,  # noqa: ANN401, ARG002
-    ) -> None:
+    def on_train_batch_end(self, *found: Any) -> None:  # noqa: ANN401
         """Count the time of the batch as training."""
         now = time.perf_counter()
         self.training, self.last = self.training + now - self.last, now
-        self.maps += len(batch[0])
+        self.maps += len(found[3][0])
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
         """Say how far it has come."""

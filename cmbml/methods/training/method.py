@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from cmbml.methods.base import MethodError
-from cmbml.methods.normalisation import Affine, Normalisation
+from cmbml.methods.normalisation import Scaling, Normalisation
 from cmbml.methods.trained import Hardware, Lesson, State, Trained, TrainedMethod
 from cmbml.methods.training.callbacks import COLUMNS, Clock, Curve
 from cmbml.methods.training.checkpoint import WholeCheckpoints, read_checkpoint
@@ -49,6 +49,9 @@ class NetworkMethod(TrainedMethod):
 
     def accepts(self, spec: ObservationSpec) -> MapSpec:
         """Look whether the examples fit the network, too."""
+        if self.target.kind == "whiten" or self.target.limit is not None:
+            message = "method.target: kind=whiten and limit= are for features alone, as answers must be brought back"
+            raise MethodError(message)
         promised = self.examples.accepts(spec)
         self.network.require_shape(*self.examples.shapes(spec)[0][1:])
         return promised
@@ -65,7 +68,7 @@ class NetworkMethod(TrainedMethod):
         """Train the network with Lightning."""
         device = chosen_device(hardware)
         with _threads(hardware), _quiet():
-            norms = (self.features.affine(lesson.moments[0]), self.target.affine(lesson.moments[1]))
+            norms = (self.features.scaling(lesson.moments[0]), self.target.scaling(lesson.moments[1]))
             torch.manual_seed(lesson.seed % 2**63)
             model = self._model(lesson.spec, *norms)
             if self.train.compile:
@@ -104,7 +107,7 @@ class NetworkMethod(TrainedMethod):
         }
         return Trained(State(arrays, about), columns, found | {"device": device} | clock.summary())
 
-    def _model(self, spec: ObservationSpec, features: Affine, target: Affine) -> Normalised:
+    def _model(self, spec: ObservationSpec, features: Scaling, target: Scaling) -> Normalised:
         shapes = self.examples.shapes(spec)
         network = self.network.build(shapes[0][0], shapes[1][0])
         return Normalised(network, features, target, self.train.channels_last)
@@ -153,7 +156,7 @@ class NetworkMethod(TrainedMethod):
             MethodError: the weights are not this network's, or there is no such device.
         """
         device = chosen_device(hardware)
-        norms = (Affine.from_plain(state.about[name]) for name in ("features", "target"))
+        norms = (Scaling.from_plain(state.about[name]) for name in ("features", "target"))
         network = self.network.build(*state.about["channels"])
         _load(network, state)
         model = Normalised(network, *norms, self.train.channels_last).to(device).eval()

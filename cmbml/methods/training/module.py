@@ -7,7 +7,7 @@ from lightning import LightningModule
 from torch import nn
 
 from cmbml.methods.base import MethodError
-from cmbml.methods.normalisation import Affine
+from cmbml.methods.normalisation import Scaling
 from cmbml.methods.training.data import Pairs, loader
 from cmbml.methods.training.settings import LOSSES, Training
 
@@ -24,14 +24,17 @@ class Normalised(nn.Module):
         channels_last: whether arrays lie in memory with their channels innermost.
     """
 
-    def __init__(self, network: nn.Module, features: Affine, target: Affine, channels_last: bool) -> None:
+    def __init__(self, network: nn.Module, features: Scaling, target: Scaling, channels_last: bool) -> None:
         super().__init__()
         self.format = torch.channels_last if channels_last else torch.contiguous_format
-        self.network = network.to(memory_format=self.format)
-        self.run = network
-        for name, affine in (("features", features), ("target", target)):
+        self.network = network
+        self.__dict__["run"] = network  # beside the modules, so that weights have one name
+        self.limit = features.limit
+        mixing = None if features.mixing is None else torch.tensor(features.mixing, dtype=torch.float32)
+        self.register_buffer("mixing", mixing, persistent=False)
+        for name, scaling in (("features", features), ("target", target)):
             for part in ("offset", "scale"):
-                value = torch.tensor(getattr(affine, part), dtype=torch.float32)
+                value = torch.tensor(getattr(scaling, part), dtype=torch.float32)
                 self.register_buffer(f"{name}_{part}", value[:, None, None], persistent=False)
 
     def compile_network(self) -> None:
@@ -40,7 +43,13 @@ class Normalised(nn.Module):
 
     def bring_in(self, features: torch.Tensor) -> torch.Tensor:
         """Normalise features."""
-        return ((features - self.features_offset) / self.features_scale).contiguous(memory_format=self.format)
+        found = (features - self.features_offset) / self.features_scale
+        if self.mixing is not None:
+            found = torch.einsum("ij,bj...->bi...", self.mixing, found)
+        if self.limit is not None:
+            beyond = found.abs() - self.limit
+            found = torch.where(beyond > 0, found.sign() * (self.limit + beyond.clamp(min=0).log1p()), found)
+        return found.contiguous(memory_format=self.format)
 
     def normalise_target(self, target: torch.Tensor) -> torch.Tensor:
         """Normalise targets."""
