@@ -71,7 +71,11 @@ class Executor(ABC):
 
     def settings_at(self, key: Key) -> dict[str, Any]:
         """Return the settings that matter for one unit."""
-        mine = {entry.name: getattr(self, entry.name) for entry in fields(self) if entry.name != "over"}
+        mine = {
+            entry.name: getattr(self, entry.name)
+            for entry in fields(self)
+            if entry.name != "over" and entry.metadata.get("matters", True)
+        }
         for name, axis in self.along.items():
             mine[name] = mine[name][key[axis]] if axis in key else mine[name]
         return mine
