@@ -5,11 +5,17 @@ export OMP_NUM_THREADS ?= 1
 
 .PHONY: demo test test-all check environment clean
 
-environment: $(VENV)/.ready
+PIP_INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable
+
+environment: $(VENV)/.ready_to_test
 
 $(VENV)/.ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[test]'
+	$(PIP_INSTALL) .
+	touch $@
+
+$(VENV)/.ready_to_test: $(VENV)/.ready
+	$(PIP_INSTALL) '.[test]'
 	touch $@
 
 DEMO_METHODS := control_truth control_channel control_zero ilc_pixel
@@ -17,7 +23,7 @@ comma := ,
 empty :=
 space := $(empty) $(empty)
 
-demo: environment  ## simulate, clean and compare at nside 64 with the embedded default, and say where the report is
+demo: $(VENV)/.ready  ## simulate, clean and compare at nside 64 with the embedded default, and say where the report is
 	$(BIN)/python main_sims.py dataset=demo scenario=nside64
 	for method in $(DEMO_METHODS); do $(BIN)/python main_clean.py dataset=demo method=$$method || exit 1; done
 	$(BIN)/python main_analysis.py dataset=demo methods=[$(subst $(space),$(comma),$(DEMO_METHODS))]

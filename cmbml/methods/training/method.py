@@ -20,6 +20,7 @@ from torch import nn
 from cmbml.methods.base import MethodError
 from cmbml.methods.normalisation import Scaling, Normalisation
 from cmbml.methods.trained import Hardware, Lesson, State, Trained, TrainedMethod
+from cmbml.methods.training.allocator import keep_memory
 from cmbml.methods.training.callbacks import COLUMNS, Clock, Curve
 from cmbml.methods.training.checkpoint import WholeCheckpoints, read_checkpoint
 from cmbml.methods.training.data import Pairs
@@ -67,6 +68,8 @@ class NetworkMethod(TrainedMethod):
     def fit(self, lesson: Lesson, hardware: Hardware) -> Trained:
         """Train the network with Lightning."""
         device = chosen_device(hardware)
+        if device == "cpu":
+            keep_memory()
         with _threads(hardware), _quiet():
             norms = (self.features.scaling(lesson.moments[0]), self.target.scaling(lesson.moments[1]))
             torch.manual_seed(lesson.seed % 2**63)

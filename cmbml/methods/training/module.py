@@ -39,6 +39,7 @@ class Normalised(nn.Module):
 
     def compile_network(self) -> None:
         """Let `torch.compile` speed the network up; its weights keep their names."""
+        self.network.to(memory_format=self.format)
         self.__dict__["run"] = torch.compile(self.network)
 
     def bring_in(self, features: torch.Tensor) -> torch.Tensor:
