@@ -3,8 +3,9 @@
     python benchmarks/training.py --reference FOLDER                # a checkout of cmbnncs
     python benchmarks/training.py --network unet8 --nside 512 --batch 4 --device cuda --precision bf16-mixed
 
-Both train in one process on the same maps, a batch of the one after a batch of the other. Ours runs as `main_clean.py`
-runs it: Lightning, the loader, normalisation, and all that a step does beside the network. The reference's loop is that
+Both train on the same maps, each in a process of its own, for ours changes how a process keeps its memory; a batch of
+the one comes after a batch of the other. Ours runs as `main_clean.py` runs it: Lightning, the loader, normalisation,
+and all that a step does beside the network. The reference's loop is that
 of its example: float32, each batch laid out as planes, then so many steps with the loss read back after each. Laying
 out is timed apart: ours does it once, when it writes arrays. Compare ratios of one run: absolute times hold for one
 machine; on a busy one, those of the processor's time with one thread.
@@ -20,8 +21,10 @@ import logging
 import sys
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +37,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from cmbml.core.app import CONFIG_FOLDER
 from cmbml.methods.normalisation import Moments
 from cmbml.methods.planes import from_plane
+from cmbml.methods.training.allocator import keep_memory
 from cmbml.methods.training.data import Pairs
 from cmbml.methods.training.method import NetworkMethod
 from cmbml.methods.training.module import Normalised, Trainee
@@ -53,17 +57,10 @@ class Times:
     wall: list[float] = field(default_factory=list)
     cpu: list[float] = field(default_factory=list)
 
-    def take(self, part: Callable[[], object], device: str) -> None:
-        """Time a call."""
-        started = now(device)
-        part()
-        self.add(started, device)
-
-    def add(self, started: tuple[float, float], device: str) -> None:
-        """Add what has passed since `started`."""
-        wall, cpu = now(device)
-        self.wall.append(wall - started[0])
-        self.cpu.append(cpu - started[1])
+    def add(self, wall: float, cpu: float) -> None:
+        """Add a batch."""
+        self.wall.append(wall)
+        self.cpu.append(cpu)
 
     def median(self, per: int = 1) -> tuple[float, float]:
         """Return the median batch, over `per`: on the wall, and of the processor."""
@@ -75,6 +72,12 @@ def now(device: str) -> tuple[float, float]:
     if device == "cuda":
         torch.cuda.synchronize()
     return time.perf_counter(), time.process_time()
+
+
+def since(started: tuple[float, float], device: str) -> tuple[float, float]:
+    """Return what has passed on both clocks."""
+    wall, cpu = now(device)
+    return wall - started[0], cpu - started[1]
 
 
 class Reference:
@@ -126,15 +129,48 @@ class Reference:
             self.optimiser.step()
 
 
+def serve(connection: Connection, arguments: argparse.Namespace) -> None:
+    """Be the reference's process: do as many steps as is asked for, or lay out for 0, and answer with the times."""
+    torch.set_num_threads(arguments.threads)
+    features, targets = simulate(arguments)
+    maps = (from_plane(features), from_plane(targets))
+    reference = Reference(arguments.reference, arguments.network, maps, arguments.device)
+    while (steps := connection.recv()) is not None:
+        started = now(arguments.device)
+        reference.train(steps) if steps else reference.arrange()
+        connection.send(since(started, arguments.device))
+
+
+@contextlib.contextmanager
+def reference_process(arguments: argparse.Namespace) -> Iterator[Callable[[int], tuple[float, float]] | None]:
+    """Give, as a context, what lets the reference take steps in its own process; None where there is none."""
+    if not arguments.reference:
+        yield None
+        return
+    context = get_context("spawn")
+    mine, its = context.Pipe()
+    process = context.Process(target=serve, args=(its, arguments), daemon=True)
+    process.start()
+
+    def ask(steps: int) -> tuple[float, float]:
+        mine.send(steps)
+        found: tuple[float, float] = mine.recv()
+        return found
+
+    yield ask
+    mine.send(None)
+    process.join()
+
+
 class Interleave(Callback):
     """Time our batches, and let the reference train on one after each.
 
     Args:
         device: `cpu` or `cuda`.
-        reference: its loop; None where there is none.
+        reference: lets it take steps; None where there is none.
     """
 
-    def __init__(self, device: str, reference: Reference | None) -> None:
+    def __init__(self, device: str, reference: Callable[[int], tuple[float, float]] | None) -> None:
         self.device, self.reference = device, reference
         self.ours, self.theirs, self.arranging = Times(), Times(), Times()
 
@@ -144,11 +180,11 @@ class Interleave(Callback):
 
     def on_train_batch_end(self, trainer: Trainer, module: Trainee, *_: Any) -> None:  # noqa: ANN401, ARG002
         """Stop our clock, which has counted the reading of the batch, too; run the reference; start anew."""
-        self.ours.add(self.started, self.device)
+        self.ours.add(*since(self.started, self.device))
         if self.reference:
             if len(self.arranging.wall) <= WARM_UP:
-                self.arranging.take(self.reference.arrange, self.device)
-            self.theirs.take(lambda: self.reference.train(module.training_settings.passes), self.device)
+                self.arranging.add(*self.reference(0))
+            self.theirs.add(*self.reference(module.training_settings.passes))
         self.started = now(self.device)
 
 
@@ -162,18 +198,20 @@ def compose(arguments: argparse.Namespace) -> NetworkMethod:
     return hydra.utils.instantiate(node, _convert_="all")
 
 
-def run(method: NetworkMethod, arguments: argparse.Namespace) -> Interleave:
-    """Train both, and return the times."""
+def simulate(arguments: argparse.Namespace) -> tuple[np.ndarray, np.ndarray]:
+    """Return noise in the place of a batch's features and targets, as planes, uK_CMB."""
     rng, shape = np.random.default_rng(0), (4 * arguments.nside, 3 * arguments.nside)
-    method.network.require_shape(*shape)
     features, targets = (
         size * rng.standard_normal((arguments.batch, n, *shape), np.float32)
         for size, n in ((100, arguments.channels), (20, 1))
     )
-    reference = None
-    if arguments.reference:
-        maps = (from_plane(features), from_plane(targets))
-        reference = Reference(arguments.reference, arguments.network, maps, arguments.device)
+    return features, targets
+
+
+def run(method: NetworkMethod, arguments: argparse.Namespace) -> Interleave:
+    """Train both, and return the times."""
+    method.network.require_shape(4 * arguments.nside, 3 * arguments.nside)
+    features, targets = simulate(arguments)
     norms = (method.features.scaling(Moments.of(features[0])), method.target.scaling(Moments.of(targets[0])))
     model = Normalised(method.network.build(arguments.channels, 1), *norms, method.train.channels_last)
     if method.train.compile:
@@ -182,22 +220,25 @@ def run(method: NetworkMethod, arguments: argparse.Namespace) -> Interleave:
     pairs = Pairs(list(features) * n_batches, list(targets) * n_batches)
     workers = 0 if arguments.device == "cpu" else 4
     trainee = Trainee(model, method.train, (pairs, pairs), ["map"] * len(pairs), 0, workers)
-    interleave = Interleave(arguments.device, reference)
+    if arguments.device == "cpu":
+        keep_memory()
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module="lightning.*")
-    Trainer(
-        accelerator="gpu" if arguments.device == "cuda" else "cpu",
-        devices=1,
-        precision=method.train.precision,
-        max_epochs=1,
-        limit_val_batches=0,
-        callbacks=[interleave],
-        logger=False,
-        enable_checkpointing=False,
-        enable_model_summary=False,
-        enable_progress_bar=False,
-        use_distributed_sampler=False,
-    ).fit(trainee)
+    with reference_process(arguments) as reference:
+        interleave = Interleave(arguments.device, reference)
+        Trainer(
+            accelerator="gpu" if arguments.device == "cuda" else "cpu",
+            devices=1,
+            precision=method.train.precision,
+            max_epochs=1,
+            limit_val_batches=0,
+            callbacks=[interleave],
+            logger=False,
+            enable_checkpointing=False,
+            enable_model_summary=False,
+            enable_progress_bar=False,
+            use_distributed_sampler=False,
+        ).fit(trainee)
     return interleave
 
 
