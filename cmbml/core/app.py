@@ -204,7 +204,7 @@ def _describe(error: Exception, place: str, config: DictConfig) -> Iterator[str]
     elif isinstance(cause, CmbmlError):
         yield str(cause)
     else:
-        hint = "; install the package that it comes from" if "ModuleNotFoundError" in str(cause) else ""
+        hint = "; install the package that it comes from" if "No module named" in str(cause) else ""
         yield " ".join(f"{_origin(where, config)}: {cause}".split("\n")[:2]) + hint
 
 
