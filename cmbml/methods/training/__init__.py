@@ -4,5 +4,5 @@ try:
     import lightning  # noqa: F401
     import torch  # noqa: F401
 except ModuleNotFoundError as error:
-    message = f"{error.name} is not installed; methods that learn need it: pip install -c constraints.txt -e '.[networks]'"
+    message = f"{error.name} is not there; methods that learn need it: pip install -c constraints.txt -e '.[networks]'"
     raise ModuleNotFoundError(message, name=error.name) from error
