@@ -15,8 +15,16 @@ class MappedArray(AssetHandler[NDArray[Any]]):
     suffix: ClassVar[str] = ".npy"
 
     def read(self, path: Path) -> NDArray[Any]:
-        """Map the array into memory, read-only."""
-        value: NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+        """Map the array into memory, read-only.
+
+        Raises:
+            ValueError: the file is cut short, or no array of plain numbers.
+        """
+        try:
+            value: NDArray[Any] = np.lib.format.open_memmap(path, mode="r")
+        except (ValueError, EOFError, SyntaxError) as error:
+            message = f"it is no whole file of one array of numbers ({error})"
+            raise ValueError(message) from error
         return value
 
     def write(self, path: Path, value: NDArray[Any], stamp: Stamp) -> None:  # noqa: ARG002

@@ -138,7 +138,7 @@ def whitening(covariance: NDArray[np.float64]) -> NDArray[np.float64]:
     """
     variances, vectors = np.linalg.eigh(covariance)
     # A mixture that never changes (a channel given twice) is left out, not blown up from rounding.
-    weak = variances < 1e-12 * variances[-1]
+    weak = variances <= 1e-14 * variances[-1]
     signs = np.sign(vectors[np.abs(vectors).argmax(axis=0), np.arange(len(vectors))])
     scaled: NDArray[np.float64] = (vectors * signs / np.sqrt(np.where(weak, np.inf, variances))).T
     return scaled

@@ -1,5 +1,6 @@
 """The contract of every method that learns from simulations; it needs no deep-learning package itself."""
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -78,6 +79,12 @@ class Hardware:
     threads: PositiveInt | None = None
     workers: NonNegativeInt | None = None
     predict_batch: PositiveInt = 4
+
+    @property
+    def threads_used(self) -> int:
+        """How many CPU threads a network really uses."""
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        return self.threads or cores
 
 
 @dataclass(frozen=True)
@@ -170,6 +177,10 @@ class TrainedMethod(Method):
             features: one array for each simulation.
             hardware: what to run on.
         """
+
+    @abstractmethod
+    def state_bytes(self, spec: ObservationSpec) -> int:
+        """Return how large a state is that is learnt from such observations."""
 
     @abstractmethod
     def about(self, spec: ObservationSpec) -> dict[str, Any]:

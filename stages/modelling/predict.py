@@ -37,10 +37,13 @@ class Predict(ObservationStage):
         state = State(*io.read(STATE))
         self.method.require_fit(state, self.observation_spec(list(self.channels)))
         sims = io.along(FEATURES, SIM)
-        started = time.perf_counter()
         answers = self.method.predict(state, (array for _, array in io.read_each(FEATURES, SIM)), self.hardware)
-        for sim, answer in zip(sims, answers, strict=True):
-            io.write(ANSWER, answer, {SIM: sim})
-        seconds = round((time.perf_counter() - started) / len(sims), 4)
+        seconds = 0.0
         for sim in sims:
-            io.write(ANSWER_TIME, {"inference_seconds": seconds, "threads": self.hardware.threads}, {SIM: sim})
+            started = time.perf_counter()
+            answer = next(answers)
+            seconds += time.perf_counter() - started
+            io.write(ANSWER, answer, {SIM: sim})
+        mean = round(seconds / len(sims), 4)
+        for sim in sims:
+            io.write(ANSWER_TIME, {"inference_seconds": mean, "threads": self.hardware.threads_used}, {SIM: sim})

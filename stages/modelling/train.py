@@ -75,8 +75,8 @@ class Train(ObservationStage):
             raise ConfigError(message)
 
     def disk_bytes(self) -> int:
-        """Weights, and checkpoints of three times their size; a round number, for a network of middle size."""
-        return 500_000_000
+        """The weights, and the checkpoints: last, best and the one being written, with two moments for each weight."""
+        return 10 * self.method.state_bytes(self.observation_spec(list(self.channels)))
 
     def process(self, io: UnitIO) -> None:
         """Map the arrays, train, write what came of it."""

@@ -1,27 +1,58 @@
-"""What a training records of itself, and what it says."""
+"""What a training records of itself, what it says, what it keeps, and when it ends early."""
 
+import csv
+import math
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from lightning import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import Checkpoint
+
+from cmbml.methods.base import MethodError
 
 COLUMNS = ("epoch", "step", "learning_rate", "train_loss", "valid_loss", "valid_rmse_uk")
+BEST, LAST = "best.ckpt", "last.ckpt"
 
 
 class Curve(Callback):
-    """Keep a row per epoch; it stands in the checkpoints, so that it survives a killed run."""
+    """Keep a row per epoch; it stands in the checkpoints, so that it survives a killed run.
 
-    def __init__(self) -> None:
+    Args:
+        logdir: where the rows are written, too, as `epochs.csv`.
+    """
+
+    def __init__(self, logdir: Path) -> None:
         self.rows: list[list[float]] = []
+        self.logdir = logdir
+
+    @property
+    def best(self) -> int:
+        """Which row has the lowest validation loss."""
+        losses = [row[COLUMNS.index("valid_loss")] for row in self.rows]
+        return losses.index(min(losses))
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
-        """Add a row, once the epoch has been validated."""
+        """Add a row, once the epoch has been validated.
+
+        Raises:
+            MethodError: the validation loss is no number.
+        """
         found = {name: float(value) for name, value in trainer.callback_metrics.items()}
-        rate = trainer.optimizers[0].param_groups[0]["lr"]
-        rmse = found["valid_mse_uk2"] ** 0.5
         losses = [found["train_loss"], found["valid_loss"]]
-        self.rows.append([trainer.current_epoch, trainer.global_step, float(rate), *losses, rmse])
+        if not math.isfinite(losses[1]):
+            message = (
+                f"the validation loss became {losses[1]} in epoch {trainer.current_epoch + 1}, step "
+                f"{trainer.global_step}; look for simulations of the validation split that hold values which are no "
+                "numbers, or try a lower method.train.learning_rate"
+            )
+            raise MethodError(message)
+        rate = float(trainer.optimizers[0].param_groups[0]["lr"])
+        self.rows.append([trainer.current_epoch, trainer.global_step, rate, *losses, found["valid_mse_uk2"] ** 0.5])
+        if trainer.is_global_zero:
+            with (self.logdir / "epochs.csv").open("w", newline="") as stream:
+                csv.writer(stream).writerows([COLUMNS, *self.rows])
 
     def state_dict(self) -> dict[str, Any]:
         """Return what goes into a checkpoint."""
@@ -33,7 +64,7 @@ class Curve(Callback):
 
 
 class Clock(Callback):
-    """Measure where the time goes, and tell the user after every epoch.
+    """Measure where the time goes, also of a training that was stopped, and tell the user after every epoch.
 
     Args:
         curve: what has the losses.
@@ -42,45 +73,100 @@ class Clock(Callback):
 
     def __init__(self, curve: Curve, report: Callable[[str], None]) -> None:
         self.curve, self.report = curve, report
-        self.waiting = self.training = 0.0
+        self.waiting = self.training = self.seconds = 0.0
         self.maps = 0
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
         """Start the clock."""
-        self.started = self.last = time.perf_counter()
-        self.first_epoch = trainer.current_epoch
+        self.started = time.perf_counter() - self.seconds
+        self.since, self.first_epoch = time.perf_counter(), trainer.current_epoch
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
         """Leave out what lies between epochs."""
         self.last = time.perf_counter()
+        self.before = (self.maps, self.training + self.waiting)
 
     def on_train_batch_start(self, *_: Any) -> None:  # noqa: ANN401
         """Count the time since the batch before as waiting for data."""
         now = time.perf_counter()
         self.waiting, self.last = self.waiting + now - self.last, now
 
-    def on_train_batch_end(self, *found: Any) -> None:  # noqa: ANN401
+    def on_train_batch_end(self, trainer: Trainer, *found: Any) -> None:  # noqa: ANN401
         """Count the time of the batch as training."""
         now = time.perf_counter()
         self.training, self.last = self.training + now - self.last, now
-        self.maps += len(found[3][0])
+        self.maps += len(found[2][0]) * trainer.world_size
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
         """Say how far it has come."""
+        now = time.perf_counter()
+        self.seconds = now - self.started
+        if not trainer.is_global_zero:
+            return
         epoch, _, rate, train, valid, rmse = self.curve.rows[-1]
         done, total = int(epoch) + 1, trainer.max_epochs or 0
-        seconds = time.perf_counter() - self.started
-        left = seconds / (done - self.first_epoch) * (total - done)
+        left = (now - self.since) / (done - self.first_epoch) * (total - done)
+        speed = (self.maps - self.before[0]) / (self.training + self.waiting - self.before[1])
         self.report(
             f"epoch {done} of {total}: loss {train:.4g}, validation {valid:.4g} (rmse {rmse:.3g} uK), "
-            f"rate {rate:.2g}, {self.maps / (self.training + self.waiting):.1f} maps/s, {left / 60:.0f} min left"
+            f"rate {rate:.2g}, {speed:.1f} maps/s, {left / 60:.0f} min left"
         )
 
-    def summary(self) -> dict[str, float]:
-        """Return what was measured since this process began."""
+    def state_dict(self) -> dict[str, Any]:
+        """Return what goes into a checkpoint."""
         busy = self.training + self.waiting
-        return {
-            "seconds": round(busy, 2),
+        measured = {"seconds": self.seconds, "training": self.training, "waiting": self.waiting, "maps": self.maps}
+        told = {
+            "seconds": round(self.seconds, 2),
             "maps_per_second": round(self.maps / busy, 3) if busy else 0.0,
             "waiting_for_data": round(self.waiting / busy, 5) if busy else 0.0,
         }
+        return {"measured": measured, "told": told}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on counting after a checkpoint."""
+        vars(self).update(state_dict["measured"])
+
+
+class Keeper(Checkpoint):
+    """Keep a checkpoint of the last epoch, from which a training goes on, and one of the best.
+
+    The best one is written first: a training that is killed in between does the epoch again, and writes both.
+
+    Args:
+        curve: what knows which is the best.
+        workdir: where they stand.
+    """
+
+    def __init__(self, curve: Curve, workdir: Path) -> None:
+        self.curve, self.workdir = curve, workdir
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
+        """Write them."""
+        if self.curve.best == len(self.curve.rows) - 1:
+            trainer.save_checkpoint(self.workdir / BEST)
+        trainer.save_checkpoint(self.workdir / LAST)
+
+
+class Patience(Callback):
+    """End a training whose validation loss gets no better.
+
+    Args:
+        curve: what has the losses.
+        epochs: without a better one.
+    """
+
+    def __init__(self, curve: Curve, epochs: int) -> None:
+        self.curve, self.epochs = curve, epochs
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
+        """Look at once: the training may have ended, and been killed before it could say so."""
+        self._look(trainer)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
+        """Look whether it is time."""
+        self._look(trainer)
+
+    def _look(self, trainer: Trainer) -> None:
+        if self.curve.rows and len(self.curve.rows) - 1 - self.curve.best >= self.epochs:
+            trainer.should_stop = True

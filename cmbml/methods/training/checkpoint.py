@@ -28,6 +28,7 @@ class WholeCheckpoints(TorchCheckpointIO):
                 stream.flush()
                 os.fsync(stream.fileno())
             part.replace(full)
+        # PyTorch tells of a short write by a RuntimeError.
         except (OSError, RuntimeError) as error:
             part.unlink(missing_ok=True)
             message = (
@@ -45,7 +46,11 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     """
     try:
         found: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    # What a damaged file makes PyTorch raise depends on where the damage is.
     except Exception as error:
-        message = f"the checkpoint {path} cannot be read ({type(error).__name__}); delete it to train from the start"
+        message = (
+            f"the checkpoint {path} cannot be read ({type(error).__name__}); delete {path.parent} to train from the "
+            "start"
+        )
         raise MethodError(message) from error
     return found

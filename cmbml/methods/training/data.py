@@ -1,5 +1,6 @@
 """Memory-mapped arrays as what a training reads."""
 
+from mmap import mmap
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +43,9 @@ class Pairs(Dataset[Item]):
 
 
 def _as_file(array: NDArray[Any]) -> NDArray[Any] | Path:
-    return Path(array.filename) if isinstance(array, np.memmap) and array.filename else array
+    """Return the file of an array that is the whole of one."""
+    whole = isinstance(array, np.memmap) and isinstance(array.base, mmap)
+    return Path(array.filename) if whole and array.filename else array
 
 
 def loader(
@@ -66,4 +69,6 @@ def loader(
         num_workers=workers,
         persistent_workers=workers > 0,
         pin_memory=torch.cuda.is_available(),
+        # Of its own, so that reading draws nothing from the generator that networks draw from.
+        generator=torch.Generator(),
     )

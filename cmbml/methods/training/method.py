@@ -1,10 +1,8 @@
 """A method whose work is done by a network."""
 
-import logging
 import os
-import warnings
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import nullcontext
 from dataclasses import asdict
 from itertools import islice
 from typing import Any
@@ -12,18 +10,20 @@ from typing import Any
 import numpy as np
 import torch
 from lightning import Trainer
-from lightning.pytorch.callbacks import Callback, EarlyStopping, EMAWeightAveraging, ModelCheckpoint
-from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from lightning.pytorch.callbacks import Callback, EMAWeightAveraging, LearningRateMonitor
+from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.plugins.environments import LightningEnvironment
 from numpy.typing import NDArray
 from torch import nn
 
 from cmbml.methods.base import MethodError
-from cmbml.methods.normalisation import Scaling, Normalisation
+from cmbml.methods.normalisation import Normalisation, Scaling
 from cmbml.methods.trained import Hardware, Lesson, State, Trained, TrainedMethod
-from cmbml.methods.training.allocator import keep_memory
-from cmbml.methods.training.callbacks import COLUMNS, Clock, Curve
+from cmbml.methods.training.callbacks import BEST, COLUMNS, LAST, Clock, Curve, Keeper, Patience
 from cmbml.methods.training.checkpoint import WholeCheckpoints, read_checkpoint
 from cmbml.methods.training.data import Pairs
+from cmbml.methods.training.devices import chosen_device, quiet, threads_of
+from cmbml.methods.training.faults import interruptible, out_of_memory, relayed, told_by_processes
 from cmbml.methods.training.module import Normalised, Trainee
 from cmbml.methods.training.network import Network
 from cmbml.methods.training.settings import Training
@@ -65,35 +65,39 @@ class NetworkMethod(TrainedMethod):
             "observations": self.examples.describe(spec),
         }
 
+    def state_bytes(self, spec: ObservationSpec) -> int:
+        """Count the weights of the network, without making it."""
+        weights = self._outline(*(shape[0] for shape in self.examples.shapes(spec))).state_dict().values()
+        return sum(entry.numel() * entry.element_size() for entry in weights)
+
+    def require_fit(self, state: State, spec: ObservationSpec) -> None:
+        """Check that a state was learnt with these settings, for such observations, and is whole."""
+        super().require_fit(state, spec)
+        require_weights(self._outline(*state.about["channels"]), state)
+
     def fit(self, lesson: Lesson, hardware: Hardware) -> Trained:
         """Train the network with Lightning."""
-        device = chosen_device(hardware)
-        if device == "cpu":
-            keep_memory()
-        with _threads(hardware), _quiet():
-            norms = (self.features.scaling(lesson.moments[0]), self.target.scaling(lesson.moments[1]))
+        device = chosen_device(hardware, hardware.devices)
+        if device == "cpu" and self.train.precision == "16-mixed":
+            message = "method.train.precision=16-mixed needs a GPU; take bf16-mixed or 32-true"
+            raise MethodError(message)
+        norms = (self.features.scaling(lesson.moments[0]), self.target.scaling(lesson.moments[1]))
+        with quiet(), threads_of(hardware):
             torch.manual_seed(lesson.seed % 2**63)
-            model = self._model(lesson.spec, *norms)
-            if self.train.compile:
-                model.compile_network()
-            workers = hardware.workers if hardware.workers is not None else 0 if device == "cpu" else 4
-            pairs = (Pairs(*lesson.train), Pairs(*lesson.valid))
-            trainee = Trainee(model, self.train, pairs, list(lesson.names), lesson.seed, workers)
-            n_parameters = sum(weights.numel() for weights in model.parameters())
+            network = self.network.build(*(len(norm.scale) for norm in norms))
+            n_parameters = sum(weights.numel() for weights in network.parameters())
             lesson.report(
-                f"training {self.name}: {n_parameters:,} parameters, {len(pairs[0])} simulations, on "
-                f"{hardware.devices} x {device}, {torch.get_num_threads()} threads"
+                f"training {self.name}: {n_parameters:,} parameters, {len(lesson.names)} simulations, on "
+                f"{hardware.devices} x {device}, {hardware.threads_used} threads"
             )
-            curve = Curve()
-            clock = Clock(curve, lesson.report)
-            self._train(trainee, [curve, clock], lesson, hardware, device)
-        last = read_checkpoint(lesson.workdir / "last.ckpt")
-        kept = last if self.train.keep == "last" else read_checkpoint(lesson.workdir / "best.ckpt")
-        rows = last["callbacks"][curve.state_key]["rows"]
+            self._train(Normalised(network, *norms, self.train.channels_last), lesson, hardware, device)
+        last = read_checkpoint(lesson.workdir / LAST)
+        kept = last if self.train.keep == "last" else read_checkpoint(lesson.workdir / BEST)
+        rows = last["callbacks"][Curve.__qualname__]["rows"]
         columns = {name: [row[i] for row in rows] for i, name in enumerate(COLUMNS)}
-        best = int(np.argmin(columns["valid_loss"])) if self.train.keep == "best" else len(rows) - 1
-        found = {"n_parameters": n_parameters, "epochs": len(rows), "kept_epoch": best} | {
-            name: columns[name][best] for name in COLUMNS[3:]
+        number = int(np.argmin(columns["valid_loss"])) if self.train.keep == "best" else len(rows) - 1
+        found = {"n_parameters": n_parameters, "epochs": len(rows), "kept_epoch": number} | {
+            name: columns[name][number] for name in COLUMNS[3:]
         }
         about = {
             "method": self.name,
@@ -108,47 +112,56 @@ class NetworkMethod(TrainedMethod):
             for name, weights in kept["state_dict"].items()
             if name.startswith("model.network.")
         }
-        return Trained(State(arrays, about), columns, found | {"device": device} | clock.summary())
+        told = last["callbacks"][Clock.__qualname__]["told"]
+        return Trained(State(arrays, about), columns, found | {"device": device} | told)
 
-    def _model(self, spec: ObservationSpec, features: Scaling, target: Scaling) -> Normalised:
-        shapes = self.examples.shapes(spec)
-        network = self.network.build(shapes[0][0], shapes[1][0])
-        return Normalised(network, features, target, self.train.channels_last)
+    def _outline(self, n_in: int, n_out: int) -> nn.Module:
+        """Make a network whose weights take no memory."""
+        with torch.device("meta"):
+            return self.network.build(n_in, n_out)
 
-    def _train(
-        self, trainee: Trainee, callbacks: list[Callback], lesson: Lesson, hardware: Hardware, device: str
-    ) -> None:
-        train, last = self.train, lesson.workdir / "last.ckpt"
-        if train.ema_decay:
-            callbacks.append(EMAWeightAveraging(decay=train.ema_decay))
-        if train.patience:
-            callbacks.append(EarlyStopping("valid_loss", patience=train.patience))
-        common = {"dirpath": lesson.workdir, "enable_version_counter": False, "save_on_train_epoch_end": True}
-        callbacks.append(ModelCheckpoint(filename="best", monitor="valid_loss", save_top_k=1, **common))
-        callbacks.append(ModelCheckpoint(filename="last", save_top_k=1, monitor=None, **common))
+    def _train(self, model: Normalised, lesson: Lesson, hardware: Hardware, device: str) -> None:
+        train, last = self.train, lesson.workdir / LAST
         if last.exists():
-            done = read_checkpoint(last)["epoch"] + 1
-            lesson.report(f"going on after epoch {done}, from {last}")
-        trainer = Trainer(
-            accelerator="gpu" if device == "cuda" else device,
-            devices=hardware.devices,
-            strategy="ddp_spawn" if hardware.devices > 1 else "auto",
-            precision=train.precision,
-            max_epochs=train.epochs,
-            callbacks=callbacks,
-            plugins=[WholeCheckpoints()],
-            logger=[CSVLogger(lesson.logdir, "", ""), TensorBoardLogger(lesson.logdir, "", "")],
-            default_root_dir=lesson.workdir,
-            use_distributed_sampler=False,
-            num_sanity_val_steps=0,
-            log_every_n_steps=1,
-            enable_model_summary=False,
-            enable_progress_bar=os.isatty(2),
-        )
-        with _out_of_memory("method.train.batch_size", train.batch_size):
+            lesson.report(f"going on after epoch {read_checkpoint(last)['epoch'] + 1}, from {last}")
+        workers = hardware.workers if hardware.workers is not None else 0 if device == "cpu" else 4
+        threads = max(1, hardware.threads_used // hardware.devices)
+        pairs = (Pairs(*lesson.train), Pairs(*lesson.valid))
+        trainee = Trainee(model, train, pairs, list(lesson.names), lesson.seed, workers, threads)
+        apart = hardware.devices > 1
+        with (
+            out_of_memory("method.train.batch_size", train.batch_size),
+            told_by_processes(),
+            interruptible(),
+            relayed(lesson.report) if apart else nullcontext(lesson.report) as report,
+        ):
+            trainer = Trainer(
+                accelerator="gpu" if device == "cuda" else device,
+                devices=hardware.devices,
+                # Lightning's other way would run the whole program once for each device.
+                strategy="ddp_spawn" if apart else "auto",
+                precision=train.precision,
+                max_epochs=train.epochs,
+                callbacks=self._callbacks(lesson, report),
+                plugins=[WholeCheckpoints(), LightningEnvironment()],
+                logger=TensorBoardLogger(lesson.logdir, "", ""),
+                default_root_dir=lesson.workdir,
+                use_distributed_sampler=False,
+                num_sanity_val_steps=0,
+                log_every_n_steps=1,
+                enable_model_summary=False,
+                enable_progress_bar=os.isatty(2),
+            )
             trainer.fit(trainee, ckpt_path=last if last.exists() else None, weights_only=True)
-        if trainer.interrupted:
-            raise KeyboardInterrupt
+
+    def _callbacks(self, lesson: Lesson, report: Callable[[str], None]) -> list[Callback]:
+        curve = Curve(lesson.logdir)
+        callbacks = [curve, Clock(curve, report), LearningRateMonitor("epoch"), Keeper(curve, lesson.workdir)]
+        if self.train.ema_decay:
+            callbacks.append(EMAWeightAveraging(decay=self.train.ema_decay))
+        if self.train.patience:
+            callbacks.append(Patience(curve, self.train.patience))
+        return callbacks
 
     def predict(
         self, state: State, features: Iterable[NDArray[np.float32]], hardware: Hardware
@@ -161,91 +174,39 @@ class NetworkMethod(TrainedMethod):
         device = chosen_device(hardware)
         norms = (Scaling.from_plain(state.about[name]) for name in ("features", "target"))
         network = self.network.build(*state.about["channels"])
-        _load(network, state)
+        require_weights(network, state)
+        network.load_state_dict({name: torch.from_numpy(np.array(array)) for name, array in state.arrays.items()})
         model = Normalised(network, *norms, self.train.channels_last).to(device).eval()
         stream = iter(features)
         while batch := list(islice(stream, hardware.predict_batch)):
-            with _threads(hardware), torch.inference_mode(), _out_of_memory("hardware.predict_batch", len(batch)):
-                yield from model(torch.from_numpy(np.stack(batch)).to(device)).cpu().numpy()
+            with threads_of(hardware), torch.inference_mode(), out_of_memory("hardware.predict_batch", len(batch)):
+                answers = model(torch.from_numpy(np.stack(batch)).to(device)).cpu().numpy()
+            # Outside: what stands above would hold for the caller, too, until it asks for the next.
+            yield from answers
 
 
-def chosen_device(hardware: Hardware) -> str:
-    """Return the device that is used: `cuda`, `mps` or `cpu`.
+def require_weights(network: nn.Module, state: State) -> None:
+    """Check that weights are a network's, and are numbers.
 
     Raises:
-        MethodError: the one asked for is not there.
+        MethodError: they are of another network, or damaged.
     """
-    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
-    if hardware.device == "auto":
-        return next(name for name, found in there.items() if found)
-    if not there[hardware.device]:
-        message = (
-            f"hardware.device={hardware.device}: there is none here; there is {', '.join(n for n in there if there[n])}"
-        )
+    wanted = {name: tuple(weights.shape) for name, weights in network.state_dict().items()}
+    found = {name: array.shape for name, array in state.arrays.items()}
+    wrong = [
+        f"{name} is {found.get(name, 'not there')}, not {wanted.get(name, 'asked for')}"
+        for name in (wanted | found)
+        if wanted.get(name) != found.get(name)
+    ]
+    if wrong:
+        more = f"; and {len(wrong) - 3} more" if len(wrong) > 3 else ""
+        message = f"these weights are of another network: {'; '.join(wrong[:3])}{more}"
         raise MethodError(message)
-    return hardware.device
-
-
-def _load(network: nn.Module, state: State) -> None:
-    """Give a network its weights.
-
-    Raises:
-        MethodError: they are of another network.
-    """
-    try:
-        network.load_state_dict({name: torch.from_numpy(np.array(array)) for name, array in state.arrays.items()})
-    except RuntimeError as error:
-        message = f"these weights are of another network: {str(error).splitlines()[-1].strip()}"
-        raise MethodError(message) from error
+    if bad := [name for name, array in state.arrays.items() if not np.isfinite(array).all()]:
+        message = f"these weights are damaged: {', '.join(bad[:3])} holds values that are no numbers"
+        raise MethodError(message)
 
 
 def _plain(entry: Any, *without: str) -> dict[str, Any]:  # noqa: ANN401
     """Return settings as plain values."""
     return {name: value for name, value in asdict(entry).items() if name not in without}
-
-
-@contextmanager
-def _threads(hardware: Hardware) -> Iterator[None]:
-    """Let networks use the CPU threads that they may."""
-    before = torch.get_num_threads()
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    torch.set_num_threads(hardware.threads or cores)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
-
-
-@contextmanager
-def _out_of_memory(setting: str, size: int) -> Iterator[None]:
-    """Answer memory that is used up with the batch size to try.
-
-    Raises:
-        MethodError: it is used up.
-    """
-    try:
-        yield
-    except (RuntimeError, MemoryError) as error:
-        text = str(error)
-        if not isinstance(error, torch.OutOfMemoryError | MemoryError) and "t allocate memory" not in text:
-            raise
-        advice = f"try {setting}={size // 2}" if size > 1 else "take a smaller network, or hardware.device=cpu"
-        message = f"the memory is used up with {setting}={size}; {advice} ({text.splitlines()[0]})"
-        raise MethodError(message) from error
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep Lightning's advice to itself: what matters is reported."""
-    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", module="lightning.*")
-            warnings.filterwarnings("ignore", module="torch.*")
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)

@@ -8,7 +8,10 @@ from torch import nn
 
 from cmbml.methods.base import MethodError
 from cmbml.methods.normalisation import Scaling
+from cmbml.methods.training.allocator import keep_memory
 from cmbml.methods.training.data import Pairs, loader
+from cmbml.methods.training.devices import ignore_warnings
+from cmbml.methods.training.faults import require_finite
 from cmbml.methods.training.settings import LOSSES, Training
 
 Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
@@ -43,10 +46,11 @@ class Normalised(nn.Module):
         self.__dict__["run"] = torch.compile(self.network)
 
     def bring_in(self, features: torch.Tensor) -> torch.Tensor:
-        """Normalise features."""
-        found = (features - self.features_offset) / self.features_scale
-        if self.mixing is not None:
-            found = torch.einsum("ij,bj...->bi...", self.mixing, found)
+        """Normalise features, in full precision: mixtures are small differences of large values."""
+        with torch.autocast(features.device.type, enabled=False):
+            found = (features - self.features_offset) / self.features_scale
+            if self.mixing is not None:
+                found = torch.einsum("ij,bj...->bi...", self.mixing, found)
         if self.limit is not None:
             beyond = found.abs() - self.limit
             found = torch.where(beyond > 0, found.sign() * (self.limit + beyond.clamp(min=0).log1p()), found)
@@ -75,6 +79,7 @@ class Trainee(LightningModule):
         names: of the training simulations, for messages.
         seed: root of all randomness.
         workers: processes that read ahead.
+        threads: CPU threads of each process that trains.
     """
 
     def __init__(
@@ -85,12 +90,22 @@ class Trainee(LightningModule):
         names: list[str],
         seed: int,
         workers: int,
+        threads: int,
     ) -> None:
         super().__init__()
         self.model, self.training_settings, self.pairs, self.names = model, training, pairs, names
-        self.seed, self.workers = seed, workers
+        self.seed, self.workers, self.threads = seed, workers, threads
         self.loss = LOSSES[training.loss]()
         self.automatic_optimization = False
+
+    def setup(self, stage: str) -> None:  # noqa: ARG002
+        """Prepare the process that trains, which may be a new one."""
+        torch.set_num_threads(self.threads)
+        ignore_warnings()
+        if self.device.type == "cpu":
+            keep_memory()
+        if self.training_settings.compile:
+            self.model.compile_network()
 
     def train_dataloader(self) -> Any:  # noqa: ANN401
         """Read the training simulations in an order of each epoch's own."""
@@ -125,37 +140,44 @@ class Trainee(LightningModule):
         settings, optimiser = self.training_settings, self.optimizers()
         features, target = self.model.bring_in(batch[0]), self.model.normalise_target(batch[1])
         for _ in range(settings.passes):
-            loss = self.loss(self.model.run(features), target)
+            loss = self.loss(self.model.run(features).float(), target)
             optimiser.zero_grad()
             self.manual_backward(loss)
-            if settings.gradient_clip:
-                self.clip_gradients(optimiser, settings.gradient_clip, "norm")
+            self._clip(optimiser)
             optimiser.step()
-        self._require_number(loss, batch[2], index)
+        self._require_number(loss, batch, index)
         self.lr_schedulers().step()
         self.log("train_loss", loss, on_step=False, on_epoch=True, sync_dist=True, batch_size=len(target))
 
     def validation_step(self, batch: Batch, index: int) -> None:  # noqa: ARG002
         """Measure loss and error on simulations that are not learnt from."""
-        answer, size = self.model.run(self.model.bring_in(batch[0])), len(batch[0])
+        answer, size = self.model.run(self.model.bring_in(batch[0])).float(), len(batch[0])
         self.log(
             "valid_loss", self.loss(answer, self.model.normalise_target(batch[1])), sync_dist=True, batch_size=size
         )
-        error = self.model.bring_out(answer.float()) - batch[1]
+        error = self.model.bring_out(answer) - batch[1]
         self.log("valid_mse_uk2", error.square().mean(), sync_dist=True, batch_size=size)
 
-    def _require_number(self, loss: torch.Tensor, numbers: torch.Tensor, index: int) -> None:
+    def _clip(self, optimiser: Any) -> None:  # noqa: ANN401
+        """Clip the gradient. Lightning's own way refuses an optimiser that works on all weights at once."""
+        largest = self.training_settings.gradient_clip
+        if largest is None:
+            return
+        if scaler := getattr(self.trainer.precision_plugin, "scaler", None):
+            scaler.unscale_(optimiser.optimizer)
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), largest)
+
+    def _require_number(self, loss: torch.Tensor, batch: Batch, index: int) -> None:
         if torch.isfinite(loss):
             return
         settings = self.training_settings
-        who = ", ".join(self.names[number] for number in numbers.tolist())
+        names = [self.names[number] for number in batch[2].tolist()]
+        place = f"epoch {self.current_epoch + 1}, batch {index + 1}, step {self.global_step} ({', '.join(names)})"
+        require_finite({"features": batch[0], "target": batch[1]}, names, f"the loss became {loss.item()} in {place}")
         advice = [f"a lower method.train.learning_rate (it is {settings.learning_rate:g})"]
         if settings.gradient_clip is None:
             advice.append("method.train.gradient_clip=1")
         if settings.precision != "32-true":
             advice.append("method.train.precision=32-true")
-        message = (
-            f"the loss became {loss.item()} in epoch {self.current_epoch}, batch {index}, step {self.global_step} "
-            f"({who}); try {', or '.join(advice)}"
-        )
+        message = f"the loss became {loss.item()} in {place}; try {', or '.join(advice)}"
         raise MethodError(message)
