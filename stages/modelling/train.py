@@ -12,7 +12,7 @@ from cmbml.core.asset import Asset
 from cmbml.core.errors import ConfigError, nearest
 from cmbml.core.space import Axis, Space
 from cmbml.core.unit_io import UnitIO
-from cmbml.figures.training import draw_training
+from cmbml.figures.learning import learning_figure
 from cmbml.methods.normalisation import Moments
 from cmbml.methods.trained import Hardware, Lesson, TrainedMethod
 from cmbml.settings import settings
@@ -96,7 +96,7 @@ class Train(ObservationStage):
         io.write(STATE, (trained.state.arrays, trained.state.about))
         io.write(TRAINING_CURVE, Table(dict(trained.curve)))
         io.write(TRAINING, dict(trained.summary) | {"method": dict(trained.state.about["training"])})
-        io.write(TRAINING_FIGURE, draw_training(trained.curve, self.method.name))
+        io.write(TRAINING_FIGURE, learning_figure({self.method.name: trained.curve}, [self.method.name]))
 
 
 def _arrays(io: UnitIO, asset: Asset[NDArray[Any]], only: Mapping[Axis, list[str]]) -> list[NDArray[Any]]:
