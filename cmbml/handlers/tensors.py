@@ -30,12 +30,12 @@ class TensorFile(AssetHandler[Tensors]):
             raise FileNotFoundError(path)
         try:
             with safe_open(path, framework="numpy") as stream:
-                about = json.loads((stream.metadata() or {})[ENTRY])
-                return {name: stream.get_tensor(name) for name in stream.keys()}, about["value"]  # noqa: SIM118
+                about = dict(json.loads((stream.metadata() or {})[ENTRY])["value"])
+                return {name: stream.get_tensor(name) for name in stream.keys()}, about  # noqa: SIM118
         except SafetensorError as error:
             message = f"it is no whole safetensors file ({error})"
             raise ValueError(message) from error
-        except (KeyError, json.JSONDecodeError) as error:
+        except (KeyError, TypeError, ValueError) as error:
             message = "it does not say what its weights are for: it was not written by cmbml"
             raise ValueError(message) from error
 

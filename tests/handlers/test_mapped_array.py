@@ -1,0 +1,67 @@
+"""Arrays that stay on the disk."""
+
+import pickle
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from cmbml.core.handler import Stamp
+from cmbml.handlers.mapped_array import MappedArray
+
+STAMP = Stamp("stage", "0123456789abcdef" * 4)
+VALUE = np.random.default_rng(0).normal(size=(2, 3, 4)).astype(np.float32)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    path = tmp_path / "a.npy"
+    MappedArray().write(path, VALUE, STAMP)
+    return path
+
+
+def test_comes_back_bit_for_bit_and_may_not_be_changed(path: Path) -> None:
+    found = MappedArray().read(path)
+    assert isinstance(found, np.memmap)
+    assert Path(found.filename) == path
+    assert (found.dtype, found.shape, found.tobytes()) == (VALUE.dtype, VALUE.shape, VALUE.tobytes())
+    with pytest.raises(ValueError, match="read-only"):
+        found[0] = 1
+
+
+def test_same_bytes_twice(path: Path, tmp_path: Path) -> None:
+    MappedArray().write(tmp_path / "b.npy", VALUE, STAMP)
+    assert (tmp_path / "b.npy").read_bytes() == path.read_bytes()
+
+
+@pytest.mark.parametrize("kept", [0, 5, 40, -1])
+def test_file_that_is_cut_short_is_refused(path: Path, kept: int) -> None:
+    path.write_bytes(path.read_bytes()[:kept])
+    with pytest.raises(ValueError, match="it is no whole file of one array of numbers"):
+        MappedArray().read(path)
+
+
+@pytest.mark.parametrize("foreign", ["pickle", "objects", "zip", "text"])
+def test_what_is_no_array_of_numbers_is_refused(path: Path, foreign: str) -> None:
+    if foreign == "pickle":
+        path.write_bytes(pickle.dumps(VALUE))
+    elif foreign == "objects":
+        np.save(path, np.array([{}], dtype=object), allow_pickle=True)
+    elif foreign == "zip":
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr("arr_0.npy", b"")
+    else:
+        path.write_text("not an array")
+    with pytest.raises(ValueError, match="it is no whole file of one array of numbers"):
+        MappedArray().read(path)
+
+
+def test_missing_file_is_missing(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        MappedArray().read(tmp_path / "none.npy")
+
+
+def test_objects_are_never_written(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="allow_pickle"):
+        MappedArray().write(tmp_path / "a.npy", np.array([{}], dtype=object), STAMP)

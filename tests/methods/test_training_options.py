@@ -1,0 +1,140 @@
+"""Other ways to compute the same training: layouts, precisions, processes."""
+
+import copy
+import pickle
+import shutil
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from learning import (
+    N_TRAIN,
+    Forgetful,
+    fit,
+    same,
+    same_weights,
+)
+from torch import nn
+
+from cmbml.methods.base import MethodError
+from cmbml.methods.trained import Hardware, Lesson
+from cmbml.methods.training.data import Pairs, loader
+from cmbml.settings import settings
+
+# Other ways to compute it
+
+
+def test_small_gradients_are_left_and_large_ones_clipped(lesson: Lesson, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert same_weights(fit(lesson), fit(lesson, gradient_clip=1e6))
+    norms, step = [], torch.optim.Adam.step
+
+    def measured(optimiser: torch.optim.Adam, *args: Any, **more: Any) -> Any:
+        weights = optimiser.param_groups[0]["params"]
+        norms.append(float(torch.linalg.vector_norm(torch.stack([p.grad.norm() for p in weights]))))
+        return step(optimiser, *args, **more)
+
+    monkeypatch.setattr(torch.optim.Adam, "step", measured)
+    fit(lesson, gradient_clip=0.01)
+    np.testing.assert_allclose(norms, 0.01, rtol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("train", "tolerance"),
+    [({"channels_last": False}, 1e-3), ({"precision": "bf16-mixed"}, 0.1)],
+    ids=["channels first", "half precision"],
+)
+def test_layout_and_precision_change_little(lesson: Lesson, train: dict[str, Any], tolerance: float) -> None:
+    plain, other = fit(lesson), fit(lesson, **train)
+    for name in ("train_loss", "valid_loss"):
+        np.testing.assert_allclose(other.curve[name], plain.curve[name], rtol=tolerance)
+    assert all(array.dtype == np.float32 for array in other.state.arrays.values() if array.ndim)
+
+
+@pytest.mark.parametrize(
+    "more", [{"gradient_clip": 0.1}, {"ema_decay": 0.9}, {"loss": "huber"}, {"loss": "l2"}], ids=str
+)
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+def test_options_go_together(lesson: Lesson, precision: str, more: dict[str, Any]) -> None:
+    trained = fit(lesson, epochs=1, precision=precision, passes=2, **more)
+    assert all(np.isfinite(array).all() for array in trained.state.arrays.values())
+
+
+def test_half_precision_does_not_touch_the_normalisation(lesson: Lesson) -> None:
+    """The CMB is a small difference of bright channels: of eight bits nothing of it would be left."""
+    seen = []
+
+    @settings
+    class Looking(Forgetful):
+        def build(self, n_in: int, n_out: int) -> nn.Module:
+            module = nn.Conv2d(n_in, n_out, 1)
+            module.register_forward_pre_hook(lambda _, found: seen.append(found[0].detach().clone()))
+            return module
+
+    for precision in ("32-true", "bf16-mixed"):
+        fit(lesson, network=Looking(), epochs=1, precision=precision, batch_size=N_TRAIN)
+    first, second = seen[0], seen[2]
+    assert first.dtype == second.dtype == torch.float32
+    assert torch.equal(first, second)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="needs a compiler")
+def test_compiled_network_learns_the_same(lesson: Lesson) -> None:
+    plain, compiled = fit(lesson), fit(lesson, compile=True, ema_decay=None)
+    assert plain.state.arrays.keys() == compiled.state.arrays.keys()
+    np.testing.assert_allclose(compiled.curve["valid_loss"], plain.curve["valid_loss"], rtol=1e-3)
+
+
+@pytest.mark.slow
+def test_two_processes_train_together(lesson: Lesson) -> None:
+    told = lesson.workdir.parent / "told"
+    pair = Hardware(device="cpu", devices=2, threads=2)
+    lines: list[str] = []
+    trained = fit(replace(lesson, report=lines.append), pair, passes=2, gradient_clip=1.0)
+    assert not told.exists()
+    assert all(np.isfinite(array).all() for array in trained.state.arrays.values())
+    assert trained.curve["step"] == [4, 8], "six simulations are two batches for each of two processes"
+    assert [line.split(":")[0] for line in lines[1:]] == ["epoch 1 of 2", "epoch 2 of 2"]
+    assert trained.summary["maps_per_second"] > 0
+    # The average gradient of two halves is that of the whole, but for the normalisation of batches.
+    whole = fit(lesson, batch_size=4, passes=2, gradient_clip=1.0)
+    np.testing.assert_allclose(trained.curve["train_loss"], whole.curve["train_loss"], rtol=0.2)
+
+
+@pytest.mark.slow
+def test_what_fails_in_another_process_is_said_here(lesson: Lesson) -> None:
+    broken = [np.full_like(array, np.nan) for array in lesson.train[0]]
+    with pytest.raises(MethodError, match=r"^the loss became nan in epoch 1, batch 1, .* the features of train/sim"):
+        fit(replace(lesson, train=(broken, lesson.train[1])), Hardware(device="cpu", devices=2, threads=2))
+
+
+def test_readers_change_nothing(lesson: Lesson) -> None:
+    alone, helped = fit(lesson), fit(lesson, Hardware(device="cpu", threads=1, workers=2))
+    assert same(alone, helped)
+    assert same(
+        fit(lesson, network=Forgetful()), fit(lesson, Hardware(device="cpu", threads=1, workers=1), network=Forgetful())
+    )
+
+
+def test_files_are_sent_to_readers_not_what_is_in_them(lesson: Lesson) -> None:
+    pairs = Pairs(*lesson.train)
+    sent = pickle.dumps(pairs)
+    assert len(sent) < 400 * 2 * N_TRAIN < lesson.train[0][0].nbytes * N_TRAIN
+    for found in (pickle.loads(sent), copy.deepcopy(pairs)):
+        assert all(isinstance(array, np.memmap) for array in found.features + found.targets)
+        for number in range(N_TRAIN):
+            assert all(torch.equal(a, b) for a, b in zip(found[number][:2], pairs[number][:2], strict=True))
+
+
+def test_part_of_a_file_is_sent_as_it_is(lesson: Lesson) -> None:
+    parts = [[array[:, ::2] for array in arrays] for arrays in lesson.train]
+    found = pickle.loads(pickle.dumps(Pairs(*parts)))
+    assert np.array_equal(found.features[0], parts[0][0])
+
+
+def test_devices_share_the_simulations(lesson: Lesson) -> None:
+    pairs = Pairs(*lesson.train)
+    seen = [number for rank in range(2) for batch in loader(pairs, 2, 0, 5, rank, 2) for number in batch[2].tolist()]
+    assert sorted(seen) == list(range(N_TRAIN))

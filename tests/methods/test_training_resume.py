@@ -1,0 +1,183 @@
+"""Trainings that are interrupted, and what can go wrong in one."""
+
+import pickle
+import re
+import shutil
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from learning import CPU, N_TRAIN, Forgetful, fit, method, said, same
+from torch import nn
+
+from cmbml.methods.base import MethodError
+from cmbml.methods.trained import Hardware, Lesson
+from cmbml.methods.training import devices
+from cmbml.methods.training.checkpoint import read_checkpoint
+
+# Going on
+
+
+class Power(BaseException):
+    """What happens when there is none: nothing may catch it."""
+
+
+@pytest.mark.parametrize(
+    "train",
+    [{}, {"ema_decay": 0.9}, {"network": Forgetful()}, {"patience": 3, "passes": 2}, {"precision": "bf16-mixed"}],
+    ids=["plain", "average", "dropout", "patience", "half precision"],
+)
+def test_interrupted_training_ends_the_same(lesson: Lesson, train: dict[str, Any]) -> None:
+    whole = fit(lesson, epochs=4, **train)
+    shutil.rmtree(lesson.workdir)
+    lesson.workdir.mkdir()
+    for stop in ("epoch 2", "epoch 4"):
+        with pytest.raises(Power):
+            again = method(**{"epochs": 4} | train)
+            again.fit(replace(lesson, report=partial(stops_at, stop)), CPU)
+    lines: list[str] = []
+    found = method(**{"epochs": 4} | train).fit(replace(lesson, report=lines.append), CPU)
+    assert same(found, whole)
+    assert "going on after epoch 3" in lines[1]
+    assert len(lines) == 3, "one epoch was left"
+
+
+def stops_at(word: str, line: str) -> None:
+    """Stop before the checkpoint of an epoch is written."""
+    if line.startswith(word):
+        raise Power
+
+
+def test_time_is_counted_over_interruptions(lesson: Lesson) -> None:
+    with pytest.raises(Power):
+        shutil.rmtree(lesson.workdir, ignore_errors=True)
+        method(epochs=3).fit(replace(lesson, report=partial(stops_at, "epoch 3"), workdir=made(lesson)), CPU)
+    measured = read_checkpoint(lesson.workdir / "last.ckpt")["callbacks"]["Clock"]["measured"]
+    assert measured["maps"] == 2 * N_TRAIN
+    trained = method(epochs=3).fit(lesson, CPU)
+    assert trained.summary["seconds"] > measured["seconds"]
+    rates = [float(re.search(r"([\d.]+) maps/s", line).group(1)) for line in said(lesson) if "maps/s" in line]
+    assert len(rates) == 1
+    assert 1 < rates[0] < 1e5
+
+
+def made(lesson: Lesson) -> Path:
+    lesson.workdir.mkdir()
+    return lesson.workdir
+
+
+def test_training_goes_on_where_the_dataset_was_moved_to(lesson: Lesson, tmp_path: Path) -> None:
+    """As one is advised to do when the disk is full. The best epoch is not forgotten."""
+    whole = fit(lesson, epochs=4)
+    shutil.rmtree(lesson.workdir)
+    with pytest.raises(Power):
+        method(epochs=4).fit(replace(lesson, report=partial(stops_at, "epoch 3"), workdir=made(lesson)), CPU)
+    moved = replace(lesson, workdir=Path(shutil.move(lesson.workdir, tmp_path / "elsewhere")))
+    assert same(method(epochs=4).fit(moved, CPU), whole)
+    assert not lesson.workdir.exists()
+
+
+@pytest.mark.parametrize("damage", ["cut", "foreign", "pickle", "empty"])
+def test_damaged_checkpoint_is_refused(lesson: Lesson, damage: str) -> None:
+    fit(lesson)
+    last = lesson.workdir / "last.ckpt"
+    wrong = {"cut": last.read_bytes()[:-5000], "foreign": b"x" * 999, "empty": b"", "pickle": pickle.dumps(stops_at)}
+    last.write_bytes(wrong[damage])
+    with pytest.raises(MethodError, match=r"last.ckpt cannot be read .*; delete .*work to train from the start"):
+        method().fit(lesson, CPU)
+
+
+def test_checkpoint_holds_no_code(lesson: Lesson) -> None:
+    fit(lesson)
+    for name in ("last", "best"):
+        found = torch.load(lesson.workdir / f"{name}.ckpt", weights_only=True)
+        assert found["epoch"] in (0, 1)
+
+
+# What can go wrong
+
+
+@pytest.mark.parametrize(("which", "word"), [(0, "features"), (1, "target")])
+def test_simulation_without_numbers_is_named(lesson: Lesson, which: int, word: str) -> None:
+    train = [list(part) for part in lesson.train]
+    train[which][4] = np.full_like(train[which][4], np.nan)
+    with pytest.raises(MethodError) as caught:
+        fit(replace(lesson, train=tuple(train)))
+    pattern = (
+        r"the loss became nan in epoch 1, batch [123], step [123] \(train/sim\d{4}, train/sim\d{4}\): "
+        rf"the {word} of train/sim0004 holds values that are no numbers; look at those maps"
+    )
+    assert re.fullmatch(pattern, str(caught.value))
+
+
+def test_loss_that_is_no_number_is_answered_with_advice(lesson: Lesson) -> None:
+    with pytest.raises(MethodError) as caught:
+        fit(lesson, learning_rate=1e30, final_learning_rate=1e30, precision="bf16-mixed")
+    message = str(caught.value)
+    assert re.search(r"the loss became (nan|inf) in epoch \d, batch \d, step \d \(train/sim", message)
+    assert "a lower method.train.learning_rate (it is 1e+30)" in message
+    assert "method.train.gradient_clip=1" in message and "method.train.precision=32-true" in message
+
+
+def test_validation_that_is_no_number_stops_too(lesson: Lesson) -> None:
+    broken = [np.full_like(array, np.nan) for array in lesson.valid[0]]
+    with pytest.raises(MethodError, match=r"the validation loss became nan in epoch 1, step 3; look for simulations"):
+        fit(replace(lesson, valid=(broken, lesson.valid[1])))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB."),
+        MemoryError(),
+        RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes."),
+    ],
+    ids=["cuda", "python", "cpu"],
+)
+def test_memory_that_is_used_up_is_answered_with_what_to_try(
+    lesson: Lesson, error: Exception, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = fit(lesson).state
+
+    def fails(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(nn.Conv2d, "forward", fails)
+    with pytest.raises(MethodError, match=r"used up with method.train.batch_size=5; try method.train.batch_size=2"):
+        fit(lesson, batch_size=5)
+    with pytest.raises(MethodError, match=r"batch_size=1; take a smaller network, or hardware.device=cpu"):
+        fit(lesson, batch_size=1)
+    with pytest.raises(MethodError, match=r"with hardware.predict_batch=4; try hardware.predict_batch=2"):
+        list(method().predict(state, lesson.train[0], CPU))
+
+
+def test_other_faults_are_left_as_they_are(lesson: Lesson, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: object) -> None:
+        message = "a bug"
+        raise RuntimeError(message)
+
+    monkeypatch.setattr(nn.Conv2d, "forward", fails)
+    with pytest.raises(RuntimeError, match=r"^a bug$"):
+        fit(lesson)
+
+
+def test_device_that_is_not_there_is_refused(lesson: Lesson, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    assert devices.chosen_device(Hardware()) == "cpu"
+    with pytest.raises(MethodError, match=r"hardware.device=cuda: there is none here; there is cpu"):
+        fit(lesson, Hardware(device="cuda"))
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert devices.chosen_device(Hardware()) == "cuda"
+    assert devices.chosen_device(Hardware(devices=8)) == "cuda", "to predict, one is enough"
+    with pytest.raises(MethodError, match=r"hardware.devices=3: this machine has 2 of cuda"):
+        fit(lesson, Hardware(devices=3))
+
+
+def test_half_precision_that_a_cpu_lacks_is_refused(lesson: Lesson) -> None:
+    with pytest.raises(MethodError, match="precision=16-mixed needs a GPU; take bf16-mixed"):
+        fit(lesson, precision="16-mixed")
