@@ -101,6 +101,23 @@ def command(capsys: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
     return run
 
 
+@pytest.fixture(scope="session")
+def calling() -> Callable[..., int]:
+    """Return any main program, in this process, for fixtures that outlive a test; it returns the exit status."""
+    return call
+
+
+@pytest.fixture(scope="session")
+def simulate() -> Callable[..., None]:
+    """Return what makes the smallest dataset: called with its folder, overrides, and the number of each split."""
+
+    def make(root: Path, *overrides: str, **splits: int) -> None:
+        counts = [f"splits.{name}={{sims: {number}, cosmology: shared}}" for name, number in splits.items()]
+        assert call("sims", root, *SMALLEST, *counts, *overrides) == 0
+
+    return make
+
+
 @pytest.fixture
 def smallest() -> list[str]:
     """Return the overrides of the smallest dataset, which a test may change before it calls `program`."""
@@ -178,10 +195,11 @@ def sky(cleaned: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def program_apart() -> Callable[..., subprocess.Popen[str]]:
-    """Return the main program, in a process group of its own."""
+    """Return a main program, in a process group of its own."""
 
-    def start(root: Path, *overrides: str) -> subprocess.Popen[str]:
-        command = [sys.executable, PROJECT / "main_sims.py", f"system.root={root}", *SMALLEST, *overrides]
+    def start(root: Path, *overrides: str, name: str = "sims") -> subprocess.Popen[str]:
+        words = [f"system.root={root}", *(SMALLEST if name == "sims" else ()), *overrides]
+        command = [sys.executable, "-u", PROJECT / f"main_{name}.py", *words]
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
         return subprocess.Popen(command, text=True, start_new_session=True, cwd=root.parent, **pipes)
 
