@@ -3,27 +3,28 @@
 import inspect
 import os
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import hydra
 import pytest
-import yaml
 from omegaconf import DictConfig, OmegaConf
 
 from cmbml.core.app import CONFIG_FOLDER, build_pipeline
+from cmbml.core.errors import ConfigError
 from cmbml.core.pipeline import Pipeline
 
-# The programs that start from nothing; others work on a dataset that has been built.
-PROGRAMS = [
-    path.stem for path in CONFIG_FOLDER.glob("*.yaml") if path.stem != "common" and "inherit:" not in path.read_text()
-]
+PROGRAMS = sorted(path.stem for path in CONFIG_FOLDER.glob("*.yaml") if path.stem != "common")
 OPTIONS = sorted(f"{path.parent.name}={path.stem}" for path in CONFIG_FOLDER.glob("*/*.yaml"))
 # What has no default, for nobody can guess it.
 GIVEN = {
     "noise=planck": ["noise.folder=/given"],
     "stages=import": ["import_from=/given"],
+    "stages=learnt": ["weights=/given"],
 }
+# Sequences of stages whose names do not begin with that of the program's own.
+PROGRAM_OF_STAGES = {"stages=import": "sims", "stages=sweep": "analysis"}
 
 
 @pytest.fixture(autouse=True)
@@ -37,14 +38,32 @@ def composed(program: str, *overrides: str) -> DictConfig:
 
 
 def program_of(option: str) -> str:
-    """Return a program that has the option's group; of the sequences of stages, each has its own."""
+    """Return a program that an option is for: one that has chosen an option of its group, or else may choose one."""
+    if option in PROGRAM_OF_STAGES:
+        return PROGRAM_OF_STAGES[option]
     group, _, name = option.partition("=")
-    for program in sorted(path.stem for path in CONFIG_FOLDER.glob("*.yaml") if path.stem != "common"):
-        entries = yaml.safe_load((CONFIG_FOLDER / f"{program}.yaml").read_text())["defaults"]
-        chosen = {key: value for entry in entries if isinstance(entry, dict) for key, value in entry.items()}
-        if group in chosen and (group != "stages" or name.startswith(chosen[group])):
-            return program
-    return "sims"
+    choices = {program: choices_of(program) for program in PROGRAMS}
+    if group == "stages":
+        return next(program for program, chosen in choices.items() if name.startswith(str(chosen[group])))
+    having = [program for program, chosen in choices.items() if chosen.get(group)]
+    return (having or [program for program, chosen in choices.items() if group in chosen])[0]
+
+
+@cache
+def choices_of(program: str) -> dict[str, str | None]:
+    with hydra.initialize_config_dir(version_base=None, config_dir=str(CONFIG_FOLDER)):
+        return dict(hydra.compose(program, return_hydra_config=True).hydra.runtime.choices)
+
+
+def on_a_dataset(program: str, root: Path, dataset: tuple[str, ...] = (), *overrides: str) -> DictConfig:
+    """Compose a program as it is composed when it takes over what a dataset was made with."""
+    config, made = composed(program, *overrides), composed("sims", *dataset)
+    for name in config.get("inherit", []):
+        config[name] = made[name]
+    for stage in (*made.stages, "clean"):
+        if config.get("inherit") and stage not in config.stages:
+            (root / ".records" / str(stage)).mkdir(parents=True, exist_ok=True)
+    return config
 
 
 def built(config: DictConfig, root: Path) -> Pipeline:
@@ -63,9 +82,35 @@ def targets(node: Any, place: str = "") -> Iterator[tuple[str, DictConfig]]:
 
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_defaults_make_a_pipeline_that_holds_together(program: str, tmp_path: Path) -> None:
-    pipeline = built(composed(program), tmp_path)
+    pipeline = built(on_a_dataset(program, tmp_path), tmp_path)
     assert pipeline.graph.stages
-    assert not list(tmp_path.iterdir())
+    assert {path.name for path in tmp_path.iterdir()} <= {".records"}
+
+
+@pytest.mark.parametrize("option", [option for option in OPTIONS if option.startswith("method=")])
+def test_every_method_makes_a_pipeline(option: str, tmp_path: Path) -> None:
+    """On maps that a shipped network fits, and with all channels that one may ask for."""
+    name, folder = option.partition("=")[2], tmp_path / "given"
+    more = [f"predictions.folder={folder}", "predictions.fwhm_arcmin=5"] if name == "imported" else []
+    try:
+        pipeline = built(on_a_dataset("clean", tmp_path, ("scenario=nside64",), option, *more), tmp_path)
+    except ConfigError as error:
+        # Packages and files that not everybody has are asked for by name.
+        assert "needs the package" in str(error) or str(folder) in str(error)
+        return
+    assert any(asset.name == "cleaned_map" for stage in pipeline.graph.stages.values() for asset in stage.writes)
+
+
+@pytest.mark.parametrize("levels", [5, 6, 7, 8])
+def test_every_network_fits_the_maps_that_it_is_for(levels: int, tmp_path: Path) -> None:
+    def config(nside: int) -> DictConfig:
+        size = (f"scenario.nside={nside}", f"scenario.nside_sky={nside}", f"scenario.lmax={2 * nside}")
+        return on_a_dataset("cmbnncs", tmp_path, size, f"network=unet{levels}")
+
+    assert "train" in built(config(2**levels), tmp_path).graph.stages
+    fits = rf"take network=unet{levels - 1}" if levels > 5 else "no shipped network fits"
+    with pytest.raises(ConfigError, match=f"cannot be, both sides must be multiples of {2**levels}; .*{fits}"):
+        built(config(2 ** (levels - 1)), tmp_path)
 
 
 @pytest.mark.parametrize("option", OPTIONS)

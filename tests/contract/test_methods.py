@@ -1,7 +1,9 @@
 """What holds for every method that a file in `cfg/method/` names, found unasked."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import hydra
 import numpy as np
@@ -10,7 +12,8 @@ from omegaconf import OmegaConf
 
 from cmbml.core.app import CONFIG_FOLDER
 from cmbml.core.fingerprint import canonical
-from cmbml.methods.base import BlindMethod, Cleaned, Method, MethodError
+from cmbml.methods.base import Cleaned, Method, MethodError
+from cmbml.methods.trained import State, TrainedMethod
 from cmbml.sky.harmonics import filter_components, random_alm, synthesise
 from cmbml.sky.instrument import Channel
 from cmbml.sky.maps import Fields, MapError, MapSpec, SkyMap
@@ -30,6 +33,8 @@ NODES = {
 }
 # Maps that were cleaned elsewhere have a name on the method axis, and no method here.
 METHODS = [name for name, node in NODES.items() if "_target_" in node]
+TRAINED = [name for name in METHODS if issubclass(hydra.utils.get_class(NODES[name]["_target_"]), TrainedMethod)]
+BLIND = [name for name in METHODS if name not in TRAINED]
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +51,7 @@ def spec(channels: dict[str, Channel]) -> ObservationSpec:
     return ObservationSpec(channels, maps, truth)
 
 
-@pytest.fixture(params=METHODS)
+@pytest.fixture(params=BLIND)
 def name(request: pytest.FixtureRequest, spec: ObservationSpec) -> str:
     """A method that can be run here: some stand on packages that not everybody has."""
     try:
@@ -79,7 +84,7 @@ def observed(fields: Fields, channels: dict[str, Channel]) -> Observation:
     return Observation(ObservationSpec(channels, specs, truth), maps, sky)
 
 
-def made(name: str) -> BlindMethod:
+def made(name: str) -> Any:
     return hydra.utils.instantiate(NODES[name], _convert_="all")
 
 
@@ -91,6 +96,7 @@ def ran(name: str, observation: Observation, scratch: Path, threads: int = 1) ->
 
 def test_something_was_found() -> None:
     assert {"control_truth", "control_channel", "control_zero", "ilc_pixel"} <= set(METHODS)
+    assert {"cmbnncs", "cmbnncs_paper"} <= set(TRAINED)
     assert sorted(set(NODES) - set(METHODS)) == ["imported"]
 
 
@@ -175,3 +181,46 @@ def test_channel_that_is_missing_is_refused_before_work(name: str, spec: Observa
         parts = ({n: part for n, part in whole.items() if n != channel} for whole in (spec.channels, spec.maps))
         with pytest.raises(MapError, match=f"no channel '{channel}'"):
             made(name).accepts(ObservationSpec(*parts, spec.truth))
+
+
+# What learns
+
+
+@pytest.mark.parametrize("learner", TRAINED)
+def test_arrays_are_shaped_as_was_said(learner: str, observation: Observation) -> None:
+    """The handshake holds for them, too; and a perfect answer becomes a map that is the target."""
+    method = made(learner)
+    examples, spec = method.examples, observation.spec
+    shapes = examples.shapes(spec)
+    features, target = examples.features(observation), examples.target(observation.truth)
+    assert (features.shape, target.shape) == shapes
+    assert features.dtype == target.dtype == np.float32
+    answer = examples.to_map(target, spec)
+    assert answer.spec == method.accepts(spec) == examples.accepts(spec)
+    np.testing.assert_array_equal(examples.target(answer), target)
+    np.testing.assert_array_equal(answer.values, observation.truth.values)
+
+
+@pytest.mark.parametrize("learner", TRAINED)
+def test_what_it_learns_says_what_it_is_for(learner: str, spec: ObservationSpec) -> None:
+    method = made(learner)
+    as_a_file_gives_it = json.loads(json.dumps(method.about(spec)))
+    TrainedMethod.require_fit(method, State({}, {"holds_for": as_a_file_gives_it}), spec)
+    with pytest.raises(MethodError, match=r"these weights are not for .*nside is not said, not 64"):
+        method.require_fit(State({}, {"holds_for": {}}), spec)
+    assert 1e6 < method.state_bytes(spec) < 1e9
+
+
+@pytest.mark.parametrize("learner", TRAINED)
+def test_what_is_learnt_does_not_hang_on_names(learner: str, spec: ObservationSpec) -> None:
+    node = NODES[learner]
+    renamed = node | {"name": "other", "examples": node["examples"] | {"name": "elsewhere"}}
+    assert hydra.utils.instantiate(renamed, _convert_="all").about(spec) == made(learner).about(spec)
+
+
+@pytest.mark.parametrize("learner", TRAINED)
+def test_channel_that_a_learner_lacks_is_refused_before_work(learner: str, spec: ObservationSpec) -> None:
+    for channel in NODES[learner]["examples"]["channels"]:
+        parts = ({n: part for n, part in whole.items() if n != channel} for whole in (spec.channels, spec.maps))
+        with pytest.raises(MapError, match=f"no channel '{channel}'"):
+            made(learner).accepts(ObservationSpec(*parts, spec.truth))
