@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import hydra
+import yaml
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.plugins import Plugins
 from hydra.errors import HydraException, InstantiationException
@@ -21,7 +22,15 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 from pydantic import ValidationError
 
-from cmbml.core.errors import CmbmlError, ConfigError, StorageError, UnitFailedError, nearest, setting_faults
+from cmbml.core.errors import (
+    CmbmlError,
+    ConfigError,
+    StorageError,
+    UnitFailedError,
+    import_fault,
+    nearest,
+    setting_faults,
+)
 from cmbml.core.executor import Executor
 from cmbml.core.manifest import lock, log_file, newest_config, run_folder, write_manifest
 from cmbml.core.pipeline import Pipeline
@@ -33,6 +42,7 @@ from cmbml.core.sweep import expand, run_jobs
 
 log = logging.getLogger(__name__)
 CONFIG_FOLDER = Path(__file__).resolve().parents[2] / "cfg"
+COMPOSING = (HydraException, OmegaConfBaseException, yaml.YAMLError, ValueError)
 RESUME = ("fresh", "restart", "refuse")
 
 
@@ -198,14 +208,27 @@ def _describe(error: Exception, place: str, config: DictConfig) -> Iterator[str]
     if isinstance(error, MissingMandatoryValue):
         yield f"{_origin(where, config)}: must be given"
     elif isinstance(cause, ValidationError):
+        if kind := _undecorated(where, config):
+            yield f"{_origin(where, config)}: {kind} takes no settings; it needs @settings (cmbml/settings.py) above it"
+            return
         yield from setting_faults(
             cause, lambda key: _origin(f"{where}.{key}", config), lambda parent: _settings_at(parent, config)
         )
     elif isinstance(cause, CmbmlError):
         yield str(cause)
+    elif target := re.match(r"Error loading '([\w.]+)'", str(cause)):
+        yield f"{_origin(where, config)}: {target.group(0)}: {import_fault(target.group(1))}"
     else:
-        hint = "; install the package that it comes from" if "No module named" in str(cause) else ""
-        yield " ".join(f"{_origin(where, config)}: {cause}".split("\n")[:2]) + hint
+        yield " ".join(f"{_origin(where, config)}: {cause}".split("\n")[:2])
+
+
+def _undecorated(place: str, config: DictConfig) -> str:
+    """Return the name of a class that lists settings and was not made to take them."""
+    target = OmegaConf.select(config, f"{place}._target_")
+    kind = hydra.utils.get_object(target) if target else None
+    if not isinstance(kind, type) or set(vars(kind).get("__annotations__", ())) <= set(_settings_at(place, config)):
+        return ""
+    return kind.__name__
 
 
 def _settings_at(place: str, config: DictConfig) -> list[str]:
@@ -244,7 +267,7 @@ def _check_overrides(name: str, overrides: list[str]) -> DictConfig:
     with hydra.initialize_config_dir(version_base=None, config_dir=str(CONFIG_FOLDER)):
         try:
             config = hydra.compose(name, overrides)
-        except (HydraException, OmegaConfBaseException, ValueError) as error:
+        except COMPOSING as error:
             raise ConfigError(_explain(error, name, overrides)) from error
         for key in _unread(config, overrides):
             known = list(_keys(hydra.compose(name, [word for word in overrides if _is_choice(word)])))
@@ -268,6 +291,8 @@ def _unread(config: DictConfig, overrides: list[str]) -> Iterator[str]:
 def _explain(error: Exception, name: str, overrides: list[str]) -> str:
     """Say which override is at fault, and what may have been meant."""
     text = str(error)
+    if file := _file_at_fault(error):
+        return file
     if option := re.search(
         r"Could not find '(.+)/(.+)'.*Available options in '.+?':\n(.*?)\n\S", text + "\n.", re.DOTALL
     ):
@@ -289,10 +314,23 @@ def _explain(error: Exception, name: str, overrides: list[str]) -> str:
     return culprit + text.split("\n")[0]
 
 
+def _file_at_fault(error: Exception) -> str:
+    """Say which file of `cfg/` cannot be read or composed, and why, if that is what is wrong."""
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark:
+        mark, hint = error.problem_mark, "; indent with spaces" if "'\\t'" in str(error.problem) else ""
+        return f"{mark.name}, line {mark.line + 1}, column {mark.column + 1}: {error.problem}{hint}"
+    found = re.match(r"In '?([\w/]+)'?: (.+)", str(error))
+    if not found or "/" not in found.group(1):
+        return ""
+    file, problem = found.group(1), found.group(2).rstrip(".")
+    hint = "; is its first line '# @package _global_'?" if re.search(r"override '[^']*@", problem) else ""
+    return f"{CONFIG_FOLDER / file}.yaml: {problem}{hint}"
+
+
 def _composes(name: str, overrides: list[str]) -> bool:
     try:
         hydra.compose(name, overrides)
-    except (HydraException, OmegaConfBaseException, ValueError):
+    except COMPOSING:
         return False
     return True
 

@@ -1,7 +1,12 @@
 """What can go wrong for a user, each with what was asked, what is allowed, and the mend."""
 
+import importlib
+import pkgutil
 from collections.abc import Callable, Iterable, Iterator
 from difflib import get_close_matches
+from importlib.util import find_spec
+from traceback import extract_tb
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -70,11 +75,58 @@ def setting_faults(
         `key: what is wrong with it`.
     """
     for entry in error.errors():
-        key = place(".".join(str(part) for part in entry["loc"]))
-        parent, _, name = key.rpartition(".")
+        *above, name = map(str, entry["loc"])
+        key = place(".".join((*above, name)))
         if entry["type"] in {"unexpected_keyword_argument", "extra_forbidden"}:
-            yield f"{key}: unknown key, {nearest(name, (other for other in known(parent) if other != name))}"
+            # The key itself is at fault, not what it may refer to.
+            parent = place(".".join(above)).rstrip(".")
+            yield f"{parent}.{name}: unknown key, {nearest(name, (other for other in known(parent) if other != name))}"
         elif entry["type"] == "missing":
             yield f"{key}: must be given"
+        elif entry["type"] == "dataclass_type" and hasattr(entry["input"], "__dataclass_fields__"):
+            yield f"{key}: a {entry['ctx']['class_name']} is needed here, and {type(entry['input']).__name__} is none"
         else:
             yield f"{key}: {entry['msg'].removeprefix('Value error, ')} (got {entry['input']!r})"
+
+
+def import_fault(target: str) -> str:
+    """Say why what a dotted name stands for cannot be had.
+
+    Args:
+        target: name of a class or function, which cannot be imported.
+
+    Example:
+        >>> import_fault("cmbml.core.runner.Serail")
+        "'cmbml.core.runner' has no 'Serail', did you mean 'Serial'?"
+    """
+    found: Any = None
+    above = ""
+    for part in target.split("."):
+        name = f"{above}.{part}".lstrip(".")
+        if not hasattr(found, part):
+            try:
+                importlib.import_module(name)
+            except ModuleNotFoundError as error:
+                return _not_there(found, above, part) if error.name == name else _not_there_for(name, error)
+            # A module may raise anything while it is imported.
+            except Exception as error:
+                last = extract_tb(error.__traceback__)[-1]
+                where = "" if isinstance(error, SyntaxError) else f" ({last.filename}, line {last.lineno})"
+                return f"'{name}' cannot be imported: {type(error).__name__}: {error}{where}"
+        found = getattr(found, part, None) or importlib.import_module(name)
+        above = name
+    return f"'{target}' is there now"
+
+
+def _not_there(holder: Any, above: str, part: str) -> str:  # noqa: ANN401
+    if holder is None:
+        return f"there is no module '{part}'; it must lie beside the main program, on PYTHONPATH, or be installed"
+    modules = [module.name for module in pkgutil.iter_modules(getattr(holder, "__path__", ()))]
+    classes = [name for name, value in vars(holder).items() if isinstance(value, type) and not name.startswith("_")]
+    return f"'{above}' has no '{part}', {nearest(part, modules + classes)}"
+
+
+def _not_there_for(name: str, error: ModuleNotFoundError) -> str:
+    told = f"'{name}' cannot be imported: {error}"
+    known = find_spec(str(error.name).partition(".")[0])
+    return told if known or "No module named" not in str(error) else f"{told}; install the package that it comes from"
