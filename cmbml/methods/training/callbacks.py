@@ -4,11 +4,13 @@ import csv
 import math
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from lightning import Callback, LightningModule, Trainer
-from lightning.pytorch.callbacks import Checkpoint
+from lightning.pytorch.callbacks import Checkpoint, WeightAveraging
+from torch import Tensor
 
 from cmbml.methods.base import MethodError
 
@@ -170,3 +172,19 @@ class Patience(Callback):
     def _look(self, trainer: Trainer) -> None:
         if self.curve.rows and len(self.curve.rows) - 1 - self.curve.best >= self.epochs:
             trainer.should_stop = True
+
+
+class MovingAverage(WeightAveraging):
+    """Keep an exponential moving average of the weights, which takes their place in validations and checkpoints.
+
+    Args:
+        decay: what is left of the average after every batch.
+    """
+
+    def __init__(self, decay: float) -> None:
+        # Lightning's own takes a function that cannot be sent to another process.
+        super().__init__(avg_fn=partial(_blend, decay))
+
+
+def _blend(decay: float, average: Tensor, weights: Tensor, _: Tensor) -> Tensor:
+    return decay * average + (1 - decay) * weights

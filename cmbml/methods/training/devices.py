@@ -10,6 +10,8 @@ import torch
 from cmbml.methods.base import MethodError
 from cmbml.methods.trained import Hardware
 
+LIGHTNING = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+
 
 def chosen_device(hardware: Hardware, n_devices: int = 1) -> str:
     """Return the device that is used: `cuda`, `mps` or `cpu`.
@@ -47,20 +49,19 @@ def threads_of(hardware: Hardware) -> Iterator[None]:
 @contextmanager
 def quiet() -> Iterator[None]:
     """Keep Lightning's advice to itself: what matters is reported."""
-    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
+    levels = [logger.level for logger in LIGHTNING]
     try:
         with warnings.catch_warnings():
-            ignore_warnings()
+            hush()
             yield
     finally:
-        for logger, level in zip(loggers, levels, strict=True):
+        for logger, level in zip(LIGHTNING, levels, strict=True):
             logger.setLevel(level)
 
 
-def ignore_warnings() -> None:
-    """Leave out what Lightning and PyTorch warn of."""
+def hush() -> None:
+    """Keep Lightning's advice to itself in all of a process."""
+    for logger in LIGHTNING:
+        logger.setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module="lightning.*")
     warnings.filterwarnings("ignore", module="torch.*")

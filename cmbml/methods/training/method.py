@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from lightning import Trainer
-from lightning.pytorch.callbacks import Callback, EMAWeightAveraging, LearningRateMonitor
+from lightning.pytorch.callbacks import Callback, LearningRateMonitor
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.plugins.environments import LightningEnvironment
 from numpy.typing import NDArray
@@ -19,7 +19,7 @@ from torch import nn
 from cmbml.methods.base import MethodError
 from cmbml.methods.normalisation import Normalisation, Scaling
 from cmbml.methods.trained import Hardware, Lesson, State, Trained, TrainedMethod
-from cmbml.methods.training.callbacks import BEST, COLUMNS, LAST, Clock, Curve, Keeper, Patience
+from cmbml.methods.training.callbacks import BEST, COLUMNS, LAST, Clock, Curve, Keeper, MovingAverage, Patience
 from cmbml.methods.training.checkpoint import WholeCheckpoints, read_checkpoint
 from cmbml.methods.training.data import Pairs
 from cmbml.methods.training.devices import chosen_device, quiet, threads_of
@@ -158,7 +158,7 @@ class NetworkMethod(TrainedMethod):
         curve = Curve(lesson.logdir)
         callbacks = [curve, Clock(curve, report), LearningRateMonitor("epoch"), Keeper(curve, lesson.workdir)]
         if self.train.ema_decay:
-            callbacks.append(EMAWeightAveraging(decay=self.train.ema_decay))
+            callbacks.append(MovingAverage(self.train.ema_decay))
         if self.train.patience:
             callbacks.append(Patience(curve, self.train.patience))
         return callbacks

@@ -10,7 +10,7 @@ from cmbml.methods.base import MethodError
 from cmbml.methods.normalisation import Scaling
 from cmbml.methods.training.allocator import keep_memory
 from cmbml.methods.training.data import Pairs, loader
-from cmbml.methods.training.devices import ignore_warnings
+from cmbml.methods.training.devices import hush
 from cmbml.methods.training.faults import require_finite
 from cmbml.methods.training.settings import LOSSES, Training
 
@@ -98,10 +98,14 @@ class Trainee(LightningModule):
         self.loss = LOSSES[training.loss]()
         self.automatic_optimization = False
 
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Arrive in another process."""
+        super().__setstate__(state)
+        hush()
+
     def setup(self, stage: str) -> None:  # noqa: ARG002
         """Prepare the process that trains, which may be a new one."""
         torch.set_num_threads(self.threads)
-        ignore_warnings()
         if self.device.type == "cpu":
             keep_memory()
         if self.training_settings.compile:
