@@ -28,8 +28,8 @@ class Postprocess(ObservationStage):
         self.examples.accepts(self.spec_of(space))
 
     def disk_bytes(self) -> int:
-        """One map."""
-        return 48 * self.nside**2 * len(self.fields)
+        """One map, and the answer that it is made of: how many `Predict` writes is not known there."""
+        return 2 * 48 * self.nside**2 * len(self.fields)
 
     def process(self, io: UnitIO) -> None:
         """Read the answer, turn it back, write."""
