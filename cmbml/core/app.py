@@ -237,7 +237,10 @@ def _settings_at(place: str, config: DictConfig) -> list[str]:
     if not isinstance(node, DictConfig):
         return []
     if "_target_" in node:
-        return list(getattr(hydra.utils.get_object(node["_target_"]), "__dataclass_fields__", {}))
+        try:
+            return list(getattr(hydra.utils.get_object(node["_target_"]), "__dataclass_fields__", {}))
+        except ImportError:
+            return []
     siblings = OmegaConf.select(config, place.rpartition(".")[0]).values()
     return [str(name) for sibling in siblings if isinstance(sibling, DictConfig) for name in sibling]
 
@@ -302,7 +305,14 @@ def _explain(error: Exception, name: str, overrides: list[str]) -> str:
     blamed = [word for word in overrides if f"'{word.lstrip('+~').split('=')[0].split('@')[0]}'" in text]
     if blamed and "=" in blamed[0]:
         key = blamed[0].lstrip("+~").split("=")[0].split("@")[0]
-        known = list(_keys(hydra.compose(name, [word for word in overrides if _is_choice(word)])))
+        config = hydra.compose(name, [word for word in overrides if _is_choice(word)])
+        known, (parent, _, setting) = list(_keys(config)), key.rpartition(".")
+        if (
+            key not in known
+            and OmegaConf.select(config, f"{parent}._target_")
+            and setting in _settings_at(parent, config)
+        ):
+            return f"'{key}' is a setting that the config leaves out; write +{blamed[0]}"
         if key not in known:
             return f"'{key}' is no key of the config; {nearest(key, known)}"
     bad = next((word for word in overrides if "=" not in word.strip("=") and not word.startswith("~")), "")

@@ -210,8 +210,8 @@ MISTAKES: dict[str, tuple[tuple[str, str], tuple[str, str], list[str]]] = {
     "misspelt module": ((".trial.", ".trail."), ("", ""), ["'cmbml.methods' has no 'trail', did you mean 'trial'?"]),
     "misspelt class": (("FaceResNet", "FaceResnet"), ("", ""), ["has no 'FaceResnet', did you mean 'FaceResNet'?"]),
     "module elsewhere": (("cmbml.methods.trial.", "mine."), ("", ""), ["no module 'mine'", "PYTHONPATH"]),
-    "error in the module": (("", ""), ("super().forward(", "super().forward(("), ["SyntaxError", "trial.py, line 6"]),
-    "name that is not there": (("", ""), ("(Network)", "(Netwrk)"), ["'Netwrk' is not defined", "trial.py, line 1"]),
+    "error in the module": (("", ""), ("super().forward(", "super().forward(("), ["SyntaxError", "trial.py, line "]),
+    "name that is not there": (("", ""), ("(Network)", "(Netwrk)"), ["'Netwrk' is not defined", "trial.py, line "]),
     "package that is not there": (("", ""), ("import torch\n", "import torhc\n"), ["'torhc'", "install the package"]),
     "no header": (("# @package _global_\n", ""), ("", ""), ["trial.yaml", "is its first line '# @package _global_'?"]),
     "tab": (("  features:", "\tfeatures:"), ("", ""), ["trial.yaml, line 20, column 1", "indent with spaces"]),
@@ -268,3 +268,11 @@ def test_mistake_is_answered_with_one_message(
 
 def test_without_a_mistake_there_is_a_plan(trial: Callable[..., Ran]) -> None:
     assert trial(("", ""), ("", "")).status == 0
+
+
+def test_setting_that_the_config_leaves_out_is_added(done: dict[str, Ran]) -> None:
+    words = ("main_clean.py", "dataset=first", "method=face_resnet", "plan_only=true", "runner.threads=1")
+    assert "write +method.train.warmup=3" in run(*words, "method.train.warmup=3").err
+    assert run(*words, "+method.train.warmup=3").status == 0
+    broken = run(*words, "method.network._target_=nowhere.Net", "method.network.depth=3")
+    assert "'method.network.depth' is no key of the config" in broken.err
