@@ -123,6 +123,8 @@ def run(name: str, config: DictConfig) -> None:
         removed = Store(root).remove_parts()
         plan = pipeline.plan(config.resume)
         _check_disk(root, plan)
+        if config.resume == "restart":
+            Store(root).remove_work((stage.stage, key.name) for stage in plan.stages for key in stage.todo)
         folder = run_folder(root, name)
         with log_file(folder):
             if removed:

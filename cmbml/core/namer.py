@@ -31,4 +31,4 @@ class Namer:
 
     def record(self, stage: str, key: Key) -> PurePosixPath:
         """Return the path of the record of one unit."""
-        return PurePosixPath(".records", stage, ("_".join(value for _, value in key.items) or "only") + ".json")
+        return PurePosixPath(".records", stage, key.name + ".json")

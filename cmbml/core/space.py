@@ -56,6 +56,11 @@ class Key:
     def __str__(self) -> str:
         return "/".join(value for _, value in self.items)
 
+    @property
+    def name(self) -> str:
+        """What a file or folder of the unit at this point is called."""
+        return "_".join(value for _, value in self.items) or "only"
+
     def on(self, axes: Iterable[Axis]) -> "Key":
         """Return the part of the key on some axes."""
         wanted = set(axes)

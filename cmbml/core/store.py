@@ -4,7 +4,7 @@ import errno
 import hashlib
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,6 +74,11 @@ class Store:
             finally:
                 part.unlink(missing_ok=True)
         return Output(path, size, digest)
+
+    def remove_work(self, units: Iterable[tuple[str, str]]) -> None:
+        """Remove what killed units, given by stage and name, had left to go on from."""
+        for stage, name in units:
+            shutil.rmtree(self.root / ".work" / stage / name, ignore_errors=True)
 
     def remove_parts(self) -> int:
         """Remove what killed runs left: half-written files, of which the number is returned, and scratch space."""

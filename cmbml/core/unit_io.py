@@ -156,7 +156,7 @@ class UnitIO:
     @contextmanager
     def scratch(self) -> Iterator[Path]:
         """Give a folder of the unit's own that is removed afterwards."""
-        folder = self._task.root / ".scratch" / self._task.stage / self._own_name
+        folder = self._task.root / ".scratch" / self._task.stage / self.key.name
         with storage_errors(folder):
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(parents=True)
@@ -181,7 +181,7 @@ class UnitIO:
 
     def logdir(self) -> Path:
         """Give a folder for logs that are watched while the unit runs; it is kept, and nothing reads it."""
-        folder = self._task.root / "logs" / self._task.stage / self._own_name / self._task.fingerprint[:8]
+        folder = self._task.root / "logs" / self._task.stage / self.key.name / self._task.fingerprint[:8]
         with storage_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
         return folder
@@ -192,11 +192,7 @@ class UnitIO:
 
     @property
     def _work(self) -> Path:
-        return self._task.root / ".work" / self._task.stage / self._own_name
-
-    @property
-    def _own_name(self) -> str:
-        return "_".join(value for _, value in self.key.items) or "only"
+        return self._task.root / ".work" / self._task.stage / self.key.name
 
     def remove_optional(self) -> None:
         """Remove what an earlier run of the unit may have written and this one may not."""

@@ -68,7 +68,7 @@ class Hardware:
 
     Attributes:
         device: `auto` takes CUDA, else MPS, else the CPU.
-        devices: how many of them; more than one trains data-parallel.
+        devices: how many of them; more than one share each batch (data-parallel).
         threads: CPU threads of the network; null: all cores that the process may use.
         workers: processes that read ahead of the training; null: none on a CPU, four otherwise.
         predict_batch: simulations per batch of a prediction.

@@ -306,6 +306,14 @@ def test_damaged_checkpoint_is_named(before: Path, learn: Learn, monkeypatch: py
     assert "going on" not in done(learn(before, "method.train.epochs=2"))
 
 
+def test_restart_trains_from_the_start(before: Path, learn: Learn, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(torch, "save", HalfWritten(5, Killed()))
+        learn(before, LONG)
+    assert checkpoint_of(before).exists()
+    assert "going on" not in done(learn(before, LONG, "resume=restart"))
+
+
 def test_ctrl_c_ends_with_a_message_and_goes_on(
     before: Path, long: tuple[Path, bytes], learn: Learn, program_apart: Start
 ) -> None:

@@ -12,7 +12,9 @@ import torch
 from learning import (
     N_TRAIN,
     Forgetful,
+    Mixture,
     fit,
+    said,
     same,
     same_weights,
 )
@@ -91,9 +93,11 @@ def test_compiled_network_learns_the_same(lesson: Lesson) -> None:
 def test_two_processes_train_together(lesson: Lesson, capfd: pytest.CaptureFixture[str]) -> None:
     pair = Hardware(device="cpu", devices=2, threads=2)
     lines: list[str] = []
-    trained = fit(replace(lesson, report=lines.append), pair, passes=2, gradient_clip=1.0, ema_decay=0.5, patience=5)
+    trained = fit(
+        replace(lesson, report=lines.append), pair, batch_size=4, passes=2, gradient_clip=1.0, ema_decay=0.5, patience=5
+    )
     assert all(np.isfinite(array).all() for array in trained.state.arrays.values())
-    assert trained.curve["step"] == [4, 8], "six simulations are two batches for each of two processes"
+    assert trained.curve["step"] == [4, 8], "six simulations are two batches, that two processes share"
     assert [line.split(":")[0] for line in lines[1:]] == ["epoch 1 of 2", "epoch 2 of 2"]
     assert trained.summary["maps_per_second"] > 0
     assert capfd.readouterr() == ("", ""), "what matters is reported, and nothing else"
@@ -137,3 +141,23 @@ def test_devices_share_the_simulations(lesson: Lesson) -> None:
     pairs = Pairs(*lesson.train)
     seen = [number for rank in range(2) for batch in loader(pairs, 2, 0, 5, rank, 2) for number in batch[2].tolist()]
     assert sorted(seen) == list(range(N_TRAIN))
+
+
+def test_a_batch_that_devices_cannot_share_is_refused(lesson: Lesson) -> None:
+    with pytest.raises(MethodError, match=r"batch_size=2 cannot be shared by hardware.devices=4; take a multiple"):
+        fit(lesson, Hardware(device="cpu", devices=4))
+
+
+def test_answer_of_another_shape_is_refused_at_once(lesson: Lesson) -> None:
+    @settings
+    class Triple(Mixture):
+        """A network that gives three maps where one is wanted."""
+
+        def build(self, n_in: int, n_out: int) -> nn.Module:
+            return nn.Conv2d(n_in, 3 * n_out, 1)
+
+    with pytest.raises(
+        MethodError, match=r"answers arrays of shape \(3, 32, 24\); method.examples wants \(1, 32, 24\)"
+    ):
+        fit(lesson, network=Triple())
+    assert not [line for line in said(lesson) if line.startswith("epoch")]

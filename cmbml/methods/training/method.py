@@ -81,6 +81,12 @@ class NetworkMethod(TrainedMethod):
         if device == "cpu" and self.train.precision == "16-mixed":
             message = "method.train.precision=16-mixed needs a GPU; take bf16-mixed or 32-true"
             raise MethodError(message)
+        if self.train.batch_size % hardware.devices:
+            message = (
+                f"method.train.batch_size={self.train.batch_size} cannot be shared by hardware.devices="
+                f"{hardware.devices}; take a multiple of it"
+            )
+            raise MethodError(message)
         norms = (self.features.scaling(lesson.moments[0]), self.target.scaling(lesson.moments[1]))
         with quiet(), threads_of(hardware):
             torch.manual_seed(lesson.seed % 2**63)

@@ -113,15 +113,16 @@ class Trainee(LightningModule):
 
     def train_dataloader(self) -> Any:  # noqa: ANN401
         """Read the training simulations in an order of each epoch's own."""
-        trainer = self.trainer
-        size = self.training_settings.batch_size
-        return loader(self.pairs[0], size, self.workers, self.seed, trainer.global_rank, trainer.world_size)
+        return self._loader(0, self.seed)
 
     def val_dataloader(self) -> Any:  # noqa: ANN401
         """Read the validation simulations."""
-        trainer = self.trainer
-        size = self.training_settings.batch_size
-        return loader(self.pairs[1], size, self.workers, None, trainer.global_rank, trainer.world_size)
+        return self._loader(1, None)
+
+    def _loader(self, which: int, seed: int | None) -> Any:  # noqa: ANN401
+        ranks = self.trainer.world_size
+        size = self.training_settings.batch_size // ranks
+        return loader(self.pairs[which], size, self.workers, seed, self.trainer.global_rank, ranks)
 
     def configure_optimizers(self) -> Any:  # noqa: ANN401
         """Set Adam up, and a learning rate that falls with every batch."""
@@ -144,7 +145,7 @@ class Trainee(LightningModule):
         settings, optimiser = self.training_settings, self.optimizers()
         features, target = self.model.bring_in(batch[0]), self.model.normalise_target(batch[1])
         for _ in range(settings.passes):
-            loss = self.loss(self.model.run(features).float(), target)
+            loss = self.loss(self._answer(features, target), target)
             optimiser.zero_grad()
             self.manual_backward(loss)
             self._clip(optimiser)
@@ -155,12 +156,24 @@ class Trainee(LightningModule):
 
     def validation_step(self, batch: Batch, index: int) -> None:  # noqa: ARG002
         """Measure loss and error on simulations that are not learnt from."""
-        answer, size = self.model.run(self.model.bring_in(batch[0])).float(), len(batch[0])
-        self.log(
-            "valid_loss", self.loss(answer, self.model.normalise_target(batch[1])), sync_dist=True, batch_size=size
-        )
+        target, size = self.model.normalise_target(batch[1]), len(batch[0])
+        answer = self._answer(self.model.bring_in(batch[0]), target)
+        self.log("valid_loss", self.loss(answer, target), sync_dist=True, batch_size=size)
         error = self.model.bring_out(answer) - batch[1]
         self.log("valid_mse_uk2", error.square().mean(), sync_dist=True, batch_size=size)
+
+    def _answer(self, features: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+        """Run the network. A loss would stretch arrays of different shapes to one, and train on nonsense.
+
+        Raises:
+            MethodError: the answer is not shaped as the target.
+        """
+        answer: torch.Tensor = self.model.run(features).float()
+        if answer.shape != target.shape:
+            shapes = tuple(answer.shape[1:]), tuple(target.shape[1:])
+            message = f"method.network answers arrays of shape {shapes[0]}; method.examples wants {shapes[1]}"
+            raise MethodError(message)
+        return answer
 
     def _clip(self, optimiser: Any) -> None:  # noqa: ANN401
         """Clip the gradient. Lightning's own way refuses an optimiser that works on all weights at once."""

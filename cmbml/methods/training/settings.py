@@ -18,7 +18,7 @@ class Training:
 
     Attributes:
         epochs: passes through the training simulations.
-        batch_size: simulations per batch, on each device.
+        batch_size: simulations per batch; several devices share them.
         passes: steps of the optimiser that each batch is used for, one after the other.
         loss: `l1` mean absolute, `l2` mean squared, `huber`.
         learning_rate: of Adam, at the start.
