@@ -17,14 +17,14 @@ log = logging.getLogger(f"cmbml.{__name__}")
 OUTCOMES = {
     "n_parameters": "parameters",
     "kept_epoch": "kept epoch",
-    "epochs": "epochs",
+    "epochs": "epochs done",
     "valid_loss": "validation loss",
     "valid_rmse_uk": "validation RMSE (µK)",
     "seconds": "training (s)",
 }
 """What TRAINING tells of how a training went, in the order of the columns, and what it is called."""
-NAMES = {"seed": "follows from the method's name"}
-"""Settings that differ wherever names do, and why."""
+NAMES = ("examples.name",)
+"""Settings that say where things are kept, and nothing else."""
 Cell = str | float | int | bool | None
 
 
@@ -63,9 +63,9 @@ class CollectSweep(Executor):
     def process(self, io: UnitIO) -> None:
         """Gather, lay out, write, and show."""
         trainings = {key[METHOD]: found for key, found in io.read_all(TRAINING)}
-        about = {key[METHOD]: flat(state[1]) for key, state in io.read_all(STATE)}
+        settings_of = {key[METHOD]: flat(state[1].get("settings", {})) for key, state in io.read_all(STATE)}
         scores = self._scores(io)
-        differing = differing_settings(about)
+        differing = differing_settings(settings_of)
         columns: dict[str, dict[str, Cell]] = {name: differing[name] for name in differing}
         for name, label in OUTCOMES.items():
             columns[label] = {method: _outcome(found, name) for method, found in trainings.items()}
@@ -106,26 +106,23 @@ def flat(node: Any, prefix: str = "") -> dict[str, Any]:  # noqa: ANN401
     return {prefix.rstrip("."): node}
 
 
-def differing_settings(about: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Cell]]:
+def differing_settings(settings_of: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Cell]]:
     """Find the settings of trained methods that are not the same for all.
 
     Args:
-        about: method -> what STATE says of it, flat.
+        settings_of: method -> its settings, as STATE has them, flat.
 
     Returns:
         Setting, called by its last part unless two that differ share it -> method -> value.
     """
-    names = list(dict.fromkeys(name for settings_of in about.values() for name in settings_of))
-    skipped = {"method", *(f"training.{name}" for name in (*OUTCOMES, *NAMES, "train_loss"))}
+    names = list(dict.fromkeys(name for mine in settings_of.values() for name in mine))
     differing = [
-        name
-        for name in names
-        if name not in skipped and len({repr(settings_of.get(name)) for settings_of in about.values()}) > 1
+        name for name in names if name not in NAMES and len({repr(mine.get(name)) for mine in settings_of.values()}) > 1
     ]
     last = [name.rpartition(".")[2] for name in differing]
     labels = [short if last.count(short) == 1 else name for name, short in zip(differing, last, strict=True)]
     return {
-        label: {method: _cell(settings_of.get(name)) for method, settings_of in about.items()}
+        label: {method: _cell(mine.get(name)) for method, mine in settings_of.items()}
         for label, name in zip(labels, differing, strict=True)
     }
 

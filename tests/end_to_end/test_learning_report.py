@@ -39,7 +39,8 @@ class Pretend(Executor):
         found = {"n_parameters": 12345, "epochs": EPOCHS, "kept_epoch": EPOCHS - 1, "valid_loss": float(2 * loss[-1])}
         found["valid_rmse_uk"] = float(9 * loss[-1])
         asked = {"learning_rate": self.learning_rate, "loss": "l1", "seed": len(str(io.key)), "simulations": 8} | found
-        about = {"method": str(io.key), "holds_for": {"network": {"kind": "UNet5"}}, "training": asked}
+        settings = {"network": {"depth": 5}, "train": {"learning_rate": self.learning_rate, "loss": "l1"}}
+        about = {"method": str(io.key), "settings": settings, "holds_for": {}, "training": asked}
         io.write(STATE, ({"weights": np.zeros(2, np.float32)}, about))
         io.write(TRAINING_CURVE, Table(columns))
         facts = {"device": "cpu", "seconds": 77.0, "maps_per_second": 4.5, "waiting_for_data": 0.01}

@@ -107,6 +107,7 @@ class NetworkMethod(TrainedMethod):
         }
         about = {
             "method": self.name,
+            "settings": _plain(self, "name"),
             "holds_for": self.about(lesson.spec),
             "channels": [len(norm.scale) for norm in norms],
             "features": norms[0].plain(),
