@@ -1,6 +1,7 @@
 """Plans, and what runs make of them."""
 
 import logging
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -187,13 +188,21 @@ def test_worker_that_dies_is_said_clearly_and_the_rest_is_kept(tmp_path: Path, d
     assert digests(whole) == {name: d for name, d in digests(tmp_path).items() if not name.startswith("whole")}
 
 
-def test_plan_of_1450_simulations_is_quick(tmp_path: Path) -> None:
-    from time import perf_counter
+def test_work_of_a_plan_grows_in_proportion(tmp_path: Path) -> None:
+    """Twice the simulations cost twice the calls, or planning the paper's 1,450 would take minutes."""
 
-    started = perf_counter()
-    plan = Pipeline(toy_stages(), toy_space(train=1200, test=250), tmp_path, 0).plan()
-    assert plan.n_todo == 4 + 1450 + 1450 + 2
-    assert perf_counter() - started < 2
+    def calls(train: int) -> int:
+        count = [0]
+        pipeline = Pipeline(toy_stages(), toy_space(train=train, test=0), tmp_path, 0)
+        sys.setprofile(lambda _frame, event, _arg: count.__setitem__(0, count[0] + event.endswith("call")))
+        try:
+            plan = pipeline.plan()
+        finally:
+            sys.setprofile(None)
+        assert plan.n_todo == 2 * train + 3
+        return count[0]
+
+    assert calls(400) < 2.2 * calls(200)
 
 
 def test_table_says_what_is_to_do_and_what_is_there(tmp_path: Path) -> None:
