@@ -37,7 +37,6 @@ from torch.utils.flop_counter import FlopCounterMode
 from cmbml.core.app import CONFIG_FOLDER
 from cmbml.methods.normalisation import Moments
 from cmbml.methods.planes import from_plane
-from cmbml.methods.training.allocator import keep_memory
 from cmbml.methods.training.data import Pairs
 from cmbml.methods.training.method import NetworkMethod
 from cmbml.methods.training.module import Normalised, Trainee
@@ -214,14 +213,10 @@ def run(method: NetworkMethod, arguments: argparse.Namespace) -> Interleave:
     features, targets = simulate(arguments)
     norms = (method.features.scaling(Moments.of(features[0])), method.target.scaling(Moments.of(targets[0])))
     model = Normalised(method.network.build(arguments.channels, 1), *norms, method.train.channels_last)
-    if method.train.compile:
-        model.compile_network()
     n_batches = WARM_UP + arguments.repeats
     pairs = Pairs(list(features) * n_batches, list(targets) * n_batches)
     workers = 0 if arguments.device == "cpu" else 4
-    trainee = Trainee(model, method.train, (pairs, pairs), ["map"] * len(pairs), 0, workers)
-    if arguments.device == "cpu":
-        keep_memory()
+    trainee = Trainee(model, method.train, (pairs, pairs), ["map"] * len(pairs), 0, workers, arguments.threads)
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module="lightning.*")
     with reference_process(arguments) as reference:
