@@ -2,11 +2,10 @@
 
 import logging
 import os
-import re
 import shutil
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from copy import deepcopy
 from functools import partial
@@ -14,25 +13,23 @@ from pathlib import Path
 from typing import Any
 
 import hydra
-import yaml
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.plugins import Plugins
-from hydra.errors import HydraException, InstantiationException
+from hydra.errors import InstantiationException
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
-from pydantic import ValidationError
+from omegaconf.errors import OmegaConfBaseException
 
+from cmbml.core.blame import describe
 from cmbml.core.errors import (
     CmbmlError,
     ConfigError,
     StorageError,
     UnitFailedError,
-    import_fault,
     nearest,
-    setting_faults,
 )
 from cmbml.core.executor import Executor
 from cmbml.core.manifest import lock, log_file, newest_config, run_folder, write_manifest
+from cmbml.core.overrides import CONFIG_FOLDER, check_overrides
 from cmbml.core.pipeline import Pipeline
 from cmbml.core.plan import Plan, human_bytes
 from cmbml.core.runner import Runner
@@ -41,8 +38,6 @@ from cmbml.core.store import Store
 from cmbml.core.sweep import expand, run_jobs
 
 log = logging.getLogger(__name__)
-CONFIG_FOLDER = Path(__file__).resolve().parents[2] / "cfg"
-COMPOSING = (HydraException, OmegaConfBaseException, yaml.YAMLError, ValueError)
 RESUME = ("fresh", "restart", "refuse")
 
 
@@ -59,7 +54,7 @@ def main(name: str) -> None:
             sweep(name, overrides)
             return
         if not flags:
-            _check_overrides(name, overrides)
+            check_overrides(name, overrides)
         hydra.main(version_base=None, config_path=str(CONFIG_FOLDER), config_name=name)(_job(name))()
 
 
@@ -85,7 +80,7 @@ def sweep(name: str, overrides: list[str]) -> None:
     Plugins.instance()
     with hydra.initialize_config_dir(version_base=None, config_dir=str(CONFIG_FOLDER)):
         jobs = expand(overrides, GlobalHydra.instance().config_loader())
-    run_jobs(jobs, [_check_overrides(name, list(job.overrides)) for job in jobs], partial(run, name))
+    run_jobs(jobs, [check_overrides(name, list(job.overrides)) for job in jobs], partial(run, name))
 
 
 def run(name: str, config: DictConfig) -> None:
@@ -158,7 +153,7 @@ def build_pipeline(config: DictConfig, root: Path) -> tuple[Pipeline, Runner]:
             # A copy, for Hydra resolves what a node refers to in place, and then its origin cannot be told any more.
             built[place] = hydra.utils.instantiate(OmegaConf.select(deepcopy(config), place), _convert_="all")
         except (InstantiationException, OmegaConfBaseException) as error:
-            faults |= dict.fromkeys(_describe(error, place, config))
+            faults |= dict.fromkeys(describe(error, place, config))
             continue
         if not isinstance(built[place], kind):
             faults[f"{place}: its _target_ must name a subclass of {kind.__name__}"] = None
@@ -199,165 +194,6 @@ def _check_disk(root: Path, plan: Plan) -> None:
             "ask for fewer simulations, free some space, or point system.root at another disk"
         )
         raise StorageError(message)
-
-
-def _describe(error: Exception, place: str, config: DictConfig) -> Iterator[str]:
-    """Say what is wrong with a setting, at the place where the user would change it."""
-    found = re.search(r"full_key: (\S+)", str(error))
-    full = found.group(1) if found else place
-    where = full if full.startswith(place) or OmegaConf.select(config, full) is not None else f"{place}.{full}"
-    cause = error.__cause__ or error
-    if isinstance(error, MissingMandatoryValue):
-        yield f"{_origin(where, config)}: must be given"
-    elif isinstance(cause, ValidationError):
-        if kind := _undecorated(where, config):
-            yield f"{_origin(where, config)}: {kind} takes no settings; it needs @settings (cmbml/settings.py) above it"
-            return
-        yield from setting_faults(
-            cause, lambda key: _origin(f"{where}.{key}", config), lambda parent: _settings_at(parent, config)
-        )
-    elif isinstance(cause, CmbmlError):
-        yield str(cause)
-    elif target := re.match(r"Error loading '([\w.]+)'", str(cause)):
-        yield f"{_origin(where, config)}: {target.group(0)}: {import_fault(target.group(1))}"
-    else:
-        yield " ".join(f"{_origin(where, config)}: {cause}".split("\n")[:2])
-
-
-def _undecorated(place: str, config: DictConfig) -> str:
-    """Return the name of a class that lists settings and was not made to take them."""
-    target = OmegaConf.select(config, f"{place}._target_")
-    kind = hydra.utils.get_object(target) if target else None
-    if not isinstance(kind, type) or set(vars(kind).get("__annotations__", ())) <= set(_settings_at(place, config)):
-        return ""
-    return kind.__name__
-
-
-def _settings_at(place: str, config: DictConfig) -> list[str]:
-    """Return the names of the settings that there are, or that others have used, at a place of the config."""
-    node = OmegaConf.select(config, place)
-    if not isinstance(node, DictConfig):
-        return []
-    if "_target_" in node:
-        try:
-            return list(getattr(hydra.utils.get_object(node["_target_"]), "__dataclass_fields__", {}))
-        except ImportError:
-            return []
-    siblings = OmegaConf.select(config, place.rpartition(".")[0]).values()
-    return [str(name) for sibling in siblings if isinstance(sibling, DictConfig) for name in sibling]
-
-
-def _origin(place: str, config: DictConfig) -> str:
-    """Follow interpolations back: `stages.noise.channels.100` is really `instrument.channels.100`."""
-    node: Any = OmegaConf.to_container(config, resolve=False)
-    parts = place.split(".")
-    for i, part in enumerate(parts):
-        node = node.get(part) if isinstance(node, Mapping) else None
-        link = re.fullmatch(r"\$\{([\w.]+)\}", node) if isinstance(node, str) else None
-        if link:
-            return _origin(".".join([link.group(1), *parts[i + 1 :]]), config)
-    return place
-
-
-def _check_overrides(name: str, overrides: list[str]) -> DictConfig:
-    """Compose once by hand, so that a misspelt override gets a message with the nearest key.
-
-    Returns:
-        the config.
-
-    Raises:
-        ConfigError: an override cannot be applied.
-    """
-    Plugins.instance()
-    with hydra.initialize_config_dir(version_base=None, config_dir=str(CONFIG_FOLDER)):
-        try:
-            config = hydra.compose(name, overrides)
-        except COMPOSING as error:
-            raise ConfigError(_explain(error, name, overrides)) from error
-        for key in _unread(config, overrides):
-            known = list(_keys(hydra.compose(name, [word for word in overrides if _is_choice(word)])))
-            if key in known:
-                continue
-            message = f"'+{key}' adds a key that nothing reads; {nearest(key, known)}"
-            raise ConfigError(message)
-        return config
-
-
-def _unread(config: DictConfig, overrides: list[str]) -> Iterator[str]:
-    """Find the added keys that no class is given, neither by themselves nor as part of a whole."""
-    links = set(re.findall(r"\$\{(?:[\w.]+:)?([\w.]+)\}", str(OmegaConf.to_container(config, resolve=False))))
-    for key in (word.lstrip("+").split("=")[0] for word in overrides if word.startswith("+")):
-        parts = key.split(".")
-        wholes = {".".join(parts[: i + 1]) for i in range(len(parts))}
-        if "@" not in key and not wholes & links and parts[0] not in {"space", "runner", "stages", "hydra"}:
-            yield key
-
-
-def _explain(error: Exception, name: str, overrides: list[str]) -> str:
-    """Say which override is at fault, and what may have been meant."""
-    text = str(error)
-    if file := _file_at_fault(error):
-        return file
-    if option := re.search(
-        r"Could not find '(.+)/(.+)'.*Available options in '.+?':\n(.*?)\n\S", text + "\n.", re.DOTALL
-    ):
-        group, asked, known = option.groups()
-        options = known.split()
-        return f"{group}={asked}: there is no such option; {nearest(asked, options)} (of {', '.join(options)})"
-    blamed = [word for word in overrides if f"'{word.lstrip('+~').split('=')[0].split('@')[0]}'" in text]
-    if blamed and "=" in blamed[0]:
-        key = blamed[0].lstrip("+~").split("=")[0].split("@")[0]
-        config = hydra.compose(name, [word for word in overrides if _is_choice(word)])
-        known, (parent, _, setting) = list(_keys(config)), key.rpartition(".")
-        if (
-            key not in known
-            and OmegaConf.select(config, f"{parent}._target_")
-            and setting in _settings_at(parent, config)
-        ):
-            return f"'{key}' is a setting that the config leaves out; write +{blamed[0]}"
-        if key not in known:
-            return f"'{key}' is no key of the config; {nearest(key, known)}"
-    bad = next((word for word in overrides if "=" not in word.strip("=") and not word.startswith("~")), "")
-    if bad:
-        return f"'{bad}' is no override; write KEY=VALUE"
-    if several := next((word for word in overrides if f"'{word}'" in text and "Ambiguous value" in text), ""):
-        return f"{several}: several values are a sweep, which needs -m; one value that is a list is written '[A,B]'"
-    culprit = next((f"{word}: " for word in reversed(overrides) if not _composes(name, [word])), "")
-    return culprit + text.split("\n")[0]
-
-
-def _file_at_fault(error: Exception) -> str:
-    """Say which file of `cfg/` cannot be read or composed, and why, if that is what is wrong."""
-    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark:
-        mark, hint = error.problem_mark, "; indent with spaces" if "'\\t'" in str(error.problem) else ""
-        return f"{mark.name}, line {mark.line + 1}, column {mark.column + 1}: {error.problem}{hint}"
-    found = re.match(r"In '?([\w/]+)'?: (.+)", str(error))
-    if not found or "/" not in found.group(1):
-        return ""
-    file, problem = found.group(1), found.group(2).rstrip(".")
-    hint = "; is its first line '# @package _global_'?" if re.search(r"override '[^']*@", problem) else ""
-    return f"{CONFIG_FOLDER / file}.yaml: {problem}{hint}"
-
-
-def _composes(name: str, overrides: list[str]) -> bool:
-    try:
-        hydra.compose(name, overrides)
-    except COMPOSING:
-        return False
-    return True
-
-
-def _is_choice(override: str) -> bool:
-    """Say whether an override picks one of the files of a folder of `cfg/`."""
-    return (CONFIG_FOLDER / override.split("=")[0] / f"{override.partition('=')[2]}.yaml").is_file()
-
-
-def _keys(node: Any, prefix: str = "") -> Iterator[str]:  # noqa: ANN401
-    if isinstance(node, DictConfig):
-        for key in map(str, node):
-            yield f"{prefix}{key}"
-            if not OmegaConf.is_interpolation(node, key) and not OmegaConf.is_missing(node, key):
-                yield from _keys(node[key], f"{prefix}{key}.")
 
 
 def _talk_on_the_console() -> None:

@@ -99,7 +99,8 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         (root / path).write_text(text)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)
-        patch.setattr("cmbml.core.app.CONFIG_FOLDER", root / "cfg")
+        for module in ("app", "overrides"):
+            patch.setattr(f"cmbml.core.{module}.CONFIG_FOLDER", root / "cfg")
         # The package is that of the project, with one folder more.
         patch.setattr(cmbml.methods, "__path__", [*cmbml.methods.__path__, str(root / "cmbml" / "methods")])
         yield root

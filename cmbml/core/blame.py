@@ -1,0 +1,76 @@
+"""Say what is wrong with a setting, at the place where the user would change it."""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import hydra
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import MissingMandatoryValue
+from pydantic import ValidationError
+
+from cmbml.core.errors import CmbmlError, import_fault, setting_faults
+
+
+def describe(error: Exception, place: str, config: DictConfig) -> Iterator[str]:
+    """Say what is wrong with what stands at a place of a config.
+
+    Args:
+        error: what making it came to.
+        place: such as `stages.noise`.
+        config: composed.
+    """
+    found = re.search(r"full_key: (\S+)", str(error))
+    full = found.group(1) if found else place
+    where = full if full.startswith(place) or OmegaConf.select(config, full) is not None else f"{place}.{full}"
+    cause = error.__cause__ or error
+    if isinstance(error, MissingMandatoryValue):
+        yield f"{_origin(where, config)}: must be given"
+    elif isinstance(cause, ValidationError):
+        if kind := _undecorated(where, config):
+            yield f"{_origin(where, config)}: {kind} takes no settings; it needs @settings (cmbml/settings.py) above it"
+            return
+        yield from setting_faults(
+            cause, lambda key: _origin(f"{where}.{key}", config), lambda parent: settings_at(parent, config)
+        )
+    elif isinstance(cause, CmbmlError):
+        yield str(cause)
+    elif target := re.match(r"Error loading '([\w.]+)'", str(cause)):
+        yield f"{_origin(where, config)}: {target.group(0)}: {import_fault(target.group(1))}"
+    else:
+        yield " ".join(f"{_origin(where, config)}: {cause}".split("\n")[:2])
+
+
+def _undecorated(place: str, config: DictConfig) -> str:
+    """Return the name of a class that lists settings and was not made to take them."""
+    target = OmegaConf.select(config, f"{place}._target_")
+    kind = hydra.utils.get_object(target) if target else None
+    if not isinstance(kind, type) or set(vars(kind).get("__annotations__", ())) <= set(settings_at(place, config)):
+        return ""
+    return kind.__name__
+
+
+def settings_at(place: str, config: DictConfig) -> list[str]:
+    """Return the names of the settings that there are, or that others have used, at a place of the config."""
+    node = OmegaConf.select(config, place)
+    if not isinstance(node, DictConfig):
+        return []
+    if "_target_" in node:
+        try:
+            return list(getattr(hydra.utils.get_object(node["_target_"]), "__dataclass_fields__", {}))
+        except ImportError:
+            return []
+    siblings = OmegaConf.select(config, place.rpartition(".")[0]).values()
+    return [str(name) for sibling in siblings if isinstance(sibling, DictConfig) for name in sibling]
+
+
+def _origin(place: str, config: DictConfig) -> str:
+    """Follow interpolations back: `stages.noise.channels.100` is really `instrument.channels.100`."""
+    node: Any = OmegaConf.to_container(config, resolve=False)
+    parts = place.split(".")
+    for i, part in enumerate(parts):
+        node = node.get(part) if isinstance(node, Mapping) else None
+        link = re.fullmatch(r"\$\{([\w.]+)\}", node) if isinstance(node, str) else None
+        if link:
+            return _origin(".".join([link.group(1), *parts[i + 1 :]]), config)
+    return place

@@ -1,0 +1,120 @@
+"""What the command line changes in a config, checked before Hydra takes it."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import hydra
+import yaml
+from hydra.core.plugins import Plugins
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from cmbml.core.blame import settings_at
+from cmbml.core.errors import ConfigError, nearest
+
+CONFIG_FOLDER = Path(__file__).resolve().parents[2] / "cfg"
+COMPOSING = (HydraException, OmegaConfBaseException, yaml.YAMLError, ValueError)
+
+
+def check_overrides(name: str, overrides: list[str]) -> DictConfig:
+    """Compose once by hand, so that a misspelt override gets a message with the nearest key.
+
+    Returns:
+        the config.
+
+    Raises:
+        ConfigError: an override cannot be applied.
+    """
+    Plugins.instance()
+    with hydra.initialize_config_dir(version_base=None, config_dir=str(CONFIG_FOLDER)):
+        try:
+            config = hydra.compose(name, overrides)
+        except COMPOSING as error:
+            raise ConfigError(_explain(error, name, overrides)) from error
+        for key in _unread(config, overrides):
+            known = list(_keys(hydra.compose(name, [word for word in overrides if _is_choice(word)])))
+            if key in known:
+                continue
+            message = f"'+{key}' adds a key that nothing reads; {nearest(key, known)}"
+            raise ConfigError(message)
+        return config
+
+
+def _unread(config: DictConfig, overrides: list[str]) -> Iterator[str]:
+    """Find the added keys that no class is given, neither by themselves nor as part of a whole."""
+    links = set(re.findall(r"\$\{(?:[\w.]+:)?([\w.]+)\}", str(OmegaConf.to_container(config, resolve=False))))
+    for key in (word.lstrip("+").split("=")[0] for word in overrides if word.startswith("+")):
+        parts = key.split(".")
+        wholes = {".".join(parts[: i + 1]) for i in range(len(parts))}
+        if "@" not in key and not wholes & links and parts[0] not in {"space", "runner", "stages", "hydra"}:
+            yield key
+
+
+def _explain(error: Exception, name: str, overrides: list[str]) -> str:
+    """Say which override is at fault, and what may have been meant."""
+    text = str(error)
+    if file := _file_at_fault(error):
+        return file
+    if option := re.search(
+        r"Could not find '(.+)/(.+)'.*Available options in '.+?':\n(.*?)\n\S", text + "\n.", re.DOTALL
+    ):
+        group, asked, known = option.groups()
+        options = known.split()
+        return f"{group}={asked}: there is no such option; {nearest(asked, options)} (of {', '.join(options)})"
+    blamed = [word for word in overrides if f"'{word.lstrip('+~').split('=')[0].split('@')[0]}'" in text]
+    if blamed and "=" in blamed[0]:
+        key = blamed[0].lstrip("+~").split("=")[0].split("@")[0]
+        config = hydra.compose(name, [word for word in overrides if _is_choice(word)])
+        known, (parent, _, setting) = list(_keys(config)), key.rpartition(".")
+        if (
+            key not in known
+            and OmegaConf.select(config, f"{parent}._target_")
+            and setting in settings_at(parent, config)
+        ):
+            return f"'{key}' is a setting that the config leaves out; write +{blamed[0]}"
+        if key not in known:
+            return f"'{key}' is no key of the config; {nearest(key, known)}"
+    bad = next((word for word in overrides if "=" not in word.strip("=") and not word.startswith("~")), "")
+    if bad:
+        return f"'{bad}' is no override; write KEY=VALUE"
+    if several := next((word for word in overrides if f"'{word}'" in text and "Ambiguous value" in text), ""):
+        return f"{several}: several values are a sweep, which needs -m; one value that is a list is written '[A,B]'"
+    culprit = next((f"{word}: " for word in reversed(overrides) if not _composes(name, [word])), "")
+    return culprit + text.split("\n")[0]
+
+
+def _file_at_fault(error: Exception) -> str:
+    """Say which file of `cfg/` cannot be read or composed, and why, if that is what is wrong."""
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark:
+        mark, hint = error.problem_mark, "; indent with spaces" if "'\\t'" in str(error.problem) else ""
+        return f"{mark.name}, line {mark.line + 1}, column {mark.column + 1}: {error.problem}{hint}"
+    found = re.match(r"In '?([\w/]+)'?: (.+)", str(error))
+    if not found or "/" not in found.group(1):
+        return ""
+    file, problem = found.group(1), found.group(2).rstrip(".")
+    hint = "; is its first line '# @package _global_'?" if re.search(r"override '[^']*@", problem) else ""
+    return f"{CONFIG_FOLDER / file}.yaml: {problem}{hint}"
+
+
+def _composes(name: str, overrides: list[str]) -> bool:
+    try:
+        hydra.compose(name, overrides)
+    except COMPOSING:
+        return False
+    return True
+
+
+def _is_choice(override: str) -> bool:
+    """Say whether an override picks one of the files of a folder of `cfg/`."""
+    return (CONFIG_FOLDER / override.split("=")[0] / f"{override.partition('=')[2]}.yaml").is_file()
+
+
+def _keys(node: Any, prefix: str = "") -> Iterator[str]:  # noqa: ANN401
+    if isinstance(node, DictConfig):
+        for key in map(str, node):
+            yield f"{prefix}{key}"
+            if not OmegaConf.is_interpolation(node, key) and not OmegaConf.is_missing(node, key):
+                yield from _keys(node[key], f"{prefix}{key}.")
