@@ -1,5 +1,6 @@
 """Where units run: here, in other processes, or on a cluster. The one module that knows of processes."""
 
+import logging
 import os
 import signal
 import tempfile
@@ -179,8 +180,13 @@ class Dask(Runner):
             raise ConfigError(message) from error
         with _thread_environment(self.threads), tempfile.TemporaryDirectory() as folder:
             dask.config.set({"temporary-directory": folder, "distributed.worker.daemon": True})
+            nanny = logging.getLogger("distributed.nanny")
+            level = nanny.level
             with self._cluster(LocalCluster) as cluster, self._client(Client, cluster) as client:
                 yield client.get_executor(pure=False, retries=0)
+                # All is done: a worker that is slow to leave is killed, and nobody need be told.
+                nanny.setLevel(logging.ERROR)
+            nanny.setLevel(level)
 
     def _cluster(self, local: Any) -> Any:  # noqa: ANN401
         """Return, as a context, what a client connects to."""
