@@ -14,6 +14,8 @@ import yaml
 
 from cmbml.core.app import main
 
+pytest.register_assert_rewrite("outcomes")
+
 # Threads would fight one another: the tests' maps are small, and several workers may run side by side.
 os.environ.setdefault("OMP_NUM_THREADS", "2")
 

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 from astropy.table import Table
+from outcomes import done, refused
 
 from cmbml.sky.beams import gaussian_window
 
@@ -25,23 +26,6 @@ N_PIX = 12 * NSIDE**2
 SIMS = ("sim0000", "sim0001", "sim0002")
 METHODS = ("control_truth", "control_channel", "control_zero", "ilc_pixel")
 FOOTINGS = {"deconvolved": 0.0, "20.6 arcmin": 20.6, "60 arcmin": 60.0}
-
-
-def done(outcome: "Outcome") -> str:  # noqa: F821
-    """Make sure that a run went well; return what it said."""
-    assert outcome.err == ""
-    assert outcome.status == 0
-    return str(outcome.out)
-
-
-def refused(outcome: "Outcome", *words: str) -> None:  # noqa: F821
-    """Make sure that a run ended with one message that holds these words."""
-    assert outcome.status == 1
-    assert outcome.err.startswith("error: ")
-    assert outcome.err.count("error: ") == 1
-    assert "Traceback" not in outcome.out + outcome.err
-    for word in words:
-        assert word in outcome.err
 
 
 @pytest.fixture

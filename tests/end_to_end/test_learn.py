@@ -17,6 +17,7 @@ import torch
 import yaml
 from astropy.io import fits
 from astropy.table import Table
+from outcomes import done, refused
 from safetensors import safe_open
 
 Command = Callable[..., "Outcome"]  # noqa: F821 (of conftest.py)
@@ -69,20 +70,6 @@ def known(learnt: Path, tmp_path: Path) -> Path:
 @pytest.fixture
 def learn(command: Command) -> Learn:
     return lambda root, *overrides: command("cmbnncs", root, *TINY, *overrides)
-
-
-def done(outcome: "Outcome") -> str:  # noqa: F821
-    assert outcome.err == ""
-    assert outcome.status == 0
-    return str(outcome.out)
-
-
-def refused(outcome: "Outcome", *words: str) -> None:  # noqa: F821
-    assert outcome.status == 1
-    assert outcome.err.count("error: ") == 1
-    assert "Traceback" not in outcome.out + outcome.err
-    for word in words:
-        assert word in outcome.err
 
 
 def to_do(out: str) -> dict[str, int]:

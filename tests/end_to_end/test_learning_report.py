@@ -9,6 +9,7 @@ from typing import ClassVar
 import numpy as np
 import pytest
 from astropy.table import Table
+from outcomes import done, refused
 
 from cmbml.core.executor import Executor
 from cmbml.core.pipeline import Pipeline
@@ -51,17 +52,6 @@ def learn(root: Path, method: str, learning_rate: float) -> None:
     space = Space((), {METHOD: (method,)})
     pipeline = Pipeline({"train": Pretend(learning_rate=learning_rate)}, space, root / "sky", 1)
     pipeline.run(pipeline.plan(), Serial(threads=1))
-
-
-def done(outcome: "Outcome") -> str:  # noqa: F821
-    assert outcome.err == ""
-    assert outcome.status == 0
-    return str(outcome.out)
-
-
-def refused(outcome: "Outcome", *words: str) -> None:  # noqa: F821
-    assert outcome.status == 1
-    assert all(word in outcome.err for word in words)
 
 
 @pytest.fixture

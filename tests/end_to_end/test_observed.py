@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import yaml
 from astropy.io import fits
+from outcomes import refused
 
 from cmbml.sky.beams import gaussian_window
 
@@ -78,14 +79,6 @@ def result(tmp_path: Path) -> tuple[np.ndarray, dict[str, object]]:
         tmp_path / "out/real/clean/ilc_pixel/observed/sim0000/cleaned_map.fits", h=True, dtype=None
     )
     return values, dict(header)
-
-
-def refused(outcome: Outcome, *words: str) -> None:
-    assert outcome.status == 1
-    assert outcome.err.count("error: ") == 1
-    assert "Traceback" not in outcome.out + outcome.err
-    for word in words:
-        assert word in outcome.err
 
 
 def test_maps_of_all_kinds_become_one_cmb(
