@@ -182,7 +182,11 @@ def test_worker_that_dies_is_said_clearly_and_the_rest_is_kept(tmp_path: Path, d
         run(tmp_path, runner=Processes(workers=2), total=Add(at="test/sim0001", trouble=trouble))
     assert "runner.workers=1" in str(error.value)
     assert "run the same command to go on" in str(error.value)
-    assert run(tmp_path)["emission"] == 0
+    finished = {stage: len(list((tmp_path / ".records" / stage).glob("*.json"))) for stage in ALL}
+    # What the unit waited for was finished; what the other worker had in hand may be lost with it.
+    assert finished["emission"] >= 2
+    assert finished["signal"] >= 1
+    assert run(tmp_path) == {stage: count - finished[stage] for stage, count in ALL.items()}
     whole = tmp_path / "whole"
     run(whole)
     assert digests(whole) == {name: d for name, d in digests(tmp_path).items() if not name.startswith("whole")}
