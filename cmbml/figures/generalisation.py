@@ -9,13 +9,13 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
-from cmbml.figures.palette import COLUMN_WIDTH_INCH, LINE_INCH, legend_above, legend_rows, method_styles
+from cmbml.figures.footing_panels import footing_panels, is_wide
+from cmbml.figures.palette import method_styles
 from cmbml.figures.results import Columns, FigureError
-from cmbml.figures.style import SMALL_TEXT_SIZE, TEXT_SIZE, WIDE
+from cmbml.figures.style import SMALL_TEXT_SIZE
 
 ROW_INCH = 0.24
 RATIO_INCH = 1.03  # beside the panels, for the ratio to one other split
-LEAST_INCH = 2.0  # of a panel's width
 OPEN_MARKERS = "sD^v"
 
 
@@ -56,36 +56,24 @@ def generalisation_figure(
         message = f"no {metric} of field {field} in region {region} on two skies"
         raise FigureError(message)
     splits = list(dict.fromkeys(rows["split"].tolist()))
-    handles = _handles(str(rows["reference_split"][0]), splits)
-    labels = [str(handle.get_label()) for handle in handles]
-    head = 0.36 + LINE_INCH * legend_rows(labels)[1]
-    heights = [ROW_INCH * len(found) + 0.08 for found in shown.values()]
-    total = head + sum(heights) + 0.28 * len(heights) + 0.42
-    longest = max(len(name) for found in shown.values() for name in found)
-    left_inch, right_inch = 0.3 + 0.071 * longest, RATIO_INCH * len(splits)
-    width = max(COLUMN_WIDTH_INCH, left_inch + LEAST_INCH + right_inch)
-    figure = Figure(figsize=(width, total), facecolor="white")
-    figure.text(
-        0.5, 1 - 0.14 / total, f"{label or metric}, {field}, {region}: on another sky", ha="center", va="center"
+    figure, panels = footing_panels(
+        shown,
+        _handles(str(rows["reference_split"][0]), splits),
+        title=f"{label or metric}, {field}, {region}: on another sky",
+        label=label or metric,
+        row_inch=ROW_INCH,
+        right_inch=RATIO_INCH * len(splits),
     )
-    legend_above(figure, handles, labels, 0.31)
-    left, right, bottom = left_inch / width, 1 - right_inch / width, total - head
-    first: Axes | None = None
-    for height, (footing, found) in zip(heights, shown.items(), strict=True):
-        bottom -= height + 0.28
-        place = (left, (bottom + 0.06) / total, right - left, height / total)
-        axes = figure.add_axes(place, sharex=first)
+    for footing, axes in panels.items():
         here = rows["footing"] == footing
-        _draw_panel(axes, {name: column[here] for name, column in rows.items()}, found, methods, splits)
-        axes.set_title(f"footing: {footing}", fontsize=SMALL_TEXT_SIZE, loc="left", pad=3)
-        axes.tick_params(labelbottom=False, which="both")
-        first = first or axes
-    axes.tick_params(labelbottom=True, which="both")
-    axes.set_xlabel(label or metric, fontsize=TEXT_SIZE)
-    figure.axes[0].text(
-        1.03, 1, "ratio [95 %]", transform=figure.axes[0].transAxes, fontsize=SMALL_TEXT_SIZE, va="bottom"
-    )
-    _spread(figure.axes[0], np.concatenate([rows["reference"], rows["mean"]]))
+        _draw_panel(axes, {name: column[here] for name, column in rows.items()}, shown[footing], methods, splits)
+    first = next(iter(panels.values()))
+    first.text(1.03, 1, "ratio [95 %]", transform=first.transAxes, fontsize=SMALL_TEXT_SIZE, va="bottom")
+    values = np.concatenate([rows["reference"], rows["mean"]]).astype(float)
+    if is_wide(values):
+        first.set_xscale("log")
+    else:
+        first.set_xlim(0, 1.06 * values.max())
     return figure
 
 
@@ -106,7 +94,7 @@ def _draw_panel(
     methods: Sequence[str],
     splits: Sequence[str],
 ) -> None:
-    """Draw one footing: one line per method, the first on top."""
+    """Draw the lines of one footing."""
     styles = method_styles(methods)
     for place, method in enumerate(shown):
         colour, texts = styles[method].colour, []
@@ -127,18 +115,3 @@ def _draw_panel(
             fontsize=SMALL_TEXT_SIZE - 1,
             va="center",
         )
-    axes.set_yticks(range(len(shown)), list(shown), fontsize=SMALL_TEXT_SIZE)
-    axes.set_ylim(len(shown) - 0.45, -0.55)
-    axes.grid(axis="x", color="0.92", linewidth=0.6)
-    axes.set_axisbelow(True)
-    axes.tick_params(axis="x", labelsize=SMALL_TEXT_SIZE, direction="in", which="both")
-    axes.tick_params(axis="y", length=0)
-
-
-def _spread(axes: Axes, values: NDArray[np.generic]) -> None:
-    """Take a logarithmic axis where values span more than a linear one shows, which otherwise starts at zero."""
-    numbers = values.astype(float)
-    if numbers.min() > 0 and numbers.max() > WIDE * numbers.min():
-        axes.set_xscale("log")
-    else:
-        axes.set_xlim(0, 1.06 * numbers.max())

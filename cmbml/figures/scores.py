@@ -4,14 +4,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from cmbml.figures.palette import COLUMN_WIDTH_INCH, LINE_INCH, Dashes, legend_above, legend_rows, method_styles
+from cmbml.figures.footing_panels import footing_panels, is_wide
+from cmbml.figures.palette import Dashes, method_styles
 from cmbml.figures.results import FigureError, SimulationTable, Values, over_simulations, words
-from cmbml.figures.style import SMALL_TEXT_SIZE, TEXT_SIZE, WIDE
 
 FLOORS = {"mae": "floor_mae", "rmse": "floor_rmse", "nrmse": "floor_nrmse", "psnr_truth": "floor_psnr_truth"}
 NOISE_FLOORS = {"rmse": "noise_rmse"}
@@ -55,29 +54,16 @@ def distributions_figure(
     if not panels:
         message = f"no finite {metric} of field {field} in region {region}; fields: {words(tables, 'field')}, "
         raise FigureError(message + f"regions: {words(tables, 'region')}")
-    marks = _floor_marks(metric)
-    labels = [text for text, _, _, _ in marks]
-    head = 0.34 + (LINE_INCH * legend_rows(labels)[1] + 0.08 if labels else 0)
-    heights = [ROW_INCH * len(rows) + 0.08 for rows in panels.values()]
-    total = head + sum(heights) + 0.26 * len(heights) + 0.4
-    figure = Figure(figsize=(COLUMN_WIDTH_INCH, total), facecolor="white")
-    figure.text(0.5, 1 - 0.15 / total, f"{label or metric}, {field}, {region}", ha="center", va="center", fontsize=10)
-    left, bottom, shared = 0.06 + 0.0145 * max(map(len, methods)), total - head, None
-    for height, (footing, rows) in zip(heights, panels.items(), strict=True):
-        bottom -= height + 0.26
-        axes = figure.add_axes((left, (bottom + 0.08) / total, 0.97 - left, height / total), sharex=shared)
-        _draw_panel(axes, rows, methods, metric)
-        axes.set_title(f"footing: {footing}", fontsize=SMALL_TEXT_SIZE, loc="left", pad=3)
-        shared = shared or axes
-        axes.tick_params(labelbottom=False)
-    axes.tick_params(labelbottom=True)
-    axes.set_xlabel(label or metric, fontsize=TEXT_SIZE)
-    _spread_axis(figure.axes[0], [r[metric] for rows in panels.values() for r in rows.values()])
-    handles: list[Artist] = [
-        Line2D([], [], color=colour, linestyle=dashes, linewidth=1.6, label=text) for text, _, colour, dashes in marks
+    handles = [
+        Line2D([], [], color=colour, linestyle=dashes, linewidth=1.6, label=text)
+        for text, _, colour, dashes in _floor_marks(metric)
     ]
-    if handles:
-        legend_above(figure, handles, labels, 0.32)
+    title, names = f"{label or metric}, {field}, {region}", {footing: list(rows) for footing, rows in panels.items()}
+    figure, axes = footing_panels(names, handles, title=title, label=label or metric, row_inch=ROW_INCH)
+    for footing, rows in panels.items():
+        _draw_panel(axes[footing], rows, methods, metric)
+    if is_wide(np.concatenate([r[metric].ravel() for rows in panels.values() for r in rows.values()])):
+        figure.axes[0].set_xscale("log")
     return figure
 
 
@@ -92,7 +78,7 @@ def _floor_marks(metric: str) -> list[tuple[str, str, str, Dashes]]:
 
 
 def _draw_panel(axes: Axes, rows: dict[str, dict[str, Values]], methods: Sequence[str], metric: str) -> None:
-    """Draw one footing: one line per method, the first on top."""
+    """Draw the lines of one footing."""
     styles = method_styles(methods)
     for place, (method, columns) in enumerate(rows.items()):
         colour = styles[method].colour
@@ -103,7 +89,13 @@ def _draw_panel(axes: Axes, rows: dict[str, dict[str, Values]], methods: Sequenc
             axes.text(0.99, place, text, transform=axes.get_yaxis_transform(), ha="right", va="center", **LABEL)
         values = values[np.isfinite(values)]
         box = axes.boxplot(
-            values, positions=[place], orientation="horizontal", widths=0.62, patch_artist=True, showfliers=False
+            values,
+            positions=[place],
+            orientation="horizontal",
+            widths=0.62,
+            patch_artist=True,
+            showfliers=False,
+            manage_ticks=False,
         )
         box["boxes"][0].set(facecolor=colour, alpha=0.3, edgecolor=colour)
         for line in (*box["medians"], *box["whiskers"], *box["caps"]):
@@ -120,17 +112,3 @@ def _draw_panel(axes: Axes, rows: dict[str, dict[str, Values]], methods: Sequenc
                 axes.plot(
                     [floor.mean()] * 2, [place - 0.44, place + 0.44], dashes, color=shade, linewidth=1.6, zorder=5
                 )
-    axes.set_yticks(range(len(rows)), list(rows), fontsize=SMALL_TEXT_SIZE)
-    axes.set_ylim(len(rows) - 0.45, -0.55)
-    axes.grid(axis="x", color="0.92", linewidth=0.6)
-    axes.set_axisbelow(True)
-    axes.tick_params(axis="x", labelsize=SMALL_TEXT_SIZE, direction="in", which="both")
-    axes.tick_params(axis="y", length=0)
-
-
-def _spread_axis(axes: Axes, values: Sequence[Values]) -> None:
-    """Take a logarithmic axis where positive values span more than a linear one shows."""
-    every = np.concatenate([v.ravel() for v in values])
-    every = every[np.isfinite(every)]
-    if every.min() > 0 and every.max() > WIDE * every.min():
-        axes.set_xscale("log")
