@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from copy import deepcopy
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import hydra
 from hydra.core.global_hydra import GlobalHydra
@@ -196,8 +196,19 @@ def _check_disk(root: Path, plan: Plan) -> None:
         raise StorageError(message)
 
 
+class _Console(logging.StreamHandler[TextIO]):
+    """Standard output; a run goes on in silence when its reader has left, as `| head` does."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
+        if isinstance(sys.exc_info()[1], BrokenPipeError):
+            with Path(os.devnull).open("w") as nowhere:
+                os.dup2(nowhere.fileno(), self.stream.fileno())
+        else:
+            super().handleError(record)
+
+
 def _talk_on_the_console() -> None:
-    handler = logging.StreamHandler(sys.stdout)
+    handler = _Console(sys.stdout)
     handler.setLevel(logging.INFO)
     handler.setFormatter(logging.Formatter("%(message)s"))
     root = logging.getLogger("cmbml")

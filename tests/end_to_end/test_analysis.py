@@ -1,52 +1,22 @@
-"""Comparing methods through the program: closed forms, the same tables in any order, and what may go wrong."""
+"""Comparing methods through the program: closed forms, and what is known beforehand."""
 
-import csv
-import hashlib
 import itertools
-import json
 import math
-import re
-import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import healpy as hp
 import numpy as np
 import pytest
-from astropy.io import fits
 from astropy.table import Table
-from outcomes import done, refused
+from comparing import FOOTINGS, N_PIX, NSIDE, SIMS, predict, scores, table
+from outcomes import done
 
 from cmbml.sky.beams import gaussian_window
 
 Command = Callable[..., "Outcome"]  # noqa: F821 (of conftest.py)
 Analyse = Callable[..., "Outcome"]  # noqa: F821
-NSIDE, LMAX, LMAX_SCORED = 16, 47, 32
-N_PIX = 12 * NSIDE**2
-SIMS = ("sim0000", "sim0001", "sim0002")
-METHODS = ("control_truth", "control_channel", "control_zero", "ilc_pixel")
-FOOTINGS = {"deconvolved": 0.0, "20.6 arcmin": 20.6, "60 arcmin": 60.0}
-
-
-@pytest.fixture
-def analyse(command: Command, scoring: tuple[str, ...]) -> Analyse:
-    """Return what compares methods on the dataset `sky` in a folder."""
-
-    def run(root: Path, methods: tuple[str, ...] = METHODS, *overrides: str) -> "Outcome":  # noqa: F821
-        return command("analysis", root, "dataset=sky", f"methods=[{','.join(methods)}]", *scoring, *overrides)
-
-    return run
-
-
-def table(root: Path, stage: str, method: str, sim: str = "sim0000") -> Table:
-    name = {"metrics": "scores", "power_spectra": "spectra_scores"}[stage]
-    return Table.read(root / "sky" / stage / method / "test" / sim / f"{name}.ecsv")
-
-
-def scores(root: Path, method: str, metric: str, footing: str, region: str = "mask") -> np.ndarray:
-    """Return a metric of each simulation."""
-    rows = [table(root, "metrics", method, sim) for sim in SIMS]
-    return np.array([found[(found["footing"] == footing) & (found["region"] == region)][metric][0] for found in rows])
+LMAX, LMAX_SCORED = 47, 32
 
 
 def truth_alm(root: Path, sim: str) -> np.ndarray:
@@ -55,34 +25,6 @@ def truth_alm(root: Path, sim: str) -> np.ndarray:
 
 def mask(root: Path) -> np.ndarray:
     return hp.read_map(root / "sky" / "mask" / "main" / "mask.fits") > 0.5
-
-
-def predict(folder: Path, values: dict[str, np.ndarray]) -> Path:
-    """Write predictions, simulation -> `(n_pix,)` uK_CMB."""
-    (folder / "test").mkdir(parents=True)
-    for sim, sky in values.items():
-        hp.write_map(folder / "test" / f"{sim}.fits", sky, column_units="uK_CMB", dtype=np.float64)
-    return folder
-
-
-@pytest.fixture
-def take(command: Command) -> Callable[..., str]:
-    """Return what imports predictions under a name."""
-
-    def run(root: Path, name: str, folder: Path, fwhm_arcmin: float = 0.0, *overrides: str) -> str:
-        words = ("method=imported", f"method.name={name}", f"predictions.folder={folder}", "runner.threads=1")
-        return done(command("clean", root, "dataset=sky", *words, f"predictions.fwhm_arcmin={fwhm_arcmin}", *overrides))
-
-    return run
-
-
-@pytest.fixture
-def copy(compared: Path, tmp_path: Path) -> Path:
-    """Copy the compared dataset, to be changed; return the folder that holds it."""
-    return Path(shutil.copytree(compared, tmp_path / "compared"))
-
-
-# What is known beforehand
 
 
 @pytest.mark.parametrize("footing", FOOTINGS)
@@ -369,228 +311,3 @@ def test_error_bars_are_scored_where_a_method_gives_them(
     summary = Table.read(copy / "sky/summary/test/summary.ecsv")
     assert set(summary[summary["metric"] == "coverage68"]["method"]) == {"honest", "bold"}
     assert "as given" not in (copy / "sky/summary/test/summary_table.md").read_text()
-
-
-# The same tables in any order
-
-
-TABLES = ("summary.ecsv", "summary_rows.csv", "summary_table.md", "summary_latex.tex", "bundle.json")
-
-
-def tables(root: Path) -> dict[str, bytes]:
-    return {name: (root / "sky" / "summary" / "test" / name).read_bytes() for name in TABLES}
-
-
-@pytest.mark.parametrize("order", [METHODS[::-1], (*METHODS[2:], *METHODS[:2])])
-def test_order_of_methods_changes_no_byte(copy: Path, compared: Path, analyse: Analyse, order: tuple[str, ...]) -> None:
-    done(analyse(copy, order, "resume=restart"))
-    assert tables(copy) == tables(compared)
-
-
-def test_two_processes_change_no_byte(
-    copy: Path, compared: Path, analyse: Analyse, digests: Callable[[Path], dict[str, str]]
-) -> None:
-    out = done(analyse(copy, METHODS[::-1], "resume=restart", "runner=processes", "runner.workers=2"))
-    assert "0 fresh" in out
-    assert tables(copy) == tables(compared)
-    assert digests(copy / "sky") == digests(compared / "sky")
-
-
-def test_rows_of_the_summary_are_sorted(compared: Path) -> None:
-    found = Table.read(compared / "sky/summary/test/summary.ecsv")
-    keys = [tuple(row[name] for name in ("footing", "field", "region", "metric", "method")) for row in found]
-    assert keys == sorted(keys)
-    rows = list(csv.DictReader((compared / "sky/summary/test/summary_rows.csv").open()))
-    assert [float(row["mean"]) for row in rows] == pytest.approx(list(found["mean"]), rel=0, nan_ok=True)
-
-
-def test_summary_is_the_mean_over_simulations(compared: Path) -> None:
-    found = Table.read(compared / "sky/summary/test/summary.ecsv")
-    for method, footing, metric in itertools.product(METHODS[1:], FOOTINGS, ("mae", "rmse", "psnr_union")):
-        each = scores(compared, method, metric, footing)
-        keys = {"method": method, "footing": footing, "region": "mask", "metric": metric}
-        (row,) = [row for row in found if all(row[name] == value for name, value in keys.items())]
-        assert row["n"] == len(SIMS)
-        assert row["mean"] == pytest.approx(each.mean(), rel=1e-12)
-        assert row["std"] == pytest.approx(each.std(ddof=1), rel=1e-12)
-        assert row["ci_low"] <= row["difference"] <= row["ci_high"]
-
-
-def planned(out: str) -> dict[str, int]:
-    """Read the plan that the program printed: units to be done of each stage that has any."""
-    rows = [line.split() for line in out.splitlines() if re.match(r"\w+ +\d+ +\d+ ", line)]
-    return {row[0]: int(row[1]) for row in rows if row[0] != "total" and row[1] != "0"}
-
-
-def test_nothing_is_done_twice(copy: Path, analyse: Analyse) -> None:
-    assert planned(done(analyse(copy, METHODS, "plan_only=true"))) == {}
-    assert planned(done(analyse(copy, METHODS[::-1], "plan_only=true"))) == {}
-    assert planned(done(analyse(copy, METHODS[:2], "plan_only=true"))) == {"summary": 1}
-    again = {"coupling": 1, "power_spectra": 12}
-    assert planned(done(analyse(copy, METHODS, "plan_only=true", "spectra.bin_width=10"))) == {"power_spectra": 12}
-    assert again.items() <= planned(done(analyse(copy, METHODS, "plan_only=true", "spectra.lmax=30"))).items()
-
-
-def test_one_more_simulation_redoes_only_what_depends_on_it(
-    copy: Path,
-    command: Command,
-    analyse: Analyse,
-    digests: Callable[[Path], dict[str, str]],
-    whole_sky: tuple[str, ...],
-) -> None:
-    before = digests(copy / "sky")
-    words = [word for word in whole_sky if not word.startswith("splits.test")]
-    done(command("sims", copy, *words, "splits.test={sims: 4, cosmology: shared}"))
-    for method in METHODS:
-        assert "1 units to do, 3 fresh" in done(command("clean", copy, "dataset=sky", f"method={method}"))
-    out = done(analyse(copy, METHODS, "plan_only=true"))
-    assert planned(out) == {"common": 4, "metrics": 4, "power_spectra": 4, "summary": 1, "residual": 4}
-    done(analyse(copy, METHODS))
-    after = digests(copy / "sky")
-    changed = {path.split("/")[0] for path in before if after[path] != before[path]}
-    assert changed == {"summary", "residual"}
-    assert set(Table.read(copy / "sky/summary/test/summary.ecsv")["n"]) == {4}
-
-
-# The bundle
-
-
-def bundle(root: Path) -> Iterator[dict]:
-    yield from json.loads((root / "sky/summary/test/bundle.json").read_text())["predictions"]
-
-
-def test_bundle_holds_all_scores_and_can_be_checked(compared: Path) -> None:
-    entries = list(bundle(compared))
-    assert [(entry["method"], entry["sim"]) for entry in entries] == list(itertools.product(sorted(METHODS), SIMS))
-    for entry in entries:
-        folder = compared / "sky" / "clean" / entry["method"] / "test" / entry["sim"]
-        values = hp.read_map(folder / "cleaned_map.fits", dtype=np.float32)
-        assert entry["map"]["values_sha256"] == hashlib.sha256(values.astype("<f4").tobytes()).hexdigest()
-        assert entry["map"]["nside"] == NSIDE
-        own = table(compared, "metrics", entry["method"], entry["sim"])
-        assert len(entry["scores"]) == len(own)
-        for ours, theirs in zip(own, entry["scores"], strict=True):
-            for name in own.colnames:
-                finite = isinstance(ours[name], str) or np.isfinite(ours[name])
-                assert theirs[name] == (ours[name] if finite else None)
-
-
-# What may go wrong
-
-
-def harm(path: Path, how: str) -> None:
-    with fits.open(path, mode="update") as hdus:
-        if how == "NaN":
-            hdus[1].data.field(0)[0, :2] = np.nan
-        else:
-            hdus[1].header["TUNIT1"] = how
-
-
-@pytest.mark.parametrize(
-    ("how", "words"),
-    [
-        ("NaN", ["2 of 3072 pixel values are NaN", "cleaned_map.fits", "stage 'clean' will remake it"]),
-        ("MJy/sr", ["in 'MJy/sr' cannot be compared with one in 'uK_CMB'", "needs the channel's bandpass"]),
-    ],
-)
-def test_prediction_that_was_tampered_with(copy: Path, analyse: Analyse, how: str, words: list[str]) -> None:
-    harm(copy / "sky/clean/ilc_pixel/test/sim0001/cleaned_map.fits", how)
-    outcome = analyse(copy, ("ilc_pixel",), "resume=restart")
-    refused(outcome, "common ilc_pixel/test/sim0001", *words)
-
-
-def test_prediction_too_coarse_for_the_footing(
-    copy: Path, take: Callable[..., str], analyse: Analyse, tmp_path: Path
-) -> None:
-    take(copy, "coarse", predict(tmp_path / "given", dict.fromkeys(SIMS, np.ones(12 * 4**2))))
-    outcome = analyse(copy, ("coarse",))
-    refused(outcome, "cannot be brought to the footing 'deconvolved'", "nothing above l = 11 (nside 4)", "lmax=11")
-    assert not list(copy.rglob("common/coarse/**/*.*"))
-
-
-def test_beam_too_wide_to_deconvolve(copy: Path, take: Callable[..., str], analyse: Analyse, tmp_path: Path) -> None:
-    take(copy, "blurred", predict(tmp_path / "given", dict.fromkeys(SIMS, np.ones(N_PIX))), 1500.0)
-    outcome = analyse(copy, ("blurred",))
-    refused(
-        outcome, "cannot be brought to the footing 'deconvolved'", "its beam (1500 arcmin) falls below", "wider beam"
-    )
-
-
-def test_pixel_window_that_is_not_there(copy: Path, take: Callable[..., str], analyse: Analyse, tmp_path: Path) -> None:
-    folder = predict(tmp_path / "given", dict.fromkeys(SIMS, np.ones(N_PIX)))
-    take(copy, "averaged", folder, 0.0, "predictions.pixel_window=true")
-    refused(analyse(copy, ("averaged",)), "averaged over pixels of nside 16", "pixel_window_n0016.fits")
-
-
-@pytest.mark.parametrize(
-    ("methods", "words"),
-    [
-        (("ilc_pixel", "nilc"), ["'clean nilc/test/sim0000' is not finished in", "run the program that makes it"]),
-        (("ilc_pixel", "a/b"), ["'a/b' is no name for a method"]),
-        ((), ["methods=[]: name at least one method"]),
-        (("ilc_pixel", "ilc_pixel"), ["methods=['ilc_pixel', 'ilc_pixel']: name at least one method, and each once"]),
-    ],
-)
-def test_methods_that_cannot_be_compared(
-    compared: Path, analyse: Analyse, methods: tuple[str, ...], words: list[str]
-) -> None:
-    refused(analyse(compared, methods), *words)
-
-
-@pytest.mark.parametrize(
-    ("overrides", "words"),
-    [
-        (["spectra.lmax=48"], ["the footing 'deconvolved' asks for lmax=48", "the truth ends at l = 47"]),
-        (["spectra.bin_width=0"], ["spectra.bin_width", "greater than 0"]),
-        (["over={split: [valid]}"], ["over: 'split' has no 'valid'", "allowed are: test"]),
-        (["+sky_masks.north=/nowhere/mask.fits"], ["raw file /nowhere/mask.fits cannot be read"]),
-        (["spectra.lmx=3"], ["did you mean 'spectra.lmax'?"]),
-        (["dataset=none"], ["there is no dataset in", "build it first: python main_sims.py dataset=none"]),
-    ],
-)
-def test_bad_setting(compared: Path, analyse: Analyse, overrides: list[str], words: list[str]) -> None:
-    refused(analyse(compared, METHODS, *overrides), *words)
-
-
-def test_prediction_that_is_missing(copy: Path, analyse: Analyse) -> None:
-    (copy / "sky/clean/ilc_pixel/test/sim0002/cleaned_map.fits").unlink()
-    refused(analyse(copy, ("ilc_pixel",)), "'clean ilc_pixel/test/sim0002' is not finished in")
-
-
-def test_methods_with_different_test_sets(copy: Path, command: Command, analyse: Analyse) -> None:
-    few = ("method=control_zero", "method.name=few", "+over.sim=[sim0001]")
-    done(command("clean", copy, "dataset=sky", *few))
-    refused(analyse(copy, ("ilc_pixel", "few")), "'clean few/test/sim0000' is not finished in")
-    done(command("clean", copy, "dataset=sky", *few[:2]))
-    done(analyse(copy, ("ilc_pixel", "few")))
-
-
-def test_one_simulation_only(
-    cleaned: Path, tmp_path: Path, command: Command, analyse: Analyse, whole_sky: tuple[str, ...]
-) -> None:
-    """There is a mean, and no scatter and no interval."""
-    root = Path(shutil.copytree(cleaned, tmp_path / "root"))
-    words = [word for word in whole_sky if not word.startswith("splits.test")]
-    done(command("sims", root, *words, "splits.test={sims: 1, cosmology: shared}"))
-    done(analyse(root))
-    found = Table.read(root / "sky/summary/test/summary.ecsv")
-    assert set(found["n"]) == {1}
-    assert np.isfinite(found["mean"][(found["metric"] == "mae") & (found["region"] == "mask")]).all()
-    for column in ("std", "ci_low", "ci_high"):
-        assert np.isnan(found[column]).all()
-    assert "nan" not in (root / "sky/summary/test/summary_table.md").read_text()
-
-
-@pytest.mark.parametrize("kept", [0, 3])
-def test_mask_that_leaves_nothing(copy: Path, analyse: Analyse, kept: int) -> None:
-    for name in ("mask", "mask_apodised"):
-        path = copy / "sky" / "mask" / "main" / f"{name}.fits"
-        with fits.open(path, mode="update") as hdus:
-            flat = np.zeros(N_PIX, dtype=">f4")
-            flat[:kept] = 1
-            hdus[1].data.field(0)[:] = flat.reshape(hdus[1].data.field(0).shape)
-    outcome = analyse(copy, ("ilc_pixel",), "resume=restart")
-    words = (
-        ("the mask is empty",) if kept == 0 else ("the 3 pixels that the mask leaves cannot tell", "use a wider one")
-    )
-    refused(outcome, *words)

@@ -491,3 +491,15 @@ def test_program_as_it_is_called(tmp_path: Path, overrides: list[str], status: i
     assert words in done.stderr
     assert "Traceback" not in done.stderr
     assert not list(tmp_path.iterdir())
+
+
+def test_program_whose_reader_leaves_goes_on_in_silence(
+    tmp_path: Path, program_apart: Callable[..., subprocess.Popen[str]]
+) -> None:
+    run = program_apart(tmp_path / "root")
+    assert run.stdout is not None
+    assert run.stderr is not None
+    run.stdout.close()
+    assert run.stderr.read() == ""
+    assert run.wait() == 0
+    assert (tmp_path / "root" / "small" / "mask" / "main" / "mask.fits").is_file()

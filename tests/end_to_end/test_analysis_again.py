@@ -1,0 +1,120 @@
+"""Comparing methods through the program: the same tables in any order, nothing twice, and a bundle to check."""
+
+import csv
+import hashlib
+import itertools
+import json
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import healpy as hp
+import numpy as np
+import pytest
+from astropy.table import Table
+from comparing import FOOTINGS, METHODS, NSIDE, SIMS, scores, table
+from outcomes import done
+
+Command = Callable[..., "Outcome"]  # noqa: F821 (of conftest.py)
+Analyse = Callable[..., "Outcome"]  # noqa: F821
+
+
+TABLES = ("summary.ecsv", "summary_rows.csv", "summary_table.md", "summary_latex.tex", "bundle.json")
+
+
+def tables(root: Path) -> dict[str, bytes]:
+    return {name: (root / "sky" / "summary" / "test" / name).read_bytes() for name in TABLES}
+
+
+@pytest.mark.parametrize("order", [METHODS[::-1], (*METHODS[2:], *METHODS[:2])])
+def test_order_of_methods_changes_no_byte(copy: Path, compared: Path, analyse: Analyse, order: tuple[str, ...]) -> None:
+    done(analyse(copy, order, "resume=restart"))
+    assert tables(copy) == tables(compared)
+
+
+def test_two_processes_change_no_byte(
+    copy: Path, compared: Path, analyse: Analyse, digests: Callable[[Path], dict[str, str]]
+) -> None:
+    out = done(analyse(copy, METHODS[::-1], "resume=restart", "runner=processes", "runner.workers=2"))
+    assert "0 fresh" in out
+    assert tables(copy) == tables(compared)
+    assert digests(copy / "sky") == digests(compared / "sky")
+
+
+def test_rows_of_the_summary_are_sorted(compared: Path) -> None:
+    found = Table.read(compared / "sky/summary/test/summary.ecsv")
+    keys = [tuple(row[name] for name in ("footing", "field", "region", "metric", "method")) for row in found]
+    assert keys == sorted(keys)
+    rows = list(csv.DictReader((compared / "sky/summary/test/summary_rows.csv").open()))
+    assert [float(row["mean"]) for row in rows] == pytest.approx(list(found["mean"]), rel=0, nan_ok=True)
+
+
+def test_summary_is_the_mean_over_simulations(compared: Path) -> None:
+    found = Table.read(compared / "sky/summary/test/summary.ecsv")
+    for method, footing, metric in itertools.product(METHODS[1:], FOOTINGS, ("mae", "rmse", "psnr_union")):
+        each = scores(compared, method, metric, footing)
+        keys = {"method": method, "footing": footing, "region": "mask", "metric": metric}
+        (row,) = [row for row in found if all(row[name] == value for name, value in keys.items())]
+        assert row["n"] == len(SIMS)
+        assert row["mean"] == pytest.approx(each.mean(), rel=1e-12)
+        assert row["std"] == pytest.approx(each.std(ddof=1), rel=1e-12)
+        assert row["ci_low"] <= row["difference"] <= row["ci_high"]
+
+
+def planned(out: str) -> dict[str, int]:
+    """Read the plan that the program printed: units to be done of each stage that has any."""
+    rows = [line.split() for line in out.splitlines() if re.match(r"\w+ +\d+ +\d+ ", line)]
+    return {row[0]: int(row[1]) for row in rows if row[0] != "total" and row[1] != "0"}
+
+
+def test_nothing_is_done_twice(copy: Path, analyse: Analyse) -> None:
+    assert planned(done(analyse(copy, METHODS, "plan_only=true"))) == {}
+    assert planned(done(analyse(copy, METHODS[::-1], "plan_only=true"))) == {}
+    assert planned(done(analyse(copy, METHODS[:2], "plan_only=true"))) == {"summary": 1}
+    again = {"coupling": 1, "power_spectra": 12}
+    assert planned(done(analyse(copy, METHODS, "plan_only=true", "spectra.bin_width=10"))) == {"power_spectra": 12}
+    assert again.items() <= planned(done(analyse(copy, METHODS, "plan_only=true", "spectra.lmax=30"))).items()
+
+
+def test_one_more_simulation_redoes_only_what_depends_on_it(
+    copy: Path,
+    command: Command,
+    analyse: Analyse,
+    digests: Callable[[Path], dict[str, str]],
+    whole_sky: tuple[str, ...],
+) -> None:
+    before = digests(copy / "sky")
+    words = [word for word in whole_sky if not word.startswith("splits.test")]
+    done(command("sims", copy, *words, "splits.test={sims: 4, cosmology: shared}"))
+    for method in METHODS:
+        assert "1 units to do, 3 fresh" in done(command("clean", copy, "dataset=sky", f"method={method}"))
+    out = done(analyse(copy, METHODS, "plan_only=true"))
+    assert planned(out) == {"common": 4, "metrics": 4, "power_spectra": 4, "summary": 1, "residual": 4}
+    done(analyse(copy, METHODS))
+    after = digests(copy / "sky")
+    changed = {path.split("/")[0] for path in before if after[path] != before[path]}
+    assert changed == {"summary", "residual"}
+    assert set(Table.read(copy / "sky/summary/test/summary.ecsv")["n"]) == {4}
+
+
+# The bundle
+
+
+def bundle(root: Path) -> Iterator[dict]:
+    yield from json.loads((root / "sky/summary/test/bundle.json").read_text())["predictions"]
+
+
+def test_bundle_holds_all_scores_and_can_be_checked(compared: Path) -> None:
+    entries = list(bundle(compared))
+    assert [(entry["method"], entry["sim"]) for entry in entries] == list(itertools.product(sorted(METHODS), SIMS))
+    for entry in entries:
+        folder = compared / "sky" / "clean" / entry["method"] / "test" / entry["sim"]
+        values = hp.read_map(folder / "cleaned_map.fits", dtype=np.float32)
+        assert entry["map"]["values_sha256"] == hashlib.sha256(values.astype("<f4").tobytes()).hexdigest()
+        assert entry["map"]["nside"] == NSIDE
+        own = table(compared, "metrics", entry["method"], entry["sim"])
+        assert len(entry["scores"]) == len(own)
+        for ours, theirs in zip(own, entry["scores"], strict=True):
+            for name in own.colnames:
+                finite = isinstance(ours[name], str) or np.isfinite(ours[name])
+                assert theirs[name] == (ours[name] if finite else None)
