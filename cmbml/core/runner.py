@@ -104,6 +104,18 @@ class Serial(Runner):
         yield _Inline()
 
 
+class _Spawned(ProcessPoolExecutor):
+    """Processes that an interrupt does not kill while they start, before `_start_worker` has been called there."""
+
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        # A call may start a process, which inherits what is blocked; an interrupt reaches this one right afterwards.
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            return super().submit(fn, *args, **kwargs)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+
+
 @settings
 class Processes(Runner):
     """Several processes on this machine.
@@ -130,7 +142,7 @@ class Processes(Runner):
     def pool(self) -> Iterator[Executor]:
         """Give a pool of spawned processes that die with this one."""
         with _thread_environment(self.threads):
-            pool = ProcessPoolExecutor(self.workers or n_cores(), get_context("spawn"), initializer=_start_worker)
+            pool = _Spawned(self.workers or n_cores(), get_context("spawn"), initializer=_start_worker)
             try:
                 yield pool
             finally:

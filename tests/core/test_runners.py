@@ -1,7 +1,9 @@
 """The same bytes wherever units run."""
 
+import multiprocessing
 import os
 import random
+import signal
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
@@ -111,6 +113,16 @@ def test_workers_have_the_threads_they_were_given(monkeypatch: pytest.MonkeyPatc
     assert {future.result() for future in futures} == {"3"}
     assert os.environ["OMP_NUM_THREADS"] == "7"
     assert "MKL_NUM_THREADS" not in os.environ
+
+
+def test_worker_that_is_interrupted_while_it_starts() -> None:
+    """As by Ctrl-C, which reaches all processes: the parent alone answers it."""
+    others = set(multiprocessing.active_children())
+    with Processes(workers=1).pool() as pool:
+        future = pool.submit(os.getpid)
+        (worker,) = set(multiprocessing.active_children()) - others
+        os.kill(worker.pid, signal.SIGINT)
+        assert future.result() == worker.pid
 
 
 def test_dask_scheduler_that_does_not_answer() -> None:
