@@ -17,6 +17,7 @@ from torch import nn
 from cmbml.methods.base import MethodError
 from cmbml.methods.trained import Hardware, Lesson
 from cmbml.methods.training import devices
+from cmbml.methods.training import method as training_method
 from cmbml.methods.training.checkpoint import read_checkpoint
 
 # Going on
@@ -176,6 +177,21 @@ def test_device_that_is_not_there_is_refused(lesson: Lesson, monkeypatch: pytest
     assert devices.chosen_device(Hardware(devices=8)) == "cuda", "to predict, one is enough"
     with pytest.raises(MethodError, match=r"hardware.devices=3: this machine has 2 of cuda"):
         fit(lesson, Hardware(devices=3))
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_gpus_that_share_a_batch_normalise_by_all_of_it(
+    lesson: Lesson, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def asked(**words: object) -> None:
+        assert words["accelerator"] == "gpu"
+        assert words["sync_batchnorm"] is (number == 2)
+        raise Power
+
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(training_method, "Trainer", asked)
+    with pytest.raises(Power):
+        fit(lesson, Hardware(devices=number), batch_size=2)
 
 
 def test_half_precision_that_a_cpu_lacks_is_refused(lesson: Lesson) -> None:

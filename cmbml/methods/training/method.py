@@ -147,6 +147,8 @@ class NetworkMethod(TrainedMethod):
                 devices=hardware.devices,
                 # Lightning's other way would run the whole program once for each device.
                 strategy="ddp_spawn" if apart else "auto",
+                # Or each would normalise by its share of the batch; on CPUs torch has no such layer.
+                sync_batchnorm=apart and device == "cuda",
                 precision=train.precision,
                 max_epochs=train.epochs,
                 callbacks=self._callbacks(lesson, report),
