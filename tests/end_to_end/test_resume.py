@@ -78,13 +78,16 @@ def kill(run: subprocess.Popen[str], whole_group: bool) -> None:
 def interrupt_often(
     root: Path, start: Start, runner: tuple[str, ...], n_kills: int, n_units: int, moments: random.Random
 ) -> None:
-    """Start the run again and again, and kill it each time a little later."""
+    """Start the run again and again, and kill it each time a little later, unless it is done by then."""
     for number in range(n_kills):
         run = start(root, *runner)
         wanted = number * n_units // (n_kills + 1)
         while run.poll() is None and sum(units_done(root / "small").values()) <= wanted:
             time.sleep(0.005)
         time.sleep(moments.uniform(0, 0.1))
+        if run.poll() is not None:
+            finish(run)
+            return
         kill(run, whole_group=number % 2 == 0)
 
 
@@ -118,11 +121,12 @@ def test_killed_run_goes_on_to_the_same_bytes(
 
 
 def test_interrupted_run_says_how_to_go_on(tmp_path: Path, program_apart: Start) -> None:
-    run = program_apart(tmp_path, *PROCESSES)
+    # Far more simulations than will be done, so that the run is in the midst of them however late it is interrupted.
+    run = program_apart(tmp_path, *PROCESSES, "splits.train.sims=500")
     while run.poll() is None and not units_done(tmp_path / "small"):
         time.sleep(0.01)
     os.killpg(run.pid, signal.SIGINT)
-    _, err = run.communicate(timeout=60)
+    _, err = run.communicate(timeout=300)
     assert run.returncode == 130
     assert "what was finished is kept, and the same command goes on from here" in err
     assert "Traceback" not in err
