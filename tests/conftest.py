@@ -195,14 +195,26 @@ def sky(cleaned: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(cleaned, tmp_path / "root"))
 
 
+# Runs a main program, which waits to be stopped before it says a word.
+WAITING = """
+import signal, sys
+from cmbml.core.app import main
+name, word, *sys.argv[1:] = sys.argv[1:]
+write = sys.stdout.write
+sys.stdout.write = lambda text: signal.pause() if word in text else write(text)
+main(name)
+"""
+
+
 @pytest.fixture(scope="session")
 def program_apart() -> Callable[..., subprocess.Popen[str]]:
-    """Return a main program, in a process group of its own."""
+    """Return a main program, in a process group of its own; it does not get past the word `until`, if there is one."""
 
-    def start(root: Path, *overrides: str, name: str = "sims") -> subprocess.Popen[str]:
+    def start(root: Path, *overrides: str, name: str = "sims", until: str = "") -> subprocess.Popen[str]:
         words = [f"system.root={root}", *(SMALLEST if name == "sims" else ()), *overrides]
-        command = [sys.executable, "-u", PROJECT / f"main_{name}.py", *words]
+        program = ["-c", WAITING, name, until] if until else [PROJECT / f"main_{name}.py"]
         pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        command = [sys.executable, "-u", *program, *words]
         return subprocess.Popen(command, text=True, start_new_session=True, cwd=root.parent, **pipes)
 
     return start
