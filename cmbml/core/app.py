@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from copy import deepcopy
 from functools import partial
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import hydra
 from hydra.core.global_hydra import GlobalHydra
@@ -28,7 +28,8 @@ from cmbml.core.errors import (
     nearest,
 )
 from cmbml.core.executor import Executor
-from cmbml.core.manifest import lock, log_file, newest_config, run_folder, write_manifest
+from cmbml.core.logs import log_file, talk_on_the_console
+from cmbml.core.manifest import lock, newest_config, run_folder, write_manifest
 from cmbml.core.overrides import CONFIG_FOLDER, check_overrides
 from cmbml.core.pipeline import Pipeline
 from cmbml.core.plan import Plan, human_bytes
@@ -46,7 +47,7 @@ def main(name: str) -> None:
 
     Exits with 0 when all is done, 1 after an error (one message on standard error), 130 when interrupted.
     """
-    _talk_on_the_console()
+    talk_on_the_console()
     with _errors_as_messages():
         overrides = [word for word in sys.argv[1:] if not word.startswith("-")]
         flags = set(sys.argv[1:]) - set(overrides)
@@ -194,27 +195,6 @@ def _check_disk(root: Path, plan: Plan) -> None:
             "ask for fewer simulations, free some space, or point system.root at another disk"
         )
         raise StorageError(message)
-
-
-class _Console(logging.StreamHandler[TextIO]):
-    """Standard output; a run goes on in silence when its reader has left, as `| head` does."""
-
-    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
-        if isinstance(sys.exc_info()[1], BrokenPipeError):
-            with Path(os.devnull).open("w") as nowhere:
-                os.dup2(nowhere.fileno(), self.stream.fileno())
-        else:
-            super().handleError(record)
-
-
-def _talk_on_the_console() -> None:
-    handler = _Console(sys.stdout)
-    handler.setLevel(logging.INFO)
-    handler.setFormatter(logging.Formatter("%(message)s"))
-    root = logging.getLogger("cmbml")
-    root.handlers = [handler]
-    root.setLevel(logging.DEBUG)
-    root.propagate = False
 
 
 @contextmanager

@@ -35,6 +35,8 @@ class Executor(ABC):
     inside: ClassVar[tuple[Axis, ...]] = ()
     """Axes with folders along which one unit writes many files: where work on many at once is worth it."""
     version: ClassVar[int] = 1
+    exact: ClassVar[bool] = True
+    """Whether the same inputs give the same bytes on any machine. If not, what follows is done again with a unit."""
     along: ClassVar[Mapping[str, Axis]] = {}
     """Settings that are a mapping with one entry per value of an axis: a unit depends on its own entry alone."""
 

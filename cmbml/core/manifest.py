@@ -1,8 +1,7 @@
-"""What was run, with what, where: the manifest and the log of each run, and the lock on a dataset."""
+"""What was run, with what, where: the manifest of each run, and the lock on a dataset."""
 
 import fcntl
 import json
-import logging
 import os
 import platform
 import shlex
@@ -10,7 +9,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import distributions
 from pathlib import Path
@@ -30,7 +29,7 @@ PACKAGES = {"astropy", "camb", "cmbml", "dask", "ducc0", "getdist", "healpy", "h
 
 @contextmanager
 def lock(root: Path) -> Iterator[None]:
-    """Keep a dataset for this run alone. The lock ends with the process, however it ends.
+    """Keep a dataset for this run alone. The lock ends with the process, however it ends; its children do not hold it.
 
     Raises:
         DatasetLockedError: another run holds it.
@@ -43,7 +42,7 @@ def lock(root: Path) -> Iterator[None]:
         stream = path.open("ab+", buffering=0)
     with stream:
         try:
-            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.lockf(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             stream.seek(0)
             holder = stream.read().decode().strip() or "another process"
@@ -106,27 +105,3 @@ def _git_state() -> dict[str, Any]:
         return {"commit": git("rev-parse", "HEAD"), "changed": bool(git("status", "--porcelain"))}
     except (OSError, subprocess.CalledProcessError):
         return {}
-
-
-class _RunLog(logging.FileHandler):
-    """A log that is cut short without a word when the disk is full: the run itself says so."""
-
-    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
-        """Keep silent."""
-
-
-@contextmanager
-def log_file(folder: Path) -> Iterator[None]:
-    """Write everything that is logged meanwhile to `run.log`."""
-    with storage_errors(folder):
-        handler = _RunLog(folder / "run.log")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s"))
-    handler.setLevel(logging.DEBUG)
-    root = logging.getLogger("cmbml")
-    root.addHandler(handler)
-    try:
-        yield
-    finally:
-        root.removeHandler(handler)
-        with suppress(OSError):
-            handler.close()

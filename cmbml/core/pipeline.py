@@ -76,6 +76,7 @@ class Pipeline:
         """
         prints: dict[Unit, str] = {}
         needs: dict[Unit, tuple[Unit, ...]] = {}
+        other: set[Unit] = set()  # whose bytes may come out otherwise than they were
         stages = []
         for stage, executor in self.graph.stages.items():
             fingerprint = Fingerprinter(executor, self.seed)
@@ -90,10 +91,12 @@ class Pipeline:
                     message = f"'{stage} {key}' needs '{missing[0]} {missing[1]}', which the setting `over` leaves out"
                     raise ConfigError(message)
                 prints[stage, key] = fingerprint(key, [prints[unit] for unit in inputs])
-                waits_for = tuple(unit for unit in inputs if unit in needs)
-                if resume == "restart" or waits_for or not self._is_done(stage, key, prints[stage, key]):
+                stale = not other.isdisjoint(inputs)
+                if resume == "restart" or stale or not self._is_done(stage, key, prints[stage, key]):
                     todo.append(key)
-                    needs[stage, key] = waits_for
+                    needs[stage, key] = tuple(unit for unit in inputs if unit in needs)
+                    if stale or not executor.exact:
+                        other.add((stage, key))
             stages.append(StagePlan(stage, tuple(todo), len(keys) - len(todo), len(todo) * executor.disk_bytes()))
         if resume == "refuse" and any(stage.fresh for stage in stages):
             message = (

@@ -16,6 +16,7 @@ from pydantic import PositiveInt
 from tqdm import tqdm
 
 from cmbml.core.errors import ConfigError
+from cmbml.core.logs import ROOT, Outputs
 from cmbml.settings import PositiveFloat, settings
 
 P = ParamSpec("P")
@@ -142,7 +143,8 @@ class Processes(Runner):
     def pool(self) -> Iterator[Executor]:
         """Give a pool of spawned processes that die with this one."""
         with _thread_environment(self.threads):
-            pool = _Spawned(self.workers or n_cores(), get_context("spawn"), initializer=_start_worker)
+            talk = (Outputs.of_this_process(),)
+            pool = _Spawned(self.workers or n_cores(), get_context("spawn"), _start_worker, talk)
             try:
                 yield pool
             finally:
@@ -195,6 +197,8 @@ class Dask(Runner):
             nanny = logging.getLogger("distributed.nanny")
             level = nanny.level
             with self._cluster(LocalCluster) as cluster, self._client(Client, cluster) as client:
+                client.register_worker_callbacks(Outputs(console=False, files=()).share)
+                client.forward_logging(ROOT.name)
                 yield client.get_executor(pure=False, retries=0)
                 # All is done: a worker that is slow to leave is killed, and nobody need be told.
                 nanny.setLevel(logging.ERROR)
@@ -238,8 +242,9 @@ def _thread_environment(threads: int) -> Iterator[None]:
                 os.environ[name] = value
 
 
-def _start_worker() -> None:
-    """Leave interrupts to the parent, and end when it ends, however it ends."""
+def _start_worker(outputs: Outputs) -> None:
+    """Talk where the parent does, leave interrupts to it, and end when it ends, however it ends."""
+    outputs.share()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = parent_process()
     if parent is not None:

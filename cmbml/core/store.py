@@ -41,6 +41,7 @@ class Store:
         Raises:
             MissingAssetError: it is not there.
             BadFileError: it is not what its format promises.
+            StorageError: the system refuses to read it, which says nothing of what stands in it.
         """
         full = self.root / path
         try:
@@ -49,6 +50,9 @@ class Store:
             message = f"{full} is missing: stage '{maker}' makes it; run that stage again"
             raise MissingAssetError(message) from None
         except (ValueError, OSError, EOFError, KeyError) as error:
+            if isinstance(error, OSError) and error.errno is not None:
+                message = f"{full} cannot be read: {error.strerror}; the file itself may be whole"
+                raise StorageError(message) from error
             message = (
                 f"{full} cannot be read as {asset}: {error}; delete it and run again, stage '{maker}' will remake it"
             )

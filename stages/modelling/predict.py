@@ -26,6 +26,7 @@ class Predict(ObservationStage):
     reads: ClassVar = (STATE, FEATURES)
     writes: ClassVar = (ANSWER, ANSWER_TIME)
     per: ClassVar = (METHOD, SPLIT)
+    exact: ClassVar = False
     inside: ClassVar = (SIM,)
 
     def check(self, space: Space) -> None:

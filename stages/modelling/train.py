@@ -51,6 +51,7 @@ class Train(ObservationStage):
     reads: ClassVar = (FEATURES, TARGET, ARRAY_MOMENTS)
     writes: ClassVar = (STATE, TRAINING_CURVE, TRAINING, TRAINING_FIGURE)
     per: ClassVar = (METHOD,)
+    exact: ClassVar = False
 
     def sees(self) -> Mapping[Axis, tuple[str, ...]]:
         """Look at two splits alone."""

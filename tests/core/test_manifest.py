@@ -1,7 +1,8 @@
 """What a run leaves beside its data, and that it has the data for itself."""
 
 import json
-import logging
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from cmbml.core.errors import DatasetLockedError
-from cmbml.core.manifest import lock, log_file, run_folder, write_manifest
+from cmbml.core.manifest import lock, run_folder, write_manifest
 
 HOLD = "import sys, pathlib, time; from cmbml.core.manifest import lock\n"
 HOLD += "with lock(pathlib.Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"
@@ -26,6 +27,20 @@ def test_second_run_is_refused_with_the_name_of_the_first(tmp_path: Path) -> Non
         holder.kill()
     with lock(tmp_path):
         pass
+
+
+def test_lock_ends_with_its_process_and_not_with_what_that_has_started(tmp_path: Path) -> None:
+    """As when a training is killed whose readers live on for a while."""
+    forks = "import os, sys, pathlib, time; from cmbml.core.manifest import lock\n"
+    forks += "with lock(pathlib.Path(sys.argv[1])):\n    if child := os.fork(): print(child, flush=True)\n"
+    forks += "    time.sleep(60)"
+    with subprocess.Popen([sys.executable, "-c", forks, tmp_path], stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None
+        child = int(holder.stdout.readline())
+        holder.kill()
+        holder.wait()
+        with lock(tmp_path):
+            os.kill(child, signal.SIGKILL)
 
 
 def test_lock_is_free_again_afterwards(tmp_path: Path) -> None:
@@ -48,17 +63,3 @@ def test_manifest_says_what_was_run(tmp_path: Path) -> None:
     assert {"numpy", "healpy", "ducc0", "pydantic"} <= manifest["versions"].keys()
     assert {"command", "host", "git"} <= manifest.keys()
     assert [path.name for path in tmp_path.iterdir()] == ["manifest.json"]
-
-
-def test_log_holds_what_the_console_does_not(tmp_path: Path) -> None:
-    logger = logging.getLogger("cmbml.core.pipeline")
-    level = logging.getLogger("cmbml").level
-    logging.getLogger("cmbml").setLevel(logging.DEBUG)
-    with log_file(tmp_path):
-        logger.debug("the details")
-    logger.debug("too late")
-    logging.getLogger("cmbml").setLevel(level)
-    text = (tmp_path / "run.log").read_text()
-    assert "DEBUG" in text
-    assert "the details" in text
-    assert "too late" not in text

@@ -84,7 +84,7 @@ def test_setting_changed_back_and_forth_ends_at_the_same_bytes(tmp_path: Path, d
 
 
 @pytest.mark.parametrize("harm", ["lose", "truncate", "lose record", "corrupt record"])
-def test_harmed_unit_is_remade_with_what_follows(tmp_path: Path, digests: Digests, harm: str) -> None:
+def test_harmed_unit_is_remade_and_nothing_else(tmp_path: Path, digests: Digests, harm: str) -> None:
     run(tmp_path)
     before = digests(tmp_path)
     output = tmp_path / "total" / "test" / "sim0001" / "total_b.npy"
@@ -95,8 +95,17 @@ def test_harmed_unit_is_remade_with_what_follows(tmp_path: Path, digests: Digest
         record.write_text('{"fingerprint": ')
     else:
         (output if harm == "lose" else record).unlink()
-    assert run(tmp_path) == NOTHING | {"total": 1, "summary": 1}
+    assert run(tmp_path) == NOTHING | {"total": 1}
     assert digests(tmp_path) == before
+
+
+def test_what_follows_a_unit_that_may_come_out_otherwise_is_remade_with_it(tmp_path: Path) -> None:
+    class Inexact(Draw):
+        exact = False
+
+    run(tmp_path, signal=Inexact())
+    (tmp_path / "signal" / "test" / "sim0001" / "signal.npy").unlink()
+    assert run(tmp_path, signal=Inexact()) == NOTHING | {"signal": 1, "total": 1, "summary": 1}
 
 
 def test_more_simulations_do_only_those(tmp_path: Path) -> None:

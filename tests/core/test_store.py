@@ -69,6 +69,17 @@ def test_truncated_file_says_how_to_mend_it(tmp_path: Path, size: int) -> None:
     assert PATH in str(error.value)
 
 
+def test_file_that_the_system_does_not_open_is_not_said_to_be_bad(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuses(*_: object) -> None:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr(Text, "read", refuses)
+    with pytest.raises(StorageError, match=r"signal.npy cannot be read: Too many open files; the file .* may be whole"):
+        Store(tmp_path).read(Asset("note", Text()), PATH, "signal")
+
+
 @pytest.mark.parametrize(
     ("number", "words"),
     [
