@@ -8,7 +8,7 @@ from cmbml.core.cache import ReadCache
 
 def put(path: Path, text: str, when: int) -> Path:
     path.write_text(text)
-    os.utime(path, ns=(when, when))
+    os.utime(path, (when, when))
     return path
 
 
