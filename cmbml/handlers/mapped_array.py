@@ -1,5 +1,6 @@
 """Large arrays that are read a part at a time, straight from the disk."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -30,3 +31,22 @@ class MappedArray(AssetHandler[NDArray[Any]]):
     def write(self, path: Path, value: NDArray[Any], stamp: Stamp) -> None:  # noqa: ARG002
         """Write the array; the format has no place for the stamp."""
         np.save(path, value, allow_pickle=False)
+
+
+class MappedArrays(Sequence[NDArray[Any]]):
+    """The arrays of many files, each mapped anew when it is asked for, as a program may hold but a thousand files open.
+
+    What is sent to another process is their names.
+
+    Args:
+        paths: the files.
+    """
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self.paths = list(paths)
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, number: Any) -> Any:  # noqa: ANN401
+        return MappedArray().read(self.paths[number])

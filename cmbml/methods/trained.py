@@ -3,13 +3,14 @@
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, is_dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import NonNegativeInt, PositiveInt
+from pydantic_core import to_jsonable_python
 
 from cmbml.methods.base import Method, MethodError
 from cmbml.methods.normalisation import Moments
@@ -65,6 +66,9 @@ class Examples(ABC):
 @settings
 class Hardware:
     """On what a network is trained and run. It says how fast, not what comes out, but for rounding.
+
+    Several devices that train together come closest to one: on GPUs they normalise by the whole batch. If they cannot
+    share the simulations evenly, some are shown twice in an epoch; and networks that draw random numbers draw others.
 
     Attributes:
         device: `auto` takes CUDA, else MPS, else the CPU.
@@ -156,6 +160,13 @@ class TrainedMethod(Method):
         """Look whether the observations can be turned into arrays."""
         return self.examples.accepts(spec)
 
+    def require_hardware(self, hardware: Hardware) -> None:
+        """Look, before any work, whether the method can be trained as the hardware is set; there may be none yet.
+
+        Raises:
+            MethodError: it cannot; the message says why.
+        """
+
     @abstractmethod
     def fit(self, lesson: Lesson, hardware: Hardware) -> Trained:
         """Learn.
@@ -192,7 +203,7 @@ class TrainedMethod(Method):
         Raises:
             MethodError: it was not; the message names every difference.
         """
-        mine, its = _flat(self.about(spec)), _flat(state.about.get("holds_for", {}))
+        mine, its = (_flat(about) for about in (plain(self.about(spec)), state.about.get("holds_for", {})))
         wrong = [
             f"{name} is {its.get(name, 'not said')}, not {mine.get(name, 'asked for')}"
             for name in sorted(mine.keys() | its.keys())
@@ -228,4 +239,10 @@ def describe(spec: ObservationSpec, channels: Iterable[str]) -> dict[str, Any]:
 def _flat(node: Any, prefix: str = "") -> dict[str, Any]:  # noqa: ANN401
     if isinstance(node, Mapping):
         return {name: value for key in node for name, value in _flat(node[key], f"{prefix}{key}.").items()}
-    return {prefix.rstrip("."): list(node) if isinstance(node, tuple) else node}
+    return {prefix.rstrip("."): node}
+
+
+def plain(entry: Any, *without: str) -> dict[str, Any]:  # noqa: ANN401
+    """Return settings, or a mapping, as the plain values that JSON has."""
+    values = asdict(entry) if is_dataclass(entry) else entry
+    return {name: to_jsonable_python(value) for name, value in values.items() if name not in without}

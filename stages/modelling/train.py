@@ -11,8 +11,10 @@ from numpy.typing import NDArray
 from cmbml.core.asset import Asset
 from cmbml.core.errors import ConfigError, nearest
 from cmbml.core.space import Axis, Space
+from cmbml.core.store import storage_errors
 from cmbml.core.unit_io import UnitIO
 from cmbml.figures.learning import learning_figure
+from cmbml.handlers.mapped_array import MappedArrays
 from cmbml.methods.normalisation import Moments
 from cmbml.methods.trained import Hardware, Lesson, TrainedMethod
 from cmbml.settings import settings
@@ -58,12 +60,13 @@ class Train(ObservationStage):
         return {SPLIT: (self.train, self.valid)}
 
     def check(self, space: Space) -> None:
-        """Look whether the method accepts such observations, and whether the two splits are there.
+        """Look whether the method accepts such observations and such hardware, and whether the two splits are there.
 
         Raises:
             ConfigError: a split is not there, or both are one.
         """
         self.method.accepts(self.spec_of(space))
+        self.method.require_hardware(self.hardware)
         splits = dict.fromkeys(key[SPLIT] for key in space.keys((SPLIT,)))
         for name, split in (("train", self.train), ("valid", self.valid)):
             if split not in splits:
@@ -88,20 +91,22 @@ class Train(ObservationStage):
             valid=(_arrays(io, FEATURES, looked_at), _arrays(io, TARGET, looked_at)),
             names=[f"{key[SPLIT]}/{key[SIM]}" for key, _ in io.read_all(ARRAY_MOMENTS, learnt)],
             moments=(_moments(io, "features", learnt), _moments(io, "target", learnt)),
-            seed=io.seed(f"training of {self.method.name}"),
+            seed=io.seed("training"),
             workdir=io.workdir(),
             logdir=io.logdir(),
             report=log.info,
         )
-        trained = self.method.fit(lesson, self.hardware)
+        with storage_errors(lesson.workdir):
+            trained = self.method.fit(lesson, self.hardware)
         io.write(STATE, (trained.state.arrays, trained.state.about))
         io.write(TRAINING_CURVE, Table(dict(trained.curve)))
         io.write(TRAINING, dict(trained.summary) | {"method": dict(trained.state.about["training"])})
         io.write(TRAINING_FIGURE, learning_figure({self.method.name: trained.curve}, [self.method.name]))
 
 
-def _arrays(io: UnitIO, asset: Asset[NDArray[Any]], only: Mapping[Axis, list[str]]) -> list[NDArray[Any]]:
-    return [array for _, array in io.read_all(asset, only)]
+def _arrays(io: UnitIO, asset: Asset[NDArray[Any]], only: Mapping[Axis, list[str]]) -> MappedArrays:
+    """Look once whether all are whole; return them as they are read when they are needed."""
+    return MappedArrays([array.filename for _, array in io.read_all(asset, only)])
 
 
 def _moments(io: UnitIO, which: str, only: Mapping[Axis, list[str]]) -> Moments:

@@ -1,6 +1,7 @@
 """Arrays that stay on the disk."""
 
 import pickle
+import resource
 import zipfile
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 
 from cmbml.core.handler import Stamp
-from cmbml.handlers.mapped_array import MappedArray
+from cmbml.handlers.mapped_array import MappedArray, MappedArrays
 
 STAMP = Stamp("stage", "0123456789abcdef" * 4)
 VALUE = np.random.default_rng(0).normal(size=(2, 3, 4)).astype(np.float32)
@@ -65,3 +66,17 @@ def test_missing_file_is_missing(tmp_path: Path) -> None:
 def test_objects_are_never_written(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="allow_pickle"):
         MappedArray().write(tmp_path / "a.npy", np.array([{}], dtype=object), STAMP)
+
+
+def test_more_arrays_than_files_may_be_open(tmp_path: Path) -> None:
+    paths = [tmp_path / f"{number}.npy" for number in range(60)]
+    for number, path in enumerate(paths):
+        np.save(path, VALUE + number)
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (len(list(Path("/proc/self/fd").iterdir())) + 20, before[1]))
+    try:
+        found = pickle.loads(pickle.dumps(MappedArrays(paths)))
+        assert len(found) == 60
+        assert all(np.array_equal(array, VALUE + number) for number, array in enumerate(found))
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)

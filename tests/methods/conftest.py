@@ -6,29 +6,31 @@ import numpy as np
 import pytest
 from learning import N_TRAIN, N_VALID, NSIDE, RISE, spec_of
 
+from cmbml.handlers.mapped_array import MappedArrays
 from cmbml.methods.normalisation import Moments
 from cmbml.methods.trained import Lesson
 
 
 @pytest.fixture(scope="module")
-def arrays(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[np.ndarray]]:
+def arrays(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Path]]:
     """A signal in both channels, and something brighter that rises with frequency."""
     folder, rng = tmp_path_factory.mktemp("arrays"), np.random.default_rng(7)
-    found: dict[str, list[np.ndarray]] = {"features": [], "target": []}
+    found: dict[str, list[Path]] = {"features": [], "target": []}
     for number in range(N_TRAIN + N_VALID):
         signal, dust = rng.normal(size=(2, 1, 4 * NSIDE, 3 * NSIDE)) * np.array([100.0, 300.0])[:, None, None, None]
         pair = {"features": signal + RISE * dust + rng.normal(size=(2, 4 * NSIDE, 3 * NSIDE)), "target": signal + 2.0}
         for name, values in pair.items():
-            np.save(folder / f"{name}{number}.npy", values.astype(np.float32))
-            found[name].append(np.load(folder / f"{name}{number}.npy", mmap_mode="r"))
+            found[name].append(folder / f"{name}{number}.npy")
+            np.save(found[name][-1], values.astype(np.float32))
     return found
 
 
 @pytest.fixture
-def lesson(arrays: dict[str, list[np.ndarray]], tmp_path: Path) -> Lesson:
+def lesson(arrays: dict[str, list[Path]], tmp_path: Path) -> Lesson:
     (tmp_path / "logs").mkdir()
     parts = [
-        tuple(arrays[name][part] for name in ("features", "target")) for part in (slice(N_TRAIN), slice(N_TRAIN, None))
+        tuple(MappedArrays(arrays[name][part]) for name in ("features", "target"))
+        for part in (slice(N_TRAIN), slice(N_TRAIN, None))
     ]
     return Lesson(
         spec=spec_of(),

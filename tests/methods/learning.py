@@ -2,9 +2,11 @@
 
 import shutil
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from torch import nn
 
 from cmbml.methods.cmbnncs.examples import Planes
@@ -31,6 +33,33 @@ class Forgetful(Network):
 
     def build(self, n_in: int, n_out: int) -> nn.Module:
         return nn.Sequential(nn.Conv2d(n_in, 4, 3, padding=1), nn.Dropout(0.5), nn.Conv2d(4, n_out, 1))
+
+    def require_shape(self, *shape: int) -> None:
+        pass
+
+
+class Turned(nn.Module):
+    """Rows in another order, as a list of places says, then a mixture."""
+
+    def __init__(self, n_in: int, n_out: int) -> None:
+        super().__init__()
+        self.mix = nn.Conv2d(n_in, n_out, 1)
+        self.register_buffer("places", torch.arange(4 * NSIDE).flip(0))
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        return self.mix(features[:, :, self.places].flip(2))
+
+
+@settings
+class Listing(Network):
+    """A network that holds whole numbers, has settings of many kinds, and looks at a value while it is made."""
+
+    kernels: tuple[tuple[int, int], ...] = ((3, 3), (5, 5))
+    table: Path = Path("table.txt")
+
+    def build(self, n_in: int, n_out: int) -> nn.Module:
+        assert torch.linspace(0, 1, 3)[1].item() == 0.5
+        return Turned(n_in, n_out)
 
     def require_shape(self, *shape: int) -> None:
         pass

@@ -1,18 +1,22 @@
 """What a network has learnt: its predictions, and for what it may be used."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from learning import CHANNELS, CPU, N_TRAIN, TINY, Forgetful, channel, fit, method, spec_of
+from learning import CHANNELS, CPU, N_TRAIN, TINY, Forgetful, Listing, channel, fit, method, spec_of
 
+from cmbml.core.handler import Stamp
+from cmbml.handlers.tensors import TensorFile
 from cmbml.methods.base import MethodError
 from cmbml.methods.cmbnncs.examples import Planes
 from cmbml.methods.cmbnncs.network import UNet
 from cmbml.methods.normalisation import Normalisation
 from cmbml.methods.trained import Lesson, State
+from cmbml.methods.training.network import Network
 
 # What is predicted
 
@@ -91,9 +95,18 @@ def test_weights_that_are_not_the_networks_are_refused(lesson: Lesson) -> None:
         one.require_fit(State(damaged, state.about), spec_of())
 
 
-def test_size_of_a_state_is_known_before_it_is_learnt(lesson: Lesson) -> None:
-    state = fit(lesson).state
-    assert method().state_bytes(spec_of()) == sum(array.nbytes for array in state.arrays.values())
+@pytest.mark.parametrize("network", [TINY, Listing()], ids=["weights alone", "whole numbers too"])
+def test_size_of_a_state_is_known_before_it_is_learnt(lesson: Lesson, network: Network) -> None:
+    state = fit(lesson, network=network).state
+    assert method(network).state_bytes(spec_of()) == sum(array.nbytes for array in state.arrays.values())
+
+
+def test_settings_of_any_kind_come_back_from_a_file(lesson: Lesson, tmp_path: Path) -> None:
+    state = fit(lesson, network=Listing()).state
+    TensorFile().write(tmp_path / "state.safetensors", (state.arrays, state.about), Stamp("train", "f" * 64))
+    method(Listing()).require_fit(State(*TensorFile().read(tmp_path / "state.safetensors")), spec_of())
+    with pytest.raises(MethodError, match=r"network.kernels is \[\[3, 3\], \[5, 5\]\], not \[\[7, 7\]\]"):
+        method(Listing(kernels=((7, 7),))).require_fit(state, spec_of())
 
 
 @pytest.mark.parametrize("target", [Normalisation(kind="whiten"), Normalisation(kind="scale", limit=5.0)])

@@ -1,6 +1,7 @@
 """What a training computes, and what it keeps."""
 
 import copy
+import shutil
 from dataclasses import replace
 from typing import Any
 
@@ -10,17 +11,20 @@ import torch
 from learning import (
     CPU,
     N_TRAIN,
+    NSIDE,
     TINY,
     Forgetful,
+    Listing,
     Mixture,
     fit,
     method,
     same,
+    same_weights,
 )
 from torch import nn
 
 from cmbml.methods.trained import Lesson
-from cmbml.methods.training.module import Trainee
+from cmbml.methods.training.module import Trainee, mixed_seed
 from cmbml.methods.training.network import Network
 
 
@@ -63,6 +67,15 @@ def test_one_seed_gives_the_same_weights_bit_by_bit(lesson: Lesson, network: Net
     assert not same(first, fit(replace(lesson, seed=1), network=network))
 
 
+def test_another_seed_gives_other_weights_and_another_name_does_not(lesson: Lesson) -> None:
+    """So that ablations differ in what is varied alone."""
+    first = fit(lesson)
+    shutil.rmtree(lesson.workdir)
+    renamed = replace(method(), name="another").fit(lesson, CPU)
+    assert same_weights(first, renamed)
+    assert not same_weights(first, fit(lesson, seed=1))
+
+
 def test_it_learns(lesson: Lesson) -> None:
     """Of two channels, the dust of one is 3 times that of the other: (3 first - second) / 2 is the signal and noise."""
     curve = fit(lesson, network=Mixture(), epochs=60, learning_rate=0.1).curve
@@ -87,6 +100,18 @@ def test_learning_rate_rises_first_where_asked(lesson: Lesson, watch: Watch) -> 
     np.testing.assert_allclose(watch.rates, expected, rtol=1e-12)
 
 
+@pytest.mark.parametrize(
+    ("train", "message"),
+    [
+        ({"warmup": 6}, "method.train.warmup=6 is not over in the 6 batches of this training"),
+        ({"final_learning_rate": 0.1}, "final_learning_rate=0.1 is above learning_rate=0.01"),
+    ],
+)
+def test_learning_rate_that_cannot_be_is_refused(lesson: Lesson, train: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        fit(lesson, **train)
+
+
 @pytest.mark.parametrize("passes", [1, 3])
 def test_every_batch_is_used_for_so_many_steps(lesson: Lesson, watch: Watch, passes: int) -> None:
     fit(lesson, passes=passes)
@@ -106,7 +131,7 @@ def test_first_step_is_adams(lesson: Lesson) -> None:
     """From the start, Adam moves every weight by the learning rate, against the sign of its gradient."""
     trained = fit(lesson, epochs=1, batch_size=N_TRAIN, learning_rate=1e-3, final_learning_rate=1e-3)
     one = method()
-    torch.manual_seed(lesson.seed)
+    torch.manual_seed(mixed_seed(lesson.seed, 0))
     network = one.network.build(2, 1)
     features, target = (torch.from_numpy(np.stack(part)).double() for part in lesson.train)
     norms = one.features.scaling(lesson.moments[0]), one.target.scaling(lesson.moments[1])
@@ -189,6 +214,12 @@ def test_training_ends_when_nothing_gets_better(lesson: Lesson, monkeypatch: pyt
     # Killed after its last epoch and before its weights were written, it does not train any further.
     assert same(trained, method(epochs=6, patience=2).fit(lesson, CPU))
     assert fit(lesson, epochs=6, patience=5).curve["valid_loss"] == losses
+
+
+@pytest.mark.parametrize("decay", [0.9, 0.95, 0.9999])
+def test_whole_numbers_are_not_averaged(lesson: Lesson, decay: float) -> None:
+    trained = fit(lesson, network=Listing(), ema_decay=decay)
+    assert np.array_equal(trained.state.arrays["places"], np.arange(4 * NSIDE)[::-1])
 
 
 def test_moving_average(lesson: Lesson, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,7 @@ import shutil
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from cmbml.methods.trained import Hardware, Lesson
 from cmbml.methods.training import devices
 from cmbml.methods.training import method as training_method
 from cmbml.methods.training.checkpoint import read_checkpoint
+from cmbml.methods.training.faults import out_of_memory
 
 # Going on
 
@@ -51,6 +53,15 @@ def stops_at(word: str, line: str) -> None:
     """Stop before the checkpoint of an epoch is written."""
     if line.startswith(word):
         raise Power
+
+
+def test_losses_are_said_of_the_weights_that_are_kept(lesson: Lesson) -> None:
+    """Killed after the best checkpoint was written and before the last, a training may do the epoch otherwise."""
+    fit(lesson, epochs=3)
+    shutil.copy(lesson.workdir / "last.ckpt", lesson.workdir / "best.ckpt")
+    row = read_checkpoint(lesson.workdir / "best.ckpt")["callbacks"]["Curve"]["rows"][-1]
+    found = method(epochs=3).fit(lesson, CPU).summary
+    assert (found["kept_epoch"], found["valid_loss"]) == (2, row[4])
 
 
 def test_time_is_counted_over_interruptions(lesson: Lesson) -> None:
@@ -152,6 +163,11 @@ def test_memory_that_is_used_up_is_answered_with_what_to_try(
         fit(lesson, batch_size=5)
     with pytest.raises(MethodError, match=r"batch_size=1; take a smaller network, or hardware.device=cpu"):
         fit(lesson, batch_size=1)
+    with (
+        pytest.raises(MethodError, match=r"batch_size=6; try method.train.batch_size=2 "),
+        out_of_memory("method.train.batch_size", 6, shares=2),
+    ):
+        raise error
     with pytest.raises(MethodError, match=r"with hardware.predict_batch=4; try hardware.predict_batch=2"):
         list(method().predict(state, lesson.train[0], CPU))
 
@@ -192,6 +208,15 @@ def test_gpus_that_share_a_batch_normalise_by_all_of_it(
     monkeypatch.setattr(training_method, "Trainer", asked)
     with pytest.raises(Power):
         fit(lesson, Hardware(devices=number), batch_size=2)
+
+
+def test_worker_that_may_start_no_processes_reads_by_itself(lesson: Lesson, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As Dask's are."""
+    alone = fit(lesson)
+    monkeypatch.setattr(training_method, "current_process", lambda: SimpleNamespace(daemon=True))
+    assert same(alone, fit(lesson, Hardware(device="cpu", threads=1, workers=2)))
+    with pytest.raises(MethodError, match=r"hardware.devices: a worker .* may start no processes; take runner=serial"):
+        fit(lesson, Hardware(device="cpu", devices=2))
 
 
 def test_half_precision_that_a_cpu_lacks_is_refused(lesson: Lesson) -> None:

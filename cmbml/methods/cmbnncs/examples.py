@@ -31,6 +31,9 @@ class Planes(Examples):
         if not self.channels:
             message = "method.examples.channels: name at least one channel"
             raise MethodError(message)
+        if len(set(self.channels)) < len(self.channels):
+            message = f"method.examples.channels: {', '.join(self.channels)}: name each channel once"
+            raise MethodError(message)
         for name in self.channels:
             spec.require_channel(name)
         kind = "gaussian" if self.target_fwhm_arcmin else "none"

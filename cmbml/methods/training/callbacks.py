@@ -185,6 +185,13 @@ class MovingAverage(WeightAveraging):
         # Lightning's own takes a function that cannot be sent to another process.
         super().__init__(avg_fn=partial(_blend, decay))
 
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        """Keep the average where the weights will be: they are not there yet."""
+        self._device = trainer.strategy.root_device
+        super().setup(trainer, pl_module, stage)
+
 
 def _blend(decay: float, average: Tensor, weights: Tensor, _: Tensor) -> Tensor:
+    if not average.is_floating_point():  # indices and counts have no average
+        return weights
     return decay * average + (1 - decay) * weights

@@ -1,12 +1,7 @@
 """Memory-mapped arrays as what a training reads."""
 
-from mmap import mmap
-from pathlib import Path
-from typing import Any
-
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
 from cmbml.methods.trained import Arrays
@@ -23,7 +18,7 @@ class Pairs(Dataset[Item]):
     """
 
     def __init__(self, features: Arrays, targets: Arrays) -> None:
-        self.features, self.targets = list(features), list(targets)
+        self.features, self.targets = features, targets
 
     def __len__(self) -> int:
         return len(self.features)
@@ -33,23 +28,9 @@ class Pairs(Dataset[Item]):
         features, target = (torch.from_numpy(np.array(a[number])) for a in (self.features, self.targets))
         return features, target, number
 
-    def __getstate__(self) -> dict[str, Any]:
-        """Send files, not what stands in them, to another process."""
-        return {name: [_as_file(array) for array in arrays] for name, arrays in vars(self).items()}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        for name, arrays in state.items():
-            setattr(self, name, [np.load(a, mmap_mode="r") if isinstance(a, Path) else a for a in arrays])
-
-
-def _as_file(array: NDArray[Any]) -> NDArray[Any] | Path:
-    """Return the file of an array that is the whole of one."""
-    whole = isinstance(array, np.memmap) and isinstance(array.base, mmap)
-    return Path(array.filename) if whole and array.filename else array
-
 
 def loader(
-    pairs: Pairs, batch_size: int, workers: int, seed: int | None, rank: int = 0, ranks: int = 1
+    pairs: Pairs, batch_size: int, workers: int, seed: int | None, rank: int = 0, ranks: int = 1, pin: bool = False
 ) -> DataLoader[Item]:
     """Return what reads batches, in an order that depends on the seed and the epoch alone.
 
@@ -57,18 +38,21 @@ def loader(
         pairs: what is read.
         batch_size: simulations per batch.
         workers: processes that read ahead.
-        seed: of the order; None keeps that of the simulations.
+        seed: of the order, in which devices with too few simulations are given some twice; None keeps that of the
+            simulations, each once.
         rank: which of the devices this is.
         ranks: how many there are.
+        pin: whether to read into memory from which a GPU copies faster.
     """
-    sampler = DistributedSampler(pairs, ranks, rank, shuffle=seed is not None, seed=(seed or 0) % 2**63)
+    once = range(rank, len(pairs), ranks)
+    sampler = once if seed is None else DistributedSampler(pairs, ranks, rank, seed=seed % 2**63)
     return DataLoader(
         pairs,
         batch_size,
         sampler=sampler,
         num_workers=workers,
         persistent_workers=workers > 0,
-        pin_memory=torch.cuda.is_available(),
+        pin_memory=pin,
         # Of its own, so that reading draws nothing from the generator that networks draw from.
         generator=torch.Generator(),
     )

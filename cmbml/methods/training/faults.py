@@ -16,12 +16,13 @@ _MEMORY = re.compile(r"OutOfMemoryError|MemoryError|out of memory|can't allocate
 
 
 @contextmanager
-def out_of_memory(setting: str, size: int) -> Iterator[None]:
+def out_of_memory(setting: str, size: int, shares: int = 1) -> Iterator[None]:
     """Answer memory that is used up with the batch size to try.
 
     Args:
         setting: where the size of batches is set.
         size: what it is.
+        shares: how many devices share it evenly.
 
     Raises:
         MethodError: it is used up.
@@ -32,7 +33,8 @@ def out_of_memory(setting: str, size: int) -> Iterator[None]:
         text = f"{type(error).__name__}: {error}"
         if not _MEMORY.search(text):
             raise
-        advice = f"try {setting}={size // 2}" if size > 1 else "take a smaller network, or hardware.device=cpu"
+        less = size // shares // 2 * shares
+        advice = f"try {setting}={less}" if less else "take a smaller network, or hardware.device=cpu"
         message = f"the memory is used up with {setting}={size}; {advice} ({text.strip().splitlines()[-1]})"
         raise MethodError(message) from error
 

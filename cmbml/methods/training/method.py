@@ -3,8 +3,9 @@
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
-from dataclasses import asdict
+from dataclasses import replace
 from itertools import islice
+from multiprocessing import current_process
 from typing import Any
 
 import numpy as np
@@ -18,13 +19,13 @@ from torch import nn
 
 from cmbml.methods.base import MethodError
 from cmbml.methods.normalisation import Normalisation, Scaling
-from cmbml.methods.trained import Hardware, Lesson, State, Trained, TrainedMethod
+from cmbml.methods.trained import Hardware, Lesson, State, Trained, TrainedMethod, plain
 from cmbml.methods.training.callbacks import BEST, COLUMNS, LAST, Clock, Curve, Keeper, MovingAverage, Patience
 from cmbml.methods.training.checkpoint import WholeCheckpoints, read_checkpoint
 from cmbml.methods.training.data import Pairs
 from cmbml.methods.training.devices import chosen_device, quiet, threads_of
 from cmbml.methods.training.faults import interruptible, out_of_memory, relayed, told_by_processes
-from cmbml.methods.training.module import Normalised, Trainee
+from cmbml.methods.training.module import Normalised, Trainee, mixed_seed
 from cmbml.methods.training.network import Network
 from cmbml.methods.training.settings import Training
 from cmbml.settings import settings
@@ -60,8 +61,8 @@ class NetworkMethod(TrainedMethod):
     def about(self, spec: ObservationSpec) -> dict[str, Any]:
         """Say what the network is, and what it is shown."""
         return {
-            "network": {"kind": type(self.network).__name__, **_plain(self.network)},
-            "examples": {"kind": type(self.examples).__name__, **_plain(self.examples, "name")},
+            "network": {"kind": type(self.network).__name__, **plain(self.network)},
+            "examples": {"kind": type(self.examples).__name__, **plain(self.examples, "name")},
             "observations": self.examples.describe(spec),
         }
 
@@ -78,18 +79,14 @@ class NetworkMethod(TrainedMethod):
     def fit(self, lesson: Lesson, hardware: Hardware) -> Trained:
         """Train the network with Lightning."""
         device = chosen_device(hardware, hardware.devices)
-        if device == "cpu" and self.train.precision == "16-mixed":
-            message = "method.train.precision=16-mixed needs a GPU; take bf16-mixed or 32-true"
-            raise MethodError(message)
-        if self.train.batch_size % hardware.devices:
-            message = (
-                f"method.train.batch_size={self.train.batch_size} cannot be shared by hardware.devices="
-                f"{hardware.devices}; take a multiple of it"
-            )
+        self.require_hardware(replace(hardware, device=device))
+        n_batches = self.train.epochs * -(-len(lesson.names) // self.train.batch_size)
+        if self.train.warmup >= n_batches:
+            message = f"method.train.warmup={self.train.warmup} is not over in the {n_batches} batches of this training"
             raise MethodError(message)
         norms = (self.features.scaling(lesson.moments[0]), self.target.scaling(lesson.moments[1]))
         with quiet(), threads_of(hardware):
-            torch.manual_seed(lesson.seed % 2**63)
+            torch.manual_seed(mixed_seed(lesson.seed, self.train.seed))
             network = self.network.build(*(len(norm.scale) for norm in norms))
             n_parameters = sum(weights.numel() for weights in network.parameters())
             lesson.report(
@@ -101,18 +98,18 @@ class NetworkMethod(TrainedMethod):
         kept = last if self.train.keep == "last" else read_checkpoint(lesson.workdir / BEST)
         rows = last["callbacks"][Curve.__qualname__]["rows"]
         columns = {name: [row[i] for row in rows] for i, name in enumerate(COLUMNS)}
-        number = int(np.argmin(columns["valid_loss"])) if self.train.keep == "best" else len(rows) - 1
-        found = {"n_parameters": n_parameters, "epochs": len(rows), "kept_epoch": number} | {
-            name: columns[name][number] for name in COLUMNS[3:]
-        }
+        # Of the checkpoint's own: a training killed before it could write `last`, too, may have gone on otherwise.
+        row = dict(zip(COLUMNS, kept["callbacks"][Curve.__qualname__]["rows"][-1], strict=True))
+        found = {"n_parameters": n_parameters, "epochs": len(rows), "kept_epoch": int(row["epoch"])}
+        found |= {name: row[name] for name in COLUMNS[3:]}
         about = {
             "method": self.name,
-            "settings": _plain(self, "name"),
+            "settings": plain(self, "name"),
             "holds_for": self.about(lesson.spec),
             "channels": [len(norm.scale) for norm in norms],
             "features": norms[0].plain(),
             "target": norms[1].plain(),
-            "training": _plain(self.train) | {"seed": lesson.seed, "simulations": len(lesson.names)} | found,
+            "training": plain(self.train) | {"simulations": len(lesson.names)} | found,
         }
         arrays = {
             name.removeprefix("model.network."): weights.numpy()
@@ -122,22 +119,44 @@ class NetworkMethod(TrainedMethod):
         told = last["callbacks"][Clock.__qualname__]["told"]
         return Trained(State(arrays, about), columns, found | {"device": device} | told)
 
+    def require_hardware(self, hardware: Hardware) -> None:
+        """Look whether devices can share batches, in that precision."""
+        if hardware.device == "cpu" and self.train.precision == "16-mixed":
+            message = "method.train.precision=16-mixed needs a GPU; take bf16-mixed or 32-true"
+            raise MethodError(message)
+        if self.train.batch_size % hardware.devices:
+            message = (
+                f"method.train.batch_size={self.train.batch_size} cannot be shared by hardware.devices="
+                f"{hardware.devices}; take a multiple of it"
+            )
+            raise MethodError(message)
+
     def _outline(self, n_in: int, n_out: int) -> nn.Module:
-        """Make a network whose weights take no memory."""
-        with torch.device("meta"):
+        """Make a network whose weights take no memory, if that is possible: some look at values while they are made."""
+        try:
+            with torch.device("meta"):
+                return self.network.build(n_in, n_out)
+        except (RuntimeError, NotImplementedError):
             return self.network.build(n_in, n_out)
 
     def _train(self, model: Normalised, lesson: Lesson, hardware: Hardware, device: str) -> None:
         train, last = self.train, lesson.workdir / LAST
         if last.exists():
             lesson.report(f"going on after epoch {read_checkpoint(last)['epoch'] + 1}, from {last}")
+        apart = hardware.devices > 1
         workers = hardware.workers if hardware.workers is not None else 0 if device == "cpu" else 4
+        if current_process().daemon:
+            # As Dask's workers are, so that none outlives its job.
+            workers = 0
+            if apart:
+                message = "hardware.devices: a worker of this runner may start no processes; take runner=serial"
+                raise MethodError(message)
         threads = max(1, hardware.threads_used // hardware.devices)
         pairs = (Pairs(*lesson.train), Pairs(*lesson.valid))
-        trainee = Trainee(model, train, pairs, list(lesson.names), lesson.seed, workers, threads)
-        apart = hardware.devices > 1
+        seed = mixed_seed(lesson.seed, train.seed)
+        trainee = Trainee(model, train, pairs, list(lesson.names), seed, workers, threads)
         with (
-            out_of_memory("method.train.batch_size", train.batch_size),
+            out_of_memory("method.train.batch_size", train.batch_size, hardware.devices),
             told_by_processes(),
             interruptible(),
             relayed(lesson.report) if apart else nullcontext(lesson.report) as report,
@@ -214,8 +233,3 @@ def require_weights(network: nn.Module, state: State) -> None:
     if bad := [name for name, array in state.arrays.items() if not np.isfinite(array).all()]:
         message = f"these weights are damaged: {', '.join(bad[:3])} holds values that are no numbers"
         raise MethodError(message)
-
-
-def _plain(entry: Any, *without: str) -> dict[str, Any]:  # noqa: ANN401
-    """Return settings as plain values."""
-    return {name: value for name, value in asdict(entry).items() if name not in without}

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import torch
 from lightning import LightningModule
 from torch import nn
@@ -15,6 +16,11 @@ from cmbml.methods.training.faults import require_finite
 from cmbml.methods.training.settings import LOSSES, Training
 
 Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+
+
+def mixed_seed(*numbers: int) -> int:
+    """Return a seed that differs with any of the numbers also in its last 32 bits: torch looks at no more on a CPU."""
+    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> 1)
 
 
 class Normalised(nn.Module):
@@ -106,7 +112,7 @@ class Trainee(LightningModule):
     def setup(self, stage: str) -> None:  # noqa: ARG002
         """Prepare the process that trains, which may be a new one."""
         torch.set_num_threads(self.threads)
-        if self.device.type == "cpu":
+        if self.trainer.strategy.root_device.type == "cpu":
             keep_memory()
         if self.training_settings.compile:
             self.model.compile_network()
@@ -122,7 +128,8 @@ class Trainee(LightningModule):
     def _loader(self, which: int, seed: int | None) -> Any:  # noqa: ANN401
         ranks = self.trainer.world_size
         size = self.training_settings.batch_size // ranks
-        return loader(self.pairs[which], size, self.workers, seed, self.trainer.global_rank, ranks)
+        pin = self.trainer.strategy.root_device.type == "cuda"
+        return loader(self.pairs[which], size, self.workers, seed, self.trainer.global_rank, ranks, pin)
 
     def configure_optimizers(self) -> Any:  # noqa: ANN401
         """Set Adam up, and a learning rate that falls with every batch."""
@@ -134,7 +141,7 @@ class Trainee(LightningModule):
 
     def on_train_epoch_start(self) -> None:
         """Seed what networks draw, so that a training that goes on draws what it would have drawn."""
-        torch.manual_seed((self.seed + self.current_epoch) % 2**63)
+        torch.manual_seed(mixed_seed(self.seed, self.current_epoch, self.global_rank))
 
     def training_step(self, batch: Batch, index: int) -> None:
         """Take `passes` steps of the optimiser on one batch.
