@@ -20,6 +20,8 @@ from astropy.table import Table
 from outcomes import done, refused
 from safetensors import safe_open
 
+from cmbml.methods.training import callbacks
+
 Command = Callable[..., "Outcome"]  # noqa: F821 (of conftest.py)
 Learn = Callable[..., "Outcome"]  # noqa: F821
 Start = Callable[..., subprocess.Popen[str]]
@@ -164,6 +166,19 @@ def test_more_test_simulations_are_cleaned_without_training(
     assert "0 units to do" in done(learn(known))
 
 
+def test_lost_array_is_remade_without_training(known: Path, learn: Learn) -> None:
+    (known / "small/preprocess/cmbnncs_planes/train/sim0001/features.npy").unlink()
+    assert to_do(done(learn(known, "plan_only=true"))) == {"preprocess": 1}
+
+
+def test_training_in_a_worker_tells_of_every_epoch(fresh: Path, learn: Learn) -> None:
+    done(learn(fresh, "runner=processes", "runner.workers=1"))
+    (log,) = (fresh / "small" / "runs").glob("*_cmbnncs/run.log")
+    assert [f"epoch {epoch} of {EPOCHS}:" in log.read_text() for epoch in range(1, EPOCHS + 2)] == [True] * EPOCHS + [
+        False
+    ]
+
+
 # What cannot be
 
 
@@ -180,6 +195,8 @@ def test_impossible_settings_are_refused_before_work(fresh: Path, learn: Learn) 
     refused(
         learn(fresh, *(f"method.network.{word}" for word in deep)), "32 x 24 cannot be, both sides must be multiples"
     )
+    refused(learn(fresh, 'method.examples.channels=["100","100"]'), "100, 100: name each channel once")
+    refused(learn(fresh, "hardware.devices=3"), "batch_size=2 cannot be shared by hardware.devices=3")
     refused(learn(fresh, "method.target.kind=whiten"), "kind=whiten and limit= are for features alone")
     assert not (fresh / "small" / "preprocess").exists()
 
@@ -279,6 +296,14 @@ def test_full_disk_loses_no_checkpoint(
     assert not list((before / "small").rglob(".*.part*"))
     assert "going on after epoch" in done(learn(before, LONG))
     assert (before / STATE).read_bytes() == long[1]
+
+
+def test_disk_too_full_for_logs_is_told(before: Path, learn: Learn, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(callbacks.csv, "writer", full)
+    refused(learn(before, LONG), "train cmbnncs: cannot write", "the disk is full: free some space")
 
 
 def test_damaged_checkpoint_is_named(before: Path, learn: Learn, monkeypatch: pytest.MonkeyPatch) -> None:
