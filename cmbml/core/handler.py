@@ -25,6 +25,8 @@ class AssetHandler(ABC, Generic[T]):
     """One file format. It knows no stage and no path rule."""
 
     suffix: ClassVar[str]
+    mapped: ClassVar[bool] = False
+    """Whether what is read stays in its file, which is then kept open, until it is looked at."""
 
     @abstractmethod
     def read(self, path: Path) -> T:

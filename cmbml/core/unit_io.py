@@ -215,7 +215,7 @@ class UnitIO:
 
     def _load(self, asset: Asset[T], path: str) -> T:
         """Read a file, and keep it in memory where the next unit reads it too: where it lacks the innermost axis."""
-        shared = bool(self.key) and self.key.items[-1][0] not in asset.per
+        shared = bool(self.key) and self.key.items[-1][0] not in asset.per and not asset.handler.mapped
         value: T = self._store.read(asset, path, self._task.makers[asset.name], shared)
         return value
 

@@ -14,6 +14,7 @@ class MappedArray(AssetHandler[NDArray[Any]]):
     """One array, bit for bit, that stays on the disk until it is looked at; never a pickle."""
 
     suffix: ClassVar[str] = ".npy"
+    mapped: ClassVar[bool] = True
 
     def read(self, path: Path) -> NDArray[Any]:
         """Map the array into memory, read-only.

@@ -1,5 +1,6 @@
 """What the work of one unit may touch."""
 
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,10 +8,14 @@ import numpy as np
 import pytest
 from toys import EMISSION, FREQ, SIGNAL, SUMMARY, TOTAL, toy_space, toy_stages
 
+from cmbml.core.asset import Asset
 from cmbml.core.errors import UndeclaredError
+from cmbml.core.handler import AssetHandler
 from cmbml.core.pipeline import Pipeline
 from cmbml.core.runner import Serial
 from cmbml.core.unit_io import Task, UnitIO
+from cmbml.handlers.array import Array
+from cmbml.handlers.mapped_array import MappedArray
 
 
 @pytest.fixture
@@ -57,6 +62,15 @@ def test_read_is_for_one_file_and_read_each_for_many(task: Callable[..., Task]) 
         io.read(EMISSION)
     assert {freq: values[0] for freq, values in io.read_each(EMISSION, FREQ)} == {"a": 1.0, "b": 2.0}
     assert io.along(TOTAL, FREQ) == ["a", "b"]
+
+
+@pytest.mark.parametrize(("handler", "kept"), [(Array(), True), (MappedArray(), False)])
+def test_what_others_read_too_is_kept_in_memory_but_no_file_is_kept_open(
+    task: Callable[..., Task], handler: AssetHandler[np.ndarray], kept: bool
+) -> None:
+    asset = Asset(EMISSION.name, handler, EMISSION.per)
+    found = [weakref.ref(values) for _, values in UnitIO(task("total")).read_each(asset, FREQ)]
+    assert [values() is not None for values in found] == [kept, kept]
 
 
 def test_random_numbers_are_the_same_in_any_order_and_stage(task: Callable[..., Task]) -> None:
