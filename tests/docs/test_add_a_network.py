@@ -99,6 +99,8 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         (root / path).write_text(text)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)
+        # A module that is edited to the same size within a second would be taken from the bytecode kept of it.
+        patch.setattr(sys, "dont_write_bytecode", True)
         for module in ("app", "overrides"):
             patch.setattr(f"cmbml.core.{module}.CONFIG_FOLDER", root / "cfg")
         # The package is that of the project, with one folder more.
