@@ -1,6 +1,7 @@
 """Training and cleaning with a network through the program, after any interruption."""
 
 import errno
+import json
 import os
 import re
 import shutil
@@ -114,7 +115,9 @@ def test_cleaned_maps_are_what_was_promised(learnt: Path, sim: str) -> None:
     assert 0.01 < found.std() / truth.std() < 10, "whatever it has learnt, it is in the right unit"
     told = yaml.safe_load((folder / "inference.yaml").read_text())
     assert told["threads"] == 1
-    assert 0 < told["inference_seconds"] < 5
+    # The time of one of two simulations; both times are rounded.
+    unit = json.loads((learnt / "small/.records/predict/cmbnncs_test.json").read_text())
+    assert 0 < told["inference_seconds"] < unit["seconds"] / 2 + 1e-3
 
 
 def test_other_programs_take_it_like_any_method(known: Path, command: Command, scoring: tuple[str, ...]) -> None:
