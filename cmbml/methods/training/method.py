@@ -172,7 +172,8 @@ class NetworkMethod(TrainedMethod):
                 max_epochs=train.epochs,
                 callbacks=self._callbacks(lesson, report),
                 plugins=[WholeCheckpoints(), LightningEnvironment()],
-                logger=TensorBoardLogger(lesson.logdir, "", ""),
+                # An interrupt may keep its thread from hearing that it is to end, until it flushes the next time.
+                logger=TensorBoardLogger(lesson.logdir, "", "", flush_secs=5),
                 default_root_dir=lesson.workdir,
                 use_distributed_sampler=False,
                 num_sanity_val_steps=0,
