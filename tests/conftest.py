@@ -3,6 +3,7 @@
 import hashlib
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -18,6 +19,10 @@ pytest.register_assert_rewrite("outcomes")
 
 # Threads would fight one another: the tests' maps are small, and several workers may run side by side.
 os.environ.setdefault("OMP_NUM_THREADS", "2")
+
+# A shell lets what it runs in the background ignore interrupts, and all that is started there, too.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 PROJECT = Path(__file__).resolve().parents[1]
 
