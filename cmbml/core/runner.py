@@ -209,7 +209,10 @@ class Dask(Runner):
         if self.address:
             return nullcontext(self.address)
         if self.cluster is None:
-            return local(n_workers=self.workers, threads_per_worker=1, processes=True, dashboard_address=None)
+            # Without a dashboard there is a server all the same: on any port, for another run may have the usual one.
+            port = {"dashboard_address": ":0"}
+            fixed = {"threads_per_worker": 1, "processes": True, "dashboard_address": None}
+            return local(n_workers=self.workers, **fixed, scheduler_kwargs=port)
         made = self.cluster()
         made.scale(self.workers)
         return made

@@ -125,6 +125,12 @@ def test_worker_that_is_interrupted_while_it_starts() -> None:
         assert future.result() == worker.pid
 
 
+def test_two_dask_runs_at_once_do_not_mind_each_other(recwarn: pytest.WarningsRecorder) -> None:
+    with Dask(workers=1).pool() as one, Dask(workers=1).pool() as other:
+        assert [pool.submit(len, "abc").result() for pool in (one, other)] == [3, 3]
+    assert not [str(found.message) for found in recwarn if "already in use" in str(found.message)]
+
+
 def test_dask_scheduler_that_does_not_answer() -> None:
     with (
         pytest.raises(ConfigError, match=r"tcp://127.0.0.1:9 does not answer.*check runner.address"),
