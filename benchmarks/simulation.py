@@ -28,8 +28,8 @@ from cmbml.handlers.healpix_map import HealpixMap
 from cmbml.handlers.table import FitsTable
 from cmbml.sims.cmb import needed_lmax
 from cmbml.sims.noise import NoiseModel
+from cmbml.sky.beams import signal_lmax
 from cmbml.sky.harmonics import alm_size, pixel_geometry
-from stages.sims.observe import signal_lmax
 
 PER_SIMULATION = ("cmb", "observe")
 

@@ -18,10 +18,12 @@ from stages.assets import (
     OBS_MAP,
     SIGNAL_PART,
     SIM,
+    SKY_RECIPE,
     SPLIT,
 )
 from stages.modelling.method import MethodStage
 from stages.sims.noise import NOISE_PARTS, draw_channels
+from stages.sims.sky import foregrounds_of
 
 PARTS = {"signal": SIGNAL_PART, "foregrounds": FOREGROUND_PART, "noise": NOISE_PART}
 
@@ -30,14 +32,15 @@ PARTS = {"signal": SIGNAL_PART, "foregrounds": FOREGROUND_PART, "noise": NOISE_P
 class Decompose(MethodStage):
     """Decompose one cleaned map; the noise is made again from the seed."""
 
-    reads: ClassVar = (CLEANED_MAP, CMB_MAP, OBS_MAP, FOREGROUND_MAP, *NOISE_PARTS)
+    reads: ClassVar = (CLEANED_MAP, CMB_MAP, OBS_MAP, SKY_RECIPE, *NOISE_PARTS)
+    may_read: ClassVar = (FOREGROUND_MAP,)
     writes: ClassVar = tuple(PARTS.values())
     per: ClassVar = (METHOD, SPLIT, SIM)
 
     def process(self, io: UnitIO) -> None:
         """Read the parts, ask the method, write what it says."""
         maps = dict(io.read_each(OBS_MAP, FREQ))
-        foregrounds = dict(io.read_each(FOREGROUND_MAP, FREQ))
+        foregrounds = dict(foregrounds_of(io, {freq: self.channels[freq] for freq in maps}))
         drawn = draw_channels(io, list(maps))
         noise = {freq: SkyMap(values, maps[freq].spec) for freq, values in zip(maps, drawn, strict=True)}
         with io.scratch() as scratch:

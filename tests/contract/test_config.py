@@ -14,6 +14,7 @@ from omegaconf import DictConfig, OmegaConf
 from cmbml.core.app import CONFIG_FOLDER, build_pipeline
 from cmbml.core.errors import ConfigError
 from cmbml.core.pipeline import Pipeline
+from stages.assets import FREQ
 
 PROGRAMS = sorted(path.stem for path in CONFIG_FOLDER.glob("*.yaml") if path.stem != "common")
 OPTIONS = sorted(f"{path.parent.name}={path.stem}" for path in CONFIG_FOLDER.glob("*/*.yaml"))
@@ -142,7 +143,8 @@ def test_scenarios_instruments_and_fields_go_together(
 ) -> None:
     config = composed("sims", f"scenario={scenario}", f"instrument={instrument}", f"scenario.fields={fields}")
     pipeline = built(config, tmp_path)
-    assert len(pipeline.spaces["beam"].keys(pipeline.graph.stages["beam"].per)) == len(config.instrument.channels)
+    assert len(pipeline.space.keys((FREQ,))) == len(config.instrument.channels)
+    assert len(pipeline.spaces["sky"].keys(pipeline.graph.stages["sky"].per)) == sum(config.splits.values())
 
 
 def test_nside_channels_and_fields_are_said_once(tmp_path: Path) -> None:
@@ -163,5 +165,6 @@ def test_no_dataset_hangs_on_where_it_is_or_who_runs_it(tmp_path: Path) -> None:
 
 def test_a_shifted_split_sees_its_own_sky(tmp_path: Path) -> None:
     pipeline = built(composed("sims", "splits=shifted"), tmp_path)
-    emission = next(stage for stage in pipeline.plan().stages if stage.stage == "sky")
-    assert {str(key).partition("/")[0] for key in emission.todo} == {"main", "shifted"}
+    skies = next(stage for stage in pipeline.plan().stages if stage.stage == "sky")
+    assert {str(key).partition("_")[0] for key in skies.todo} == {"main", "shifted"}
+    assert len(skies.todo) == 8

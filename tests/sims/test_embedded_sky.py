@@ -201,7 +201,8 @@ def test_the_config_file_states_the_defaults():
     assert config.pop("_target_") == "cmbml.sims.foregrounds.EmbeddedSky"
     assert EmbeddedSky(**config) == EmbeddedSky()
     for name in COMPONENTS:
-        assert set(config[name]) == {field.name for field in fields(getattr(EmbeddedSky(), name))}
+        numbers = {field.name for field in fields(getattr(EmbeddedSky(), name))} - {"profile", "turbulence", "spectral"}
+        assert set(config[name]) == numbers
 
 
 def test_an_amplitude_scales_its_component():
