@@ -44,6 +44,7 @@ MASK_APODISED = Asset("mask_apodised", HealpixMap(), per=())  # the same with a 
 
 FEATURES = Asset("features", MappedArray(), per=(ARRAYS, SPLIT, SIM))  # what a network is shown, float32, uK_CMB
 TARGET = Asset("target", MappedArray(), per=(ARRAYS, SPLIT, SIM))  # what it should answer, float32, uK_CMB
+FEATURE_PARTS = Asset("feature_parts", MappedArray(), per=(ARRAYS, SPLIT, SIM))  # signal and noise in FEATURES
 ARRAY_MOMENTS = Asset("array_moments", YamlFile(), per=(ARRAYS, SPLIT, SIM))  # of both, per channel
 STATE = Asset("state", TensorFile(), per=(METHOD,))  # what a method has learnt
 TRAINING_CURVE = Asset("training_curve", EcsvTable(), per=(METHOD,))  # a row per epoch

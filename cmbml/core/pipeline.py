@@ -86,7 +86,11 @@ class Pipeline:
                 for unit, required in needed.items():
                     if unit[0] in self.graph.given and unit not in prints and (found := self._found(unit, required)):
                         prints[unit] = found
-                inputs = [unit for unit in needed if unit in prints or unit[0] not in self.graph.given]
+                inputs = [
+                    unit
+                    for unit, required in needed.items()
+                    if unit in prints or (required and unit[0] not in self.graph.given)
+                ]
                 if missing := next((unit for unit in inputs if unit not in prints), None):
                     message = f"'{stage} {key}' needs '{missing[0]} {missing[1]}', which the setting `over` leaves out"
                     raise ConfigError(message)
@@ -208,7 +212,7 @@ class Pipeline:
     def _there(self, executor: Executor, asset: Asset[Any], key: Key, plan: Plan) -> tuple[Key, ...]:
         """Return every point of an asset that a unit reads, without those that it may read and nobody has made."""
         places, maker = self._seen(executor, asset, key), self.graph.makers[asset.name]
-        if asset in executor.reads or maker not in self.graph.given:
+        if asset in executor.reads:
             return places
         per = self.graph.units_of(maker)
         return tuple(at for at in places if (maker, at.on(per)) in plan.fingerprints)

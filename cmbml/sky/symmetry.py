@@ -47,6 +47,16 @@ def turned(values: NDArray[np.float32], number: int) -> NDArray[np.float32]:
         The same shape.
     """
     out = values[..., symmetry(round(np.sqrt(values.shape[-1] / 12)), number)]
-    if values.shape[-2] == 3 and (number // 4 % 2) != number // 8:
-        out[..., 2, :] *= -1
+    if values.shape[-2] == 3:
+        out[..., 2, :] *= handedness(number)
     return out
+
+
+def handedness(number: int) -> int:
+    """Return what U is multiplied by: -1 where a symmetry reflects once, 1 where it turns or reflects twice.
+
+    Example:
+        >>> [handedness(number) for number in (1, 5, 9, 13)]
+        [1, -1, -1, 1]
+    """
+    return 1 if (number // 4 % 2) == number // 8 else -1

@@ -20,6 +20,7 @@ from cmbml.methods.trained import Hardware, Lesson, TrainedMethod
 from cmbml.settings import settings
 from stages.assets import (
     ARRAY_MOMENTS,
+    FEATURE_PARTS,
     FEATURES,
     METHOD,
     SIM,
@@ -51,6 +52,7 @@ class Train(ObservationStage):
     valid: str
     hardware: Hardware = field(metadata={"matters": False})
     reads: ClassVar = (FEATURES, TARGET, ARRAY_MOMENTS)
+    may_read: ClassVar = (FEATURE_PARTS,)
     writes: ClassVar = (STATE, TRAINING_CURVE, TRAINING, TRAINING_FIGURE)
     per: ClassVar = (METHOD,)
     exact: ClassVar = False
@@ -95,6 +97,7 @@ class Train(ObservationStage):
             workdir=io.workdir(),
             logdir=io.logdir(),
             report=log.info,
+            parts=_arrays(io, FEATURE_PARTS, learnt) or None,
         )
         with storage_errors(lesson.workdir):
             trained = self.method.fit(lesson, self.hardware)

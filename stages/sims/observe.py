@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import PositiveInt
 
 from cmbml.core.executor import Executor
@@ -11,7 +13,7 @@ from cmbml.core.space import Key
 from cmbml.core.unit_io import UnitIO
 from cmbml.settings import Nside, settings
 from cmbml.sky.beams import pixel_window, signal_lmax
-from cmbml.sky.harmonics import cut_alm, filter_components, synthesise
+from cmbml.sky.harmonics import Alm, cut_alm, filter_components, synthesise
 from cmbml.sky.instrument import Channel
 from cmbml.sky.maps import Fields, SkyMap
 from stages.assets import CMB_ALM, FOREGROUND_MAP, FREQ, OBS_MAP, SIM, SKY_RECIPE, SPLIT
@@ -54,11 +56,28 @@ class Observe(Executor):
         freqs = io.along(OBS_MAP, FREQ)
         total = draw_channels(io, freqs)
         alm = io.read(CMB_ALM)
-        pixels = pixel_window(self.pixel_windows, self.nside, self.lmax, len(alm))
         foregrounds = foregrounds_of(io, {freq: self.channels[freq] for freq in freqs})
         for observed, (freq, foreground) in zip(total, foregrounds, strict=True):
-            window = self.channels[freq].beam(self.lmax, len(alm)) * pixels
-            seen = cut_alm(alm, signal_lmax(window))
-            observed += synthesise(filter_components(seen, window), self.nside, io.threads)
+            observed += signal_in(alm, self.channels[freq], self.nside, self.lmax, self.pixel_windows, io.threads)
             observed += foreground.values
             io.write(OBS_MAP, SkyMap(observed, foreground.spec), {FREQ: freq})
+
+
+def signal_in(
+    alm: Alm, channel: Channel, nside: int, lmax: int, pixel_windows: Path | None, threads: int
+) -> NDArray[np.floating[Any]]:
+    """Return the CMB as a channel sees it.
+
+    Args:
+        alm: `(n_comp, n_alm)`, without a beam.
+        channel: gives the beam.
+        nside: of the map.
+        lmax: highest multipole of `alm`.
+        pixel_windows: folder of pixel window files, or None.
+        threads: CPU threads.
+
+    Returns:
+        `(n_field, n_pix)`.
+    """
+    window = channel.beam(lmax, len(alm)) * pixel_window(pixel_windows, nside, lmax, len(alm))
+    return synthesise(filter_components(cut_alm(alm, signal_lmax(window)), window), nside, threads)

@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
 from itertools import islice
 from multiprocessing import current_process
 from typing import Any
@@ -22,7 +23,7 @@ from cmbml.methods.normalisation import Normalisation, Scaling
 from cmbml.methods.trained import Hardware, Lesson, State, Trained, TrainedMethod, plain
 from cmbml.methods.training.callbacks import BEST, COLUMNS, LAST, Clock, Curve, Keeper, MovingAverage, Patience
 from cmbml.methods.training.checkpoint import WholeCheckpoints, read_checkpoint
-from cmbml.methods.training.data import Pairs
+from cmbml.methods.training.data import Mixtures, Pairs
 from cmbml.methods.training.devices import chosen_device, quiet, threads_of
 from cmbml.methods.training.faults import interruptible, out_of_memory, relayed, told_by_processes
 from cmbml.methods.training.module import Normalised, Trainee, mixed_seed
@@ -152,8 +153,8 @@ class NetworkMethod(TrainedMethod):
                 message = "hardware.devices: a worker of this runner may start no processes; take runner=serial"
                 raise MethodError(message)
         threads = max(1, hardware.threads_used // hardware.devices)
-        pairs = (Pairs(*lesson.train), Pairs(*lesson.valid))
         seed = mixed_seed(lesson.seed, train.seed)
+        pairs = (self._training_pairs(lesson, seed), Pairs(*lesson.valid))
         trainee = Trainee(model, train, pairs, list(lesson.names), seed, workers, threads)
         with (
             out_of_memory("method.train.batch_size", train.batch_size, hardware.devices),
@@ -182,6 +183,15 @@ class NetworkMethod(TrainedMethod):
                 enable_progress_bar=os.isatty(2),
             )
             trainer.fit(trainee, ckpt_path=last if last.exists() else None, weights_only=True)
+
+    def _training_pairs(self, lesson: Lesson, seed: int) -> Pairs:
+        if not self.train.mix:
+            return Pairs(*lesson.train)
+        if lesson.parts is None:
+            message = "method.train.mix=true needs what signal and noise are in the arrays; take stages=learn_mixed"
+            raise MethodError(message)
+        turn = partial(self.examples.turned, n_field=len(lesson.spec.truth.fields))
+        return Mixtures(*lesson.train, lesson.parts, turn, self.examples.n_symmetries, seed)
 
     def _callbacks(self, lesson: Lesson, report: Callable[[str], None]) -> list[Callback]:
         curve = Curve(lesson.logdir)
