@@ -69,7 +69,7 @@ class EmbeddedVariety:
     warp_deg: NonNegativeFloat = 1.5
     arms: tuple[int, int] = (2, 6)
     arm_contrast: Range = (0.2, 1.0)
-    complexes_lat_deg: NonNegativeFloat = 3.0
+    complexes_lat_deg: NonNegativeFloat = 4.0
     loops: tuple[int, int] = (1, 3)
     roughness: NonNegativeFloat = 0.15
     slope: NonNegativeFloat = 0.12
@@ -171,14 +171,11 @@ class EmbeddedDraw(Draw):
         )
 
     def complex_like(self, fitted: Complex) -> Complex:
-        """Draw a bright region like a fitted one, about as far from the plane, elsewhere.
-
-        It is less bright: masks of the real sky cover the real complexes, and not these.
-        """
+        """Draw a bright region like a fitted one, about as far from the plane, elsewhere."""
         size, brightness = self.factor(0.3), self.factor(0.3)
         north = 1.0 if self.rng.random() < 0.5 else -1.0
         lon, lat = self.uniform((0.0, 360.0)), north * self.normal(abs(fitted.lat_deg), self.variety.complexes_lat_deg)
-        return Complex(lon, lat, fitted.width_deg * size, 0.4 * fitted.height * brightness / size)
+        return Complex(lon, lat, fitted.width_deg * size, fitted.height * brightness / size)
 
     def loop_like(self, fitted: Complex) -> Complex:
         """Draw a ring like a fitted one."""
@@ -281,16 +278,16 @@ class PysmVariety:
         temperature: spread of c of dust.
     """
 
-    amplitude: Range = (0.1, 0.3)
+    amplitude: Range = (0.1, 0.5)
     amplitude_offset: NonNegativeFloat = 0.08
     scale_deg: Range = (1.0, 15.0)
-    dust_index: NonNegativeFloat = 0.13
-    dust_index_scatter: Range = (0.08, 0.35)
+    dust_index: NonNegativeFloat = 0.18
+    dust_index_scatter: Range = (0.08, 0.4)
     synchrotron_index: NonNegativeFloat = 0.16
     synchrotron_index_scatter: Range = (0.05, 0.25)
     curvature: NonNegativeFloat = 0.04
     ame_index: NonNegativeFloat = 0.4
-    temperature: NonNegativeFloat = 0.06
+    temperature: NonNegativeFloat = 0.09
 
 
 @settings

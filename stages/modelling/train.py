@@ -53,7 +53,8 @@ class Train(ObservationStage):
     hardware: Hardware = field(metadata={"matters": False})
     reads: ClassVar = (FEATURES, TARGET, ARRAY_MOMENTS)
     may_read: ClassVar = (FEATURE_PARTS,)
-    writes: ClassVar = (STATE, TRAINING_CURVE, TRAINING, TRAINING_FIGURE)
+    writes: ClassVar = (STATE, TRAINING)
+    may_write: ClassVar = (TRAINING_CURVE, TRAINING_FIGURE)
     per: ClassVar = (METHOD,)
     exact: ClassVar = False
 
@@ -102,9 +103,10 @@ class Train(ObservationStage):
         with storage_errors(lesson.workdir):
             trained = self.method.fit(lesson, self.hardware)
         io.write(STATE, (trained.state.arrays, trained.state.about))
-        io.write(TRAINING_CURVE, Table(dict(trained.curve)))
         io.write(TRAINING, dict(trained.summary) | {"method": dict(trained.state.about["training"])})
-        io.write(TRAINING_FIGURE, learning_figure({self.method.name: trained.curve}, [self.method.name]))
+        if trained.curve:
+            io.write(TRAINING_CURVE, Table(dict(trained.curve)))
+            io.write(TRAINING_FIGURE, learning_figure({self.method.name: trained.curve}, [self.method.name]))
 
 
 def _arrays(io: UnitIO, asset: Asset[NDArray[Any]], only: Mapping[Axis, list[str]]) -> MappedArrays:
