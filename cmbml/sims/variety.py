@@ -69,7 +69,7 @@ class EmbeddedVariety:
     warp_deg: NonNegativeFloat = 1.5
     arms: tuple[int, int] = (2, 6)
     arm_contrast: Range = (0.2, 1.0)
-    complexes_lat_deg: NonNegativeFloat = 4.0
+    complexes_lat_deg: NonNegativeFloat = 6.0
     loops: tuple[int, int] = (1, 3)
     roughness: NonNegativeFloat = 0.15
     slope: NonNegativeFloat = 0.12
