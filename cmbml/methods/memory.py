@@ -286,8 +286,8 @@ class PrincipalComponents(Remembering):
 
 
 def _components(rows: NDArray[np.floating[Any]], most: int) -> NDArray[np.float64]:
-    """Return the leading principal components of rows, orthonormal, `(most, n)`."""
-    values, vectors = np.linalg.eigh(rows @ rows.T)
-    order = np.argsort(values)[::-1][:most]
+    """Return the leading principal components of rows, orthonormal, `(most, n)`; fewer where rows are alike."""
+    values, vectors = np.linalg.eigh(rows.astype(np.float64) @ rows.T)
+    order = [k for k in np.argsort(values)[::-1][:most] if values[k] > 1e-10 * values.max()]
     found: NDArray[np.float64] = (vectors[:, order].T @ rows) / np.sqrt(values[order])[:, None]
     return found
