@@ -6,8 +6,8 @@ import shlex
 import shutil
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from copy import deepcopy
 from functools import partial
 from pathlib import Path
@@ -24,6 +24,7 @@ from cmbml.core.blame import describe
 from cmbml.core.errors import (
     CmbmlError,
     ConfigError,
+    MissingAssetError,
     StorageError,
     UnitFailedError,
     nearest,
@@ -40,6 +41,7 @@ from cmbml.core.runner import Runner
 from cmbml.core.space import Space
 from cmbml.core.store import Store
 from cmbml.core.sweep import expand, run_jobs
+from cmbml.core.verify import verify
 
 log = logging.getLogger(__name__)
 RESUME = ("fresh", "restart", "refuse")
@@ -66,9 +68,14 @@ def main(name: str) -> None:
 def _job(name: str) -> Any:  # noqa: ANN401
     def job(config: DictConfig) -> None:
         with _errors_as_messages():
-            run(name, config)
+            _work(name)(config)
 
     return job
+
+
+def _work(name: str) -> Callable[[DictConfig], None]:
+    """Return what a main program does with its config."""
+    return verify_dataset if name == "verify" else partial(run, name)
 
 
 def sweep(name: str, overrides: list[str]) -> None:
@@ -85,7 +92,7 @@ def sweep(name: str, overrides: list[str]) -> None:
     Plugins.instance()
     with hydra.initialize_config_dir(version_base=None, config_dir=str(CONFIG_FOLDER)):
         jobs = expand(overrides, GlobalHydra.instance().config_loader())
-    run_jobs(jobs, [check_overrides(name, list(job.overrides)) for job in jobs], partial(run, name))
+    run_jobs(jobs, [check_overrides(name, list(job.overrides)) for job in jobs], _work(name))
 
 
 def run(name: str, config: DictConfig) -> None:
@@ -138,6 +145,21 @@ def run(name: str, config: DictConfig) -> None:
                 log.info("details: %s", folder / "run.log")
                 raise
             log.info("done in %.1f s; log and manifest: %s", time.perf_counter() - started, folder)
+
+
+def verify_dataset(config: DictConfig) -> None:
+    """Look whether every file of a dataset is what was written, and up to date.
+
+    Raises:
+        MissingAssetError: there is no dataset.
+        StaleError: something is not as it should be.
+    """
+    root = dataset_folder(config)
+    if not (root / ".records").is_dir():
+        message = f"there is no dataset in {root}; build it first: python main_sims.py dataset={config.dataset}"
+        raise MissingAssetError(message)
+    with lock(root) if os.access(root, os.W_OK) else nullcontext():
+        verify(root)
 
 
 def dataset_folder(config: DictConfig) -> Path:

@@ -71,6 +71,11 @@ class Fingerprinter:
         per_key = bool(executor.along) or kind.settings_at is not Executor.settings_at
         self.common = None if per_key else self._settings(Key())
 
+    @property
+    def alike(self) -> str:
+        """What units made with the same settings share; empty where settings depend on the unit's point."""
+        return "" if self.common is None else hashlib.sha256(f"{self.head}|{self.common}".encode()).hexdigest()[:16]
+
     def _settings(self, key: Key) -> str:
         return json.dumps(canonical(self.executor.settings_at(key)), sort_keys=True)
 

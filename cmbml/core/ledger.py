@@ -1,6 +1,6 @@
 """What the records of a dataset say, taken together: which units hold, and what mends those that do not."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -68,10 +68,11 @@ class Ledger:
             self._intents[stage] = Intent.read(self.root, stage)
         return self._intents[stage]
 
-    def command(self, stage: str, name: str) -> str:
-        """Return the command that makes a unit; empty where it is not known."""
+    def commands(self, stage: str, name: str) -> tuple[str, ...]:
+        """Return the command that makes a unit, if it is known."""
         intent = self.intent(stage)
-        return "" if intent is None else intent.units.get(name, ("", ""))[1]
+        command = "" if intent is None else intent.units.get(name, ("", ""))[1]
+        return (command,) if command else ()
 
     def shown(self, stage: str, name: str, assets: tuple[str, ...]) -> str:
         """Return what a unit shows to whoever reads some of its assets; empty where it is not finished."""
@@ -87,19 +88,21 @@ class Ledger:
         record = self.record(stage, name)
         if fault is not None or record is None:
             return fault
-        text = next((text for _, text in self.file_faults(record)), "")
+        text = next(self.file_faults(record), "")
         told = f"is not as it was written: {text}"
-        return Fault("file", told, self._commands(stage, name)) if text else None
+        return Fault("file", told, self.commands(stage, name)) if text else None
 
-    def file_faults(self, record: Record, integrity: Integrity = "size") -> Iterable[tuple[Output, str]]:
-        """Yield the files of a unit that are not what was written, and what is wrong with them."""
-        for output in record.outputs:
-            try:
-                problem = output.fault(self.root, integrity)
-            except OSError as error:
-                problem = f"cannot be read ({error.strerror})"
-            if problem:
-                yield output, f"{self.root / output.path} {problem}"
+    def file_faults(self, record: Record) -> Iterator[str]:
+        """Yield what is wrong with the files of a unit, as far as their sizes and times tell."""
+        return filter(None, (self.file_fault(output, "size") for output in record.outputs))
+
+    def file_fault(self, output: Output, integrity: Integrity) -> str:
+        """Say what is wrong with a file, if anything is."""
+        try:
+            problem = output.fault(self.root, integrity)
+        except OSError as error:
+            problem = f"cannot be read ({error.strerror})"
+        return f"{self.root / output.path} {problem}" if problem else ""
 
     def staleness(self, stage: str, name: str) -> Fault | None:
         """Say why a unit is not what was last asked for, by records alone.
@@ -112,7 +115,7 @@ class Ledger:
 
     def _staleness(self, stage: str, name: str) -> Fault | None:
         record, intent = self.record(stage, name), self.intent(stage)
-        commands = self._commands(stage, name)
+        commands = self.commands(stage, name)
         if record is None:
             return Fault("unfinished", f"is not finished in {self.root}", commands)
         if record.sources is None or intent is None:
@@ -134,10 +137,6 @@ class Ledger:
             if self.shown(source.stage, name, source.assets) != shown:
                 return Fault("stale", f"is stale: '{source.stage} {name}' has been made anew since", commands)
         return None
-
-    def _commands(self, stage: str, name: str) -> tuple[str, ...]:
-        command = self.command(stage, name)
-        return (command,) if command else ()
 
 
 def complaint(faults: Iterable[tuple[str, str, Fault]]) -> str:

@@ -61,6 +61,7 @@ class Pipeline:
         self.origin, self.integrity, self.ledger = origin, integrity, Ledger(root)
         self._made_by: dict[tuple[str, tuple[Key, ...]], tuple[Unit, ...]] = {}
         self._announced: Plan | None = None
+        self._alike = {stage: Fingerprinter(executor, seed).alike for stage, executor in self.graph.stages.items()}
         faults = []
         self.spaces: dict[str, Space] = {}
         for stage, executor in self.graph.stages.items():
@@ -114,7 +115,7 @@ class Pipeline:
                     if stale or not executor.exact:
                         other.add((stage, key))
             stages.append(StagePlan(stage, tuple(todo), len(keys) - len(todo), len(todo) * executor.disk_bytes()))
-        _refuse(faults)
+        _refuse(faults or self._mixed(prints))
         if resume == "refuse" and any(stage.fresh for stage in stages):
             message = (
                 f"{self.root} already holds finished units and resume=refuse; use resume=fresh or another dataset="
@@ -206,6 +207,22 @@ class Pipeline:
         elif fault is None and record is not None:
             prints[unit] = record.fingerprint
 
+    def _mixed(self, prints: Iterable[Unit]) -> dict[Unit, Fault]:
+        """Find units of earlier programs that were not made with the settings of their like, as `over` allows."""
+        first: dict[tuple[str, Key], tuple[Unit, str]] = {}
+        faults: dict[Unit, Fault] = {}
+        for stage, key in prints:
+            record = self.ledger.record(stage, key.name) if stage in self.graph.given else None
+            if record is not None and record.settings:
+                # Along free axes, such as methods, settings may differ.
+                (_, other), settings = first.setdefault(
+                    (stage, key.on(self.space.free)), ((stage, key), record.settings)
+                )
+                if settings != record.settings:
+                    text = f"was made with other settings than '{stage} {other}': make all with the same, without over="
+                    faults[stage, key] = Fault("stale", text, self.ledger.commands(stage, key.name))
+        return faults
+
     def _assets_by_maker(self, executor: Executor) -> dict[str, tuple[str, ...]]:
         """Return, for each stage that makes something of what an executor reads, what that is."""
         found: dict[str, tuple[str, ...]] = {}
@@ -261,6 +278,7 @@ class Pipeline:
             seed=self.seed,
             threads=threads,
             sources=sources,
+            settings=self._alike[stage],
             written={path: output for path, output in recorded if output is not None},
             commands={source.stage: self._command(source.stage) for source in sources},
             integrity=self.integrity,

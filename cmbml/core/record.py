@@ -77,6 +77,7 @@ class Record:
         seconds: wall time of the work.
         host: name of the machine.
         sources: what it was made from; None in records of versions that did not say.
+        settings: the same for all units made with the same settings; empty where these depend on the point.
     """
 
     fingerprint: str
@@ -84,6 +85,7 @@ class Record:
     seconds: float
     host: str
     sources: tuple[Source, ...] | None = None
+    settings: str = ""
 
     def write(self, path: Path) -> None:
         """Write the record so that it is there whole or not at all."""
@@ -100,6 +102,7 @@ class Record:
                 float(data["seconds"]),
                 str(data["host"]),
                 _sources(data.get("sources")),
+                str(data.get("settings", "")),
             )
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return None

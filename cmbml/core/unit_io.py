@@ -43,6 +43,7 @@ class Task:
         seed: root seed of the dataset.
         threads: CPU threads that the work may use.
         sources: what the unit is made from, for its record.
+        settings: what units made with the same settings share, for its record.
         written: path of each file that is read -> what is recorded of it.
         commands: name of each stage that is read -> the command that makes it, for messages.
         integrity: how closely files are looked at before they are read.
@@ -60,6 +61,7 @@ class Task:
     seed: int
     threads: int
     sources: tuple[Source, ...] = ()
+    settings: str = ""
     written: Mapping[str, Output] = field(default_factory=dict)
     commands: Mapping[str, str] = field(default_factory=dict)
     integrity: Integrity = "hash"
@@ -262,7 +264,8 @@ def run_task(task: Task) -> Record | Failure:
         task.executor.process(io)
         io.require_written()
         seconds = round(time.perf_counter() - started, 3)
-        record = Record(task.fingerprint, tuple(io.outputs), seconds, socket.gethostname(), task.sources)
+        made = (task.fingerprint, tuple(io.outputs), seconds, socket.gethostname(), task.sources, task.settings)
+        record = Record(*made)
         with storage_errors(task.root / task.record):
             record.write(task.root / task.record)
         io.remove_work()

@@ -15,7 +15,7 @@ from cmbml.core.app import CONFIG_FOLDER, build_pipeline
 from cmbml.core.errors import ConfigError
 from cmbml.core.pipeline import Pipeline
 
-PROGRAMS = sorted(path.stem for path in CONFIG_FOLDER.glob("*.yaml") if path.stem != "common")
+PROGRAMS = sorted(path.stem for path in CONFIG_FOLDER.glob("*.yaml") if path.stem not in {"common", "verify"})
 OPTIONS = sorted(f"{path.parent.name}={path.stem}" for path in CONFIG_FOLDER.glob("*/*.yaml"))
 # What has no default, for nobody can guess it.
 GIVEN = {
