@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from cmbml.core.record import write_whole
@@ -44,36 +44,51 @@ class Wish:
 
 
 @dataclass(frozen=True)
+class Asked:
+    """What was last asked for of one unit.
+
+    Attributes:
+        fingerprint: that it should have.
+        program: that asked.
+        command: that makes it.
+    """
+
+    fingerprint: str
+    program: str
+    command: str
+
+
+@dataclass(frozen=True)
 class Intent:
     """What was last asked for of the units of one stage.
 
     Attributes:
-        program: that asked last.
         assets: names of what the stage makes.
-        units: name of each unit -> its fingerprint, and the command that makes it.
+        units: name of each unit -> what was asked.
     """
 
-    program: str
-    assets: tuple[str, ...]
-    units: Mapping[str, tuple[str, str]]
+    assets: tuple[str, ...] = ()
+    units: Mapping[str, Asked] = field(default_factory=dict)
 
     @classmethod
     def read(cls, root: Path, stage: str) -> "Intent | None":
         """Read what was asked for; None where nothing was, or nothing that makes sense."""
         try:
             data = json.loads(_path(root, stage).read_bytes())
-            commands = data["commands"]
-            units = {name: (str(fingerprint), commands[at]) for name, (fingerprint, at) in data["units"].items()}
-            return cls(str(data["program"]), tuple(data["assets"]), units)
+            origins = [(str(program), str(command)) for program, command in data["origins"]]
+            units = {name: Asked(fingerprint, *origins[at]) for name, (fingerprint, at) in data["units"].items()}
+            return cls(tuple(data["assets"]), units)
         except (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError):
             return None
 
     def write(self, root: Path, stage: str) -> None:
         """Write it, whole or not at all, each command once."""
-        places: dict[str, int] = {}
-        units = {name: [print_, places.setdefault(word, len(places))] for name, (print_, word) in self.units.items()}
-        data = {"program": self.program, "assets": self.assets, "commands": list(places), "units": units}
-        write_whole(_path(root, stage), json.dumps(data, indent=0))
+        places: dict[tuple[str, str], int] = {}
+        units = {
+            name: (asked.fingerprint, places.setdefault((asked.program, asked.command), len(places)))
+            for name, asked in self.units.items()
+        }
+        write_whole(_path(root, stage), json.dumps({"assets": self.assets, "origins": list(places), "units": units}))
 
 
 def announce(root: Path, wishes: Mapping[str, Wish], origin: Origin) -> None:
@@ -85,25 +100,24 @@ def announce(root: Path, wishes: Mapping[str, Wish], origin: Origin) -> None:
         origin: who asks.
     """
     for stage, wish in wishes.items():
-        old = Intent.read(root, stage)
-        units = {} if old is None else dict(old.units)
-        if origin.whole:
-            units = {name: unit for name, unit in units.items() if name in wish.known}
-        units |= {name: (fingerprint, origin.command) for name, fingerprint in wish.units.items()}
-        Intent(origin.program, wish.assets, units).write(root, stage)
+        old = Intent.read(root, stage) or Intent()
+        lost = origin.program if origin.whole else None
+        kept = {name: asked for name, asked in old.units.items() if asked.program != lost or name in wish.known}
+        new = {name: Asked(print_, origin.program, origin.command) for name, print_ in wish.units.items()}
+        Intent(tuple(sorted({*old.assets, *wish.assets})), kept | new).write(root, stage)
     for stage in stages_asked_for(root):
-        if stage not in wishes and (old := Intent.read(root, stage)) is not None:
+        if stage not in wishes and (old := Intent.read(root, stage) or Intent()).units:
             _withdraw(root, stage, old, wishes, origin)
 
 
 def _withdraw(root: Path, stage: str, old: Intent, wishes: Mapping[str, Wish], origin: Origin) -> None:
     """Take back what was asked of a stage where the run has others make the same, or lays out a dataset without it."""
     gone = {name for wish in wishes.values() if {*wish.assets} & {*old.assets} for name in wish.units}
-    if origin.whole and old.program == origin.program:
-        gone = set(old.units)
+    if origin.whole:
+        gone |= {name for name, asked in old.units.items() if asked.program == origin.program}
     if not gone.isdisjoint(old.units):
-        kept = {name: unit for name, unit in old.units.items() if name not in gone}
-        Intent(old.program, old.assets, kept).write(root, stage)
+        kept = {name: asked for name, asked in old.units.items() if name not in gone}
+        Intent(old.assets, kept).write(root, stage)
 
 
 def stages_asked_for(root: Path) -> list[str]:

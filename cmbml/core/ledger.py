@@ -71,8 +71,8 @@ class Ledger:
     def commands(self, stage: str, name: str) -> tuple[str, ...]:
         """Return the command that makes a unit, if it is known."""
         intent = self.intent(stage)
-        command = "" if intent is None else intent.units.get(name, ("", ""))[1]
-        return (command,) if command else ()
+        asked = None if intent is None else intent.units.get(name)
+        return (asked.command,) if asked is not None and asked.command else ()
 
     def shown(self, stage: str, name: str, assets: tuple[str, ...]) -> str:
         """Return what a unit shows to whoever reads some of its assets; empty where it is not finished."""
@@ -122,7 +122,7 @@ class Ledger:
             return Fault("stale", OLD, commands)
         if name not in intent.units:
             return Fault("left over", "is no part of the dataset as it was last asked for", left_over=True)
-        if record.fingerprint != intent.units[name][0]:
+        if record.fingerprint != intent.units[name].fingerprint:
             text = "is stale: it was made with other settings or inputs than were last asked for"
             return Fault("stale", text, commands)
         return next(filter(None, (self._fault_of(source, commands) for source in record.sources)), None)

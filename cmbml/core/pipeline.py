@@ -254,7 +254,7 @@ class Pipeline:
     def _command(self, stage: str) -> str:
         """Return the command that makes what a stage makes."""
         intent = None if stage in self.graph.stages else self.ledger.intent(stage)
-        return self.origin.command if intent is None else next((word for _, word in intent.units.values()), "")
+        return self.origin.command if intent is None else next((asked.command for asked in intent.units.values()), "")
 
     def _task(self, stage: str, key: Key, plan: Plan, threads: int) -> Task:
         executor = self.graph.stages[stage]
