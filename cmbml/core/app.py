@@ -31,7 +31,7 @@ from cmbml.core.errors import (
 )
 from cmbml.core.executor import Executor
 from cmbml.core.integrity import INTEGRITY
-from cmbml.core.intent import NOBODY, Origin, is_part
+from cmbml.core.intent import DATASET_PROGRAM, NOBODY, Origin, is_part
 from cmbml.core.logs import log_file, talk_on_the_console
 from cmbml.core.manifest import lock, newest_config, run_folder, write_manifest
 from cmbml.core.overrides import CONFIG_FOLDER, check_overrides
@@ -45,7 +45,6 @@ from cmbml.core.verify import verify
 
 log = logging.getLogger(__name__)
 RESUME = ("fresh", "restart", "refuse")
-DATASET_PROGRAM = "sims"
 
 
 def main(name: str) -> None:
@@ -178,7 +177,7 @@ def dataset_folder(config: DictConfig) -> Path:
 def origin_of(name: str) -> Origin:
     """Say who asks: a main program, with the words of this command line but for those that say how to begin."""
     words = [word for word in sys.argv[1:] if not word.startswith("resume=")]
-    return Origin(name, shlex.join(["python", f"main_{name}.py", *words]), whole=name == DATASET_PROGRAM)
+    return Origin(name, shlex.join(["python", f"main_{name}.py", *words]))
 
 
 def build_pipeline(config: DictConfig, root: Path, origin: Origin = NOBODY) -> tuple[Pipeline, Runner]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from cmbml.core.record import write_whole
 
+DATASET_PROGRAM = "sims"
 SUFFIX = ".plan.json"
 
 
@@ -17,12 +18,15 @@ class Origin:
     Attributes:
         program: name of the main program.
         command: the command line that would do the same.
-        whole: whether the program lays out the dataset itself: what it does not ask for is then no part of it.
     """
 
     program: str = ""
     command: str = ""
-    whole: bool = False
+
+    @property
+    def whole(self) -> bool:
+        """Whether the program lays out the dataset itself: what it does not ask for is then no part of it."""
+        return self.program == DATASET_PROGRAM
 
 
 NOBODY = Origin()

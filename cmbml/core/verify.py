@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from cmbml.core.errors import StaleError
-from cmbml.core.intent import stages_asked_for
+from cmbml.core.intent import DATASET_PROGRAM, stages_asked_for
 from cmbml.core.ledger import ANY_PROGRAM, Ledger
 from cmbml.core.record import Output
 from cmbml.core.runner import Progress, n_cores
@@ -32,11 +32,13 @@ def verify(root: Path) -> None:
     units = [(stage, name) for stage in stages for name in _names(ledger, stage)]
     found: list[Found] = []
     whole: list[tuple[str, str, Output]] = []
-    n_left = 0
+    n_left = n_undone = 0
     for stage, name in units:
         fault, record = ledger.staleness(stage, name), ledger.record(stage, name)
         if fault is not None and fault.left_over:
             n_left += 1
+        elif record is None and fault is not None and _may_be_left(ledger, stage, name):
+            n_undone += 1
         elif record is None and fault is not None:
             found.append((fault.commands, f"'{stage} {name}' {fault.text}"))
         elif record is not None:
@@ -45,9 +47,17 @@ def verify(root: Path) -> None:
     found += _read_all(ledger, whole)
     if n_left:
         log.info("%d units are no part of the dataset as it was last asked for; nothing reads them", n_left)
+    if n_undone:
+        log.info("%d units beyond the simulations were asked for and not finished; nothing reads them", n_undone)
     if found:
         _report(root, found, len(whole))
-    log.info("%s: %d files of %d units are as they were written", root, len(whole), len(units) - n_left)
+    log.info("%s: %d files of %d units are as they were written", root, len(whole), len(units) - n_left - n_undone)
+
+
+def _may_be_left(ledger: Ledger, stage: str, name: str) -> bool:
+    """Say whether a unit may stay unfinished: a method that somebody gave up does not make a dataset less whole."""
+    intent = ledger.intent(stage)
+    return intent is not None and intent.units[name].program != DATASET_PROGRAM
 
 
 def _names(ledger: Ledger, stage: str) -> list[str]:

@@ -23,7 +23,7 @@ from cmbml.core.verify import verify
 from cmbml.settings import settings
 
 SERIAL = Serial(threads=1)
-SIMS = Origin("sims", "python main_sims.py dataset=toy", whole=True)
+SIMS = Origin("sims", "python main_sims.py dataset=toy")
 
 
 @settings
