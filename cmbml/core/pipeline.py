@@ -9,7 +9,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-from cmbml.core.asset import Asset
 from cmbml.core.errors import CmbmlError, ConfigError, MissingAssetError, StaleError, UnitFailedError
 from cmbml.core.executor import Executor
 from cmbml.core.fingerprint import Fingerprinter
@@ -23,7 +22,8 @@ from cmbml.core.record import Record, Source
 from cmbml.core.runner import Runner
 from cmbml.core.space import Key, Space
 from cmbml.core.store import Store, storage_errors
-from cmbml.core.unit_io import Failure, Places, Task, run_task
+from cmbml.core.unit_io import Failure, Task, run_task
+from cmbml.core.wiring import Wiring
 
 log = logging.getLogger(__name__)
 Resume = Literal["fresh", "restart", "refuse"]
@@ -59,7 +59,7 @@ class Pipeline:
         self.graph = Graph.of(stages, given)
         self.root, self.seed, self.space, self.namer = root, seed, space, Namer()
         self.origin, self.integrity, self.ledger = origin, integrity, Ledger(root)
-        self._made_by: dict[tuple[str, tuple[Key, ...]], tuple[Unit, ...]] = {}
+        self.wiring = Wiring(self.graph, space, self.namer)
         self._announced: Plan | None = None
         self._alike = {stage: Fingerprinter(executor, seed).alike for stage, executor in self.graph.stages.items()}
         faults = []
@@ -97,7 +97,7 @@ class Pipeline:
             keys, todo = self.spaces[stage].keys(executor.per), []
             shown = self._showing(executor)
             for key in keys:
-                needed = self._inputs(executor, key)
+                needed = self.wiring.inputs(executor, key)
                 for unit, required in needed.items():
                     if unit[0] in self.graph.given and unit not in prints:
                         self._look_up(unit, required, prints, faults)
@@ -161,20 +161,6 @@ class Pipeline:
             Store(self.root).remove_parts()
         _report(failures)
 
-    def _inputs(self, executor: Executor, key: Key) -> dict[Unit, bool]:
-        """Return the units that make what a unit reads, and whether it cannot do without."""
-        units: dict[Unit, bool] = {}
-        for asset in self.graph.reads_of(executor):
-            required = asset in executor.reads
-            places = self._seen(executor, asset, key)
-            maker = self.graph.makers[asset.name]
-            if (maker, places) not in self._made_by:
-                per = self.graph.units_of(maker)
-                self._made_by[maker, places] = tuple((maker, place.on(per)) for place in places)
-            for unit in self._made_by[maker, places]:
-                units[unit] = required or units.get(unit, False)
-        return units
-
     def announce(self, plan: Plan) -> None:
         """Note what a plan asks for, before anything is done: what is left undone can then be told.
 
@@ -223,17 +209,9 @@ class Pipeline:
                     faults[stage, key] = Fault("stale", text, self.ledger.commands(stage, key.name))
         return faults
 
-    def _assets_by_maker(self, executor: Executor) -> dict[str, tuple[str, ...]]:
-        """Return, for each stage that makes something of what an executor reads, what that is."""
-        found: dict[str, tuple[str, ...]] = {}
-        for asset in self.graph.reads_of(executor):
-            maker = self.graph.makers[asset.name]
-            found[maker] = tuple(sorted({*found.get(maker, ()), asset.name}))
-        return found
-
     def _showing(self, executor: Executor) -> Callable[[Unit], tuple[str, str, str]]:
         """Return what says of a unit its stage, its name, and what it shows to an executor."""
-        assets = self._assets_by_maker(executor)
+        assets = self.wiring.assets_by_maker(executor)
 
         @cache
         def shown(unit: Unit) -> tuple[str, str, str]:
@@ -245,8 +223,8 @@ class Pipeline:
     def _sources(self, executor: Executor, key: Key, plan: Plan) -> tuple[Source, ...]:
         """Say what a unit is made from: what is there when it begins."""
         units: dict[str, dict[str, str]] = {}
-        assets = self._assets_by_maker(executor)
-        for maker, place in self._inputs(executor, key):
+        assets = self.wiring.assets_by_maker(executor)
+        for maker, place in self.wiring.inputs(executor, key):
             if (maker, place) in plan.fingerprints:
                 units.setdefault(maker, {})[place.name] = self.ledger.shown(maker, place.name, assets[maker])
         return tuple(Source(maker, assets[maker], units[maker]) for maker in units)
@@ -259,7 +237,10 @@ class Pipeline:
     def _task(self, stage: str, key: Key, plan: Plan, threads: int) -> Task:
         executor = self.graph.stages[stage]
         reads = self.graph.reads_of(executor)
-        inputs = {asset.name: self._paths(asset, self._there(executor, asset, key, plan)) for asset in reads}
+        inputs = {
+            asset.name: self.wiring.paths(asset, self.wiring.there(executor, asset, key, plan.fingerprints))
+            for asset in reads
+        }
         sources = self._sources(executor, key, plan)
         recorded = ((path, self.ledger.output(path)) for places in inputs.values() for _, path in places)
         return Task(
@@ -268,7 +249,7 @@ class Pipeline:
             key=key,
             inputs=inputs,
             outputs={
-                asset.name: self._paths(asset, self.space.keys_within(key, asset.per))
+                asset.name: self.wiring.paths(asset, self.space.keys_within(key, asset.per))
                 for asset in (*executor.writes, *executor.may_write)
             },
             makers={asset.name: self.graph.makers[asset.name] for asset in reads},
@@ -283,25 +264,6 @@ class Pipeline:
             commands={source.stage: self._command(source.stage) for source in sources},
             integrity=self.integrity,
         )
-
-    def _seen(self, executor: Executor, asset: Asset[Any], key: Key) -> tuple[Key, ...]:
-        """Return every point of an asset that a unit reads."""
-        kept = {axis: values for axis, values in executor.sees().items() if axis in asset.per and axis not in key}
-        places = self.space.keys_within(key, asset.per)
-        return tuple(at for at in places if all(at[axis] in kept[axis] for axis in kept)) if kept else places
-
-    def _there(self, executor: Executor, asset: Asset[Any], key: Key, plan: Plan) -> tuple[Key, ...]:
-        """Return every point of an asset that a unit reads, without those that it may read and nobody has made."""
-        places, maker = self._seen(executor, asset, key), self.graph.makers[asset.name]
-        if asset in executor.reads or maker not in self.graph.given:
-            return places
-        per = self.graph.units_of(maker)
-        return tuple(at for at in places if (maker, at.on(per)) in plan.fingerprints)
-
-    def _paths(self, asset: Asset[Any], places: tuple[Key, ...]) -> Places:
-        """Return points of an asset with their paths."""
-        stage = self.graph.makers[asset.name]
-        return tuple((at, str(self.namer.path(stage, asset, at))) for at in places)
 
 
 def _refuse(faults: Mapping[Unit, Fault]) -> None:
