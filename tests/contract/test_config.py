@@ -16,7 +16,7 @@ from cmbml.core.errors import ConfigError
 from cmbml.core.pipeline import Pipeline
 from stages.assets import FREQ
 
-PROGRAMS = sorted(path.stem for path in CONFIG_FOLDER.glob("*.yaml") if path.stem != "common")
+PROGRAMS = sorted(path.stem for path in CONFIG_FOLDER.glob("*.yaml") if path.stem not in {"common", "verify"})
 OPTIONS = sorted(f"{path.parent.name}={path.stem}" for path in CONFIG_FOLDER.glob("*/*.yaml"))
 # What has no default, for nobody can guess it.
 GIVEN = {

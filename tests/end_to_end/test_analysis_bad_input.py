@@ -9,7 +9,7 @@ import pytest
 from astropy.io import fits
 from astropy.table import Table
 from comparing import METHODS, N_PIX, SIMS, predict
-from outcomes import done, refused
+from outcomes import as_if_written, done, refused
 
 Command = Callable[..., "Outcome"]  # noqa: F821 (of conftest.py)
 Analyse = Callable[..., "Outcome"]  # noqa: F821
@@ -31,7 +31,9 @@ def harm(path: Path, how: str) -> None:
     ],
 )
 def test_prediction_that_was_tampered_with(copy: Path, analyse: Analyse, how: str, words: list[str]) -> None:
-    harm(copy / "sky/clean/ilc_pixel/test/sim0001/cleaned_map.fits", how)
+    path = copy / "sky/clean/ilc_pixel/test/sim0001/cleaned_map.fits"
+    harm(path, how)
+    as_if_written(copy / "sky", path)
     outcome = analyse(copy, ("ilc_pixel",), "resume=restart")
     refused(outcome, "common ilc_pixel/test/sim0001", *words)
 
@@ -91,7 +93,8 @@ def test_bad_setting(compared: Path, analyse: Analyse, overrides: list[str], wor
 
 def test_prediction_that_is_missing(copy: Path, analyse: Analyse) -> None:
     (copy / "sky/clean/ilc_pixel/test/sim0002/cleaned_map.fits").unlink()
-    refused(analyse(copy, ("ilc_pixel",)), "'clean ilc_pixel/test/sim0002' is not finished in")
+    words = ("'clean ilc_pixel/test/sim0002' is not as it was written", "sim0002/cleaned_map.fits is missing")
+    refused(analyse(copy, ("ilc_pixel",)), *words, "run: python main_clean.py", "method=ilc_pixel")
 
 
 def test_methods_with_different_test_sets(copy: Path, command: Command, analyse: Analyse) -> None:
@@ -126,6 +129,7 @@ def test_mask_that_leaves_nothing(copy: Path, analyse: Analyse, kept: int) -> No
             flat = np.zeros(N_PIX, dtype=">f4")
             flat[:kept] = 1
             hdus[1].data.field(0)[:] = flat.reshape(hdus[1].data.field(0).shape)
+        as_if_written(copy / "sky", path)
     outcome = analyse(copy, ("ilc_pixel",), "resume=restart")
     words = (
         ("the mask is empty",) if kept == 0 else ("the 3 pixels that the mask leaves cannot tell", "use a wider one")

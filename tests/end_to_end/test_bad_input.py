@@ -13,6 +13,7 @@ import healpy as hp
 import numpy as np
 import pytest
 from astropy.io import fits
+from outcomes import as_if_written
 
 PROJECT = Path(__file__).resolve().parents[2]
 Program = Callable[..., "Outcome"]  # noqa: F821 (of conftest.py)
@@ -375,6 +376,7 @@ def test_map_that_was_tampered_with(
 ) -> None:
     path = dataset / "beam" / "main" / "foreground_map_100.fits"
     replace_map(path, **cards)
+    as_if_written(dataset, path)
     redo("mask", dataset)
     message = refused(root=dataset.parent)
     assert all(word in message for word in [*words, str(path), "delete it and run again, stage 'beam' will remake it"])

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import yaml
 from astropy.io import fits
-from outcomes import done, refused
+from outcomes import as_if_written, done, refused
 
 from cmbml.methods.base import BlindMethod, Cleaned
 from cmbml.settings import settings
@@ -328,7 +328,8 @@ def test_simulation_that_lost_a_file(sky: Path, clean: Clean, path: str) -> None
     (sky / "sky" / path).unlink()
     stage = path.split("/")[0]
     outcome = clean(sky, "method=control_channel", "method.name=again")
-    refused(outcome, f"'{stage} test/sim0001' is not finished in {sky / 'sky'}; run the program that makes it first")
+    lost = f"'{stage} test/sim0001' is not as it was written: {sky / 'sky' / path} is missing"
+    refused(outcome, f"{lost}; run: python main_sims.py system.root=", "dataset=sky")
     assert not list(sky.rglob("clean/again/**/*.fits"))
 
 
@@ -337,6 +338,7 @@ def test_observation_of_another_instrument(sky: Path, clean: Clean) -> None:
     path = sky / "sky" / "observe" / "test" / "sim0001" / "obs_map_217.fits"
     with fits.open(path, mode="update") as hdus:
         hdus[1].header["FWHM"] = 10.0
+    as_if_written(sky / "sky", path)
     outcome = clean(sky, "method=control_channel", "method.name=again")
     refused(outcome, "clean again/test/sim0001", "the map of channel 217", "fwhm_arcmin is 10.0, not 22.3")
 
