@@ -15,6 +15,8 @@ from astropy.io import fits
 from outcomes import done, refused
 
 from cmbml.methods.base import BlindMethod, Cleaned
+from cmbml.methods.ilc.linear import LinearMethod
+from cmbml.methods.ilc.pixel import PixelIlc
 from cmbml.settings import settings
 from cmbml.sky.maps import MapSpec, SkyMap
 from cmbml.sky.observation import Observation, ObservationSpec
@@ -159,6 +161,44 @@ def test_parts_add_up_to_the_cleaned_map(sky: Path, clean: Clean, method: tuple[
         parts = [read(sky, name, sim, f"{part}_part", "parts") for part in ("signal", "foreground", "noise")]
         whole = read(sky, name, sim)
         np.testing.assert_allclose(np.sum(parts, axis=0, dtype=float), whole, atol=2e-6 * np.abs(parts).max())
+
+
+BROKEN = {
+    "swapped": lambda foregrounds, noise: (noise, foregrounds),
+    "half of the foregrounds": lambda foregrounds, noise: (0.5 * foregrounds, noise),
+    "no noise": lambda foregrounds, noise: (foregrounds, 0 * noise),
+    "one pixel to the right": lambda foregrounds, noise: (np.roll(foregrounds, 1), noise),
+}
+
+
+@pytest.mark.parametrize("how", BROKEN)
+@pytest.mark.parametrize("method", ["ilc_pixel", "hilc"])
+def test_decompose_that_is_broken_is_caught(
+    sky: Path, clean: Clean, monkeypatch: pytest.MonkeyPatch, method: str, how: str
+) -> None:
+    """Parts that add up, as the signal is what is left, and are wrong all the same."""
+    kind = PixelIlc if method == "ilc_pixel" else LinearMethod
+    right = kind.decompose
+
+    def decompose(self: BlindMethod, *given: object) -> dict[str, SkyMap]:
+        parts = right(self, *given)
+        spec, whole = parts["signal"].spec, sum(part.values for part in parts.values())
+        foregrounds, noise = BROKEN[how](parts["foregrounds"].values, parts["noise"].values)
+        values = {"signal": whole - foregrounds - noise, "foregrounds": foregrounds, "noise": noise}
+        return {name: SkyMap(part.astype(np.float32), spec) for name, part in values.items()}
+
+    monkeypatch.setattr(kind, "decompose", decompose)
+    more = () if method == "ilc_pixel" else ('method.channels=["100","143","217","353"]', "method.fwhm_arcmin=60")
+    outcome = clean(sky, f"method={method}", *more, "stages=clean_with_parts")
+    refused(outcome, "the weights make something else of the CMB than the signal part", "decompose")
+
+
+@pytest.mark.parametrize("method", ["hilc", "nilc", "template_fit"])
+def test_decompose_of_linear_methods_is_whole(sky: Path, clean: Clean, method: str) -> None:
+    more = ['method.channels=["100","143","217","353"]', "method.fwhm_arcmin=60"]
+    if method == "template_fit":
+        more += ['method.cleaned=["143"]', 'method.templates=[["353","217"]]']
+    done(clean(sky, f"method={method}", *more, "stages=clean_with_parts"))
 
 
 def test_parts_of_a_single_channel_are_those_of_the_simulation(sky: Path, clean: Clean) -> None:
