@@ -140,6 +140,7 @@ class CleanObserved(Executor):
     writes: ClassVar = (CLEANED_MAP, INFERENCE)
     may_write: ClassVar = (UNCERTAINTY_MAP,)
     per: ClassVar = (METHOD, SPLIT, SIM)
+    version: ClassVar = 2
 
     def check(self, space: Space) -> None:  # noqa: ARG002
         """Look at every header, and ask the method whether it accepts such maps."""
