@@ -60,6 +60,9 @@ class Cleaned:
 class BlindMethod(Method):
     """A method that needs nothing but the observation."""
 
+    linear: ClassVar[bool] = False
+    """Whether `decompose` applies the weights found for an observation to whatever it is given as a part."""
+
     @abstractmethod
     def clean(self, observation: Observation, scratch: Path, threads: int) -> Cleaned:
         """Find the CMB.

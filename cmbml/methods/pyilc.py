@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import field
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any, Literal, final
+from typing import Annotated, Any, ClassVar, Literal, final
 
 import healpy as hp
 import numpy as np
@@ -58,6 +58,7 @@ class Pyilc(BlindMethod):
     beam_criterion: Fraction = 1e-3
     python: Path | None = field(default=None, metadata={"matters": False})
     checkout: Path | None = field(default=None, metadata={"matters": False})
+    linear: ClassVar[bool] = True
 
     @abstractmethod
     def _filters(self, lmax: int, nside: int) -> dict[str, Any]:

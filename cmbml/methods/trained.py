@@ -194,6 +194,18 @@ class TrainedMethod(Method):
             MethodError: it cannot go on: the loss is no number, the memory is used up; the message says what to try.
         """
 
+    def require_score(self, state: State, lesson: Lesson, hardware: Hardware) -> None:
+        """Check, for methods that are validated, that a state as its file holds it scores what was validated.
+
+        Args:
+            state: read back from a file.
+            lesson: what it was learnt from.
+            hardware: what it was trained on.
+
+        Raises:
+            MethodError: it scores something else.
+        """
+
     @abstractmethod
     def predict(
         self, state: State, features: Iterable[NDArray[np.float32]], hardware: Hardware

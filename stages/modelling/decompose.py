@@ -3,7 +3,8 @@
 from typing import ClassVar
 
 from cmbml.core.unit_io import UnitIO
-from cmbml.metrics.residual import require_sum
+from cmbml.methods.base import minus
+from cmbml.metrics.residual import require_signal, require_sum
 from cmbml.settings import settings
 from cmbml.sky.maps import SkyMap
 from cmbml.sky.observation import Observation
@@ -30,7 +31,11 @@ PARTS = {"signal": SIGNAL_PART, "foregrounds": FOREGROUND_PART, "noise": NOISE_P
 
 @settings
 class Decompose(MethodStage):
-    """Decompose one cleaned map; the noise is made again from the seed."""
+    """Decompose one cleaned map; the noise is made again from the seed.
+
+    That parts add up says little of a method that gives what is left for the signal. So the weights of a linear one are
+    applied to the CMB itself, too, which must give its signal part.
+    """
 
     reads: ClassVar = (CLEANED_MAP, CMB_MAP, OBS_MAP, SKY_RECIPE, *NOISE_PARTS)
     may_read: ClassVar = (FOREGROUND_MAP,)
@@ -47,6 +52,11 @@ class Decompose(MethodStage):
             truth = io.read(CMB_MAP) if self.method.needs_truth else None
             observation = Observation(self.observation_spec(list(maps)), maps, truth)
             found = self.method.decompose(observation, foregrounds, noise, scratch, io.threads)
+            if self.method.linear:
+                # Weights are found in the observation alone: with the CMB in the foregrounds' place they are the same.
+                cmb = minus(minus(observation, foregrounds), noise).maps
+                applied = self.method.decompose(observation, cmb, noise, scratch, io.threads)["foregrounds"]
+                require_signal(found["signal"].values, applied.values)
         whole = io.read(CLEANED_MAP).values
         require_sum({name: part.values for name, part in found.items()}, whole)
         for name, asset in PARTS.items():

@@ -2,6 +2,7 @@
 
 import inspect
 import os
+import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -127,12 +128,53 @@ def test_option_names_settings_that_its_class_has(option: str) -> None:
         assert not unknown, f"{place} sets {unknown}, which {kind.__name__} has not"
 
 
+def unexplained(text: str) -> list[str]:
+    """Return the keys of a config file that no comment explains.
+
+    A comment explains the key on its line, the key below it and the siblings that follow at once, and every key that it
+    names. What holds others, or is taken from elsewhere, is explained there; so is what the file has explained before.
+    Names in quotes are channels, not keys.
+    """
+    named = set(re.findall(r"\w+", " ".join(re.findall(r"#.*", text))))
+    known, missing, shared = {"_target_", "_partial_", "defaults"}, [], -1
+    for line in text.splitlines():
+        if line.lstrip().startswith("#"):
+            shared = len(line) - len(line.lstrip())
+        elif found := re.match(r"([ -]*)([\w-]+|override [\w/]+):(?: +|$)([^#]*)(#?)", line):
+            indent, key, value, comment = len(found[1]), found[2], found[3].strip(), found[4]
+            shared = shared if indent >= shared else -1
+            elsewhere = not value or value.startswith("${") or key.startswith("override")
+            if comment or elsewhere or indent == shared or key in named:
+                known.add(key)
+            elif key not in known:
+                missing.append(key)
+        elif not line.strip():
+            shared = -1
+    return missing
+
+
 @pytest.mark.parametrize("option", OPTIONS)
-def test_every_line_of_a_small_file_is_reached_and_described(option: str) -> None:
+def test_every_key_of_a_file_is_explained(option: str) -> None:
     group, _, name = option.partition("=")
     text = (CONFIG_FOLDER / group / f"{name}.yaml").read_text()
-    assert "#" in text, "a config file says what its keys mean"
+    assert not unexplained(text), "a config file says what its keys mean"
     assert "\t" not in text
+
+
+def test_key_without_a_comment_is_found() -> None:
+    text = """# What it is for; third is said here.
+first: 1
+second: 2
+
+third: 3
+fourth: 4     # said
+fifth: 5
+other:
+  sixth: ${first}
+  seventh: 7
+  fourth: 8
+"""
+    assert unexplained(text) == ["fifth", "seventh"]
 
 
 @pytest.mark.parametrize("scenario", sorted(path.stem for path in (CONFIG_FOLDER / "scenario").glob("*.yaml")))

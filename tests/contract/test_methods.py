@@ -12,7 +12,7 @@ from omegaconf import OmegaConf
 
 from cmbml.core.app import CONFIG_FOLDER
 from cmbml.core.fingerprint import canonical
-from cmbml.methods.base import Cleaned, Method, MethodError
+from cmbml.methods.base import BlindMethod, Cleaned, Method, MethodError
 from cmbml.methods.trained import State, TrainedMethod
 from cmbml.sky.harmonics import filter_components, random_alm, synthesise
 from cmbml.sky.instrument import Channel
@@ -173,6 +173,13 @@ def test_parts_add_up_to_the_cleaned_map(name: str, channels: dict[str, Channel]
     assert set(found) == {"signal", "foregrounds", "noise"}
     total = sum(part.values.astype(np.float64) for part in found.values())
     np.testing.assert_allclose(total, whole.values, atol=1e-4 * max(1.0, float(np.abs(whole.values).max())))
+
+
+@pytest.mark.parametrize("blind", BLIND)
+def test_method_that_applies_weights_to_parts_says_so(blind: str) -> None:
+    """For then they are applied to the CMB itself, too."""
+    kind = hydra.utils.get_class(NODES[blind]["_target_"])
+    assert kind.linear == (kind.decompose is not BlindMethod.decompose)
 
 
 def test_channel_that_is_missing_is_refused_before_work(name: str, spec: ObservationSpec) -> None:

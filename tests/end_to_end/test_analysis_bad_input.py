@@ -38,17 +38,24 @@ def test_prediction_that_was_tampered_with(copy: Path, analyse: Analyse, how: st
     refused(outcome, "common ilc_pixel/test/sim0001", *words)
 
 
+def checked(n_pix: int) -> np.ndarray:
+    """Return a map that might be of the sky."""
+    return np.where(np.arange(n_pix) % 2, 100.0, -100.0)
+
+
 def test_prediction_too_coarse_for_the_footing(
     copy: Path, take: Callable[..., str], analyse: Analyse, tmp_path: Path
 ) -> None:
-    take(copy, "coarse", predict(tmp_path / "given", dict.fromkeys(SIMS, np.ones(12 * 4**2))))
+    take(
+        copy, "coarse", predict(tmp_path / "given", dict.fromkeys(SIMS, checked(12 * 4**2))), 0.0, "predictions.nside=4"
+    )
     outcome = analyse(copy, ("coarse",))
     refused(outcome, "cannot be brought to the footing 'deconvolved'", "nothing above l = 11 (nside 4)", "lmax=11")
     assert not list(copy.rglob("common/coarse/**/*.*"))
 
 
 def test_beam_too_wide_to_deconvolve(copy: Path, take: Callable[..., str], analyse: Analyse, tmp_path: Path) -> None:
-    take(copy, "blurred", predict(tmp_path / "given", dict.fromkeys(SIMS, np.ones(N_PIX))), 1500.0)
+    take(copy, "blurred", predict(tmp_path / "given", dict.fromkeys(SIMS, checked(N_PIX))), 1500.0)
     outcome = analyse(copy, ("blurred",))
     refused(
         outcome, "cannot be brought to the footing 'deconvolved'", "its beam (1500 arcmin) falls below", "wider beam"
@@ -56,7 +63,7 @@ def test_beam_too_wide_to_deconvolve(copy: Path, take: Callable[..., str], analy
 
 
 def test_pixel_window_that_is_not_there(copy: Path, take: Callable[..., str], analyse: Analyse, tmp_path: Path) -> None:
-    folder = predict(tmp_path / "given", dict.fromkeys(SIMS, np.ones(N_PIX)))
+    folder = predict(tmp_path / "given", dict.fromkeys(SIMS, checked(N_PIX)))
     take(copy, "averaged", folder, 0.0, "predictions.pixel_window=true")
     refused(analyse(copy, ("averaged",)), "averaged over pixels of nside 16", "pixel_window_n0016.fits")
 

@@ -21,6 +21,7 @@ from astropy.table import Table
 from outcomes import done, refused
 from safetensors import safe_open
 
+from cmbml.handlers import tensors
 from cmbml.methods.training import callbacks
 
 Command = Callable[..., "Outcome"]  # noqa: F821 (of conftest.py)
@@ -101,6 +102,20 @@ def test_everything_that_was_promised_is_there(learnt: Path) -> None:
     assert not (learnt / "small" / ".work" / "train").exists() or not list((learnt / "small" / ".work").rglob("*.ckpt"))
     assert list((learnt / "small" / "logs" / "train" / "cmbnncs").rglob("events.out.tfevents.*"))
     assert list((learnt / "small" / "logs" / "train" / "cmbnncs").rglob("epochs.csv"))
+
+
+def test_weights_that_a_format_scrambles_are_not_kept(
+    learn: Learn, fresh: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As safetensors did with the layout that weights have once they are compiled."""
+    monkeypatch.setattr(torch, "compile", lambda network: network)
+    monkeypatch.setattr(tensors, "in_file_order", lambda array: array)
+    outcome = learn(fresh, "method.train.compile=true", "method.train.learning_rate=0.05")
+    refused(outcome, "read back, have a validation loss of", "method.train.compile=false", "(now true, 32-true, true)")
+    assert not (fresh / STATE).exists()
+    monkeypatch.undo()
+    monkeypatch.setattr(torch, "compile", lambda network: network)
+    assert learn(fresh, "method.train.compile=true", "method.train.learning_rate=0.05").status == 0
 
 
 @pytest.mark.parametrize("sim", ["sim0000", "sim0001"])

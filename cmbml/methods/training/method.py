@@ -28,6 +28,7 @@ from cmbml.methods.training.devices import chosen_device, quiet, threads_of
 from cmbml.methods.training.faults import interruptible, out_of_memory, relayed, told_by_processes
 from cmbml.methods.training.module import Normalised, Trainee, mixed_seed
 from cmbml.methods.training.network import Network
+from cmbml.methods.training.score import require_agreement, validation_loss
 from cmbml.methods.training.settings import Training
 from cmbml.settings import settings
 from cmbml.sky.maps import MapSpec
@@ -202,6 +203,27 @@ class NetworkMethod(TrainedMethod):
             callbacks.append(Patience(curve, self.train.patience))
         return callbacks
 
+    def require_score(self, state: State, lesson: Lesson, hardware: Hardware) -> None:
+        """Validate a state once more in a fresh network, without `torch.compile`, and compare the loss.
+
+        Raises:
+            MethodError: it is not the loss that was validated when the state was kept.
+        """
+        device, size = chosen_device(hardware), self.train.batch_size // hardware.devices
+        with threads_of(hardware), out_of_memory("method.train.batch_size", size):
+            model = self._rebuilt(state).to(device)
+            found = validation_loss(model, self.train, Pairs(*lesson.valid), size, device)
+        told = state.about["training"]
+        require_agreement(found, told["valid_loss"], told["kept_epoch"], self.train)
+
+    def _rebuilt(self, state: State) -> Normalised:
+        """Make a fresh network of a state, to be asked and not trained."""
+        norms = (Scaling.from_plain(state.about[name]) for name in ("features", "target"))
+        network = self.network.build(*state.about["channels"])
+        require_weights(network, state)
+        network.load_state_dict({name: torch.from_numpy(np.array(array)) for name, array in state.arrays.items()})
+        return Normalised(network, *norms, self.train.channels_last).eval()
+
     def predict(
         self, state: State, features: Iterable[NDArray[np.float32]], hardware: Hardware
     ) -> Iterator[NDArray[np.float32]]:
@@ -211,11 +233,7 @@ class NetworkMethod(TrainedMethod):
             MethodError: the weights are not this network's, or there is no such device.
         """
         device = chosen_device(hardware)
-        norms = (Scaling.from_plain(state.about[name]) for name in ("features", "target"))
-        network = self.network.build(*state.about["channels"])
-        require_weights(network, state)
-        network.load_state_dict({name: torch.from_numpy(np.array(array)) for name, array in state.arrays.items()})
-        model = Normalised(network, *norms, self.train.channels_last).to(device).eval()
+        model = self._rebuilt(state).to(device)
         stream = iter(features)
         while batch := list(islice(stream, hardware.predict_batch)):
             with threads_of(hardware), torch.inference_mode(), out_of_memory("hardware.predict_batch", len(batch)):
