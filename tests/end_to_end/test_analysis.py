@@ -24,7 +24,7 @@ def truth_alm(root: Path, sim: str) -> np.ndarray:
 
 
 def mask(root: Path) -> np.ndarray:
-    return hp.read_map(root / "sky" / "mask" / "main" / "mask.fits") > 0.5
+    return hp.read_map(root / "sky" / "mask" / "mask.fits") > 0.5
 
 
 @pytest.mark.parametrize("footing", FOOTINGS)

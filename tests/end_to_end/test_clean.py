@@ -204,7 +204,7 @@ def test_decompose_of_linear_methods_is_whole(sky: Path, clean: Clean, method: s
 def test_parts_of_a_single_channel_are_those_of_the_simulation(sky: Path, clean: Clean) -> None:
     """Which shows that the noise made again from the seed is the noise that was observed."""
     done(clean(sky, "method=control_channel", "stages=clean_with_parts"))
-    foregrounds = made(sky, "beam/main/foreground_map_143.fits")
+    foregrounds = made(sky, "sky/main/foreground_map_143.fits")
     signal, foreground, noise = (
         read(sky, "control_channel", "sim0001", f"{part}_part", "parts") for part in ("signal", "foreground", "noise")
     )
