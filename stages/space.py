@@ -9,6 +9,7 @@ from pydantic import NonNegativeInt, PositiveInt, ValidationError, field_validat
 from cmbml.core.errors import ConfigError, nearest, setting_faults
 from cmbml.core.space import Axis, Space
 from cmbml.settings import settings
+from cmbml.sims.cosmology import CosmologySource
 from stages.assets import ARRAYS, COSMOLOGY, FREQ, METHOD, SIM, SKY, SPLIT
 
 Skies = Literal["each", "shared"] | PositiveInt
@@ -54,6 +55,7 @@ def make_space(
     vary: Skies = "each",
     methods: list[str] | None = None,
     arrays: str | None = None,
+    source: CosmologySource | None = None,
 ) -> Space:
     """Lay out a dataset.
 
@@ -64,6 +66,7 @@ def make_space(
         vary: which skies the simulations of a split see, where the split does not say.
         methods: names on the method axis, for programs that have one.
         arrays: the name on the axis of arrays, for methods that learn.
+        source: where cosmologies come from, for programs that read their spectra; a single one serves all simulations.
 
     Raises:
         ConfigError: a name that cannot be, or a channel that the instrument lacks.
@@ -88,6 +91,8 @@ def make_space(
         for number in range(split.sims):
             sim = sim_name(number)
             cosmology = f"{name}_{sim}" if split.cosmology == "each" else name
+            if source is not None and source.single:
+                cosmology = "all"
             rows.append({SPLIT: name, SIM: sim, SKY: split.sky_of(name, number, vary), COSMOLOGY: cosmology})
     if not rows:
         message = "splits: there is no simulation in any split; set for instance splits.train=3"
