@@ -44,6 +44,7 @@ class ImportPrediction(Executor):
     writes: ClassVar = (CLEANED_MAP, INFERENCE)
     may_write: ClassVar = (UNCERTAINTY_MAP,)
     per: ClassVar = (METHOD, SPLIT, SIM)
+    version: ClassVar[int] = 2
 
     def check(self, space: Space) -> None:
         """Look whether every map is there."""
@@ -81,4 +82,4 @@ class ImportPrediction(Executor):
         )
         for asset, values in zip((CLEANED_MAP, UNCERTAINTY_MAP), found, strict=False):
             io.write(asset, SkyMap(values, spec))
-        io.write(INFERENCE, {"inference_seconds": None, "threads": None})
+        io.write(INFERENCE, {"inference_seconds": None, "threads": None, "channels": None})
