@@ -43,6 +43,13 @@ class Method(ABC):
             MethodError: it cannot; the message says why.
         """
 
+    def channels_shown(self, spec: ObservationSpec) -> tuple[str, ...]:
+        """Return the channels that it looks at: those of its setting `channels`, if it has one; all by default.
+
+        The noise of these alone limits it.
+        """
+        return tuple(getattr(self, "channels", spec.channels))
+
 
 @dataclass(frozen=True)
 class Cleaned:

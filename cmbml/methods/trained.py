@@ -42,6 +42,10 @@ class Examples(ABC):
             MethodError, MapError: they cannot; the message says why.
         """
 
+    def channels_shown(self, spec: ObservationSpec) -> tuple[str, ...]:
+        """Return the channels that are in the features: those of the setting `channels`, if there is one; else all."""
+        return tuple(getattr(self, "channels", spec.channels))
+
     @abstractmethod
     def shapes(self, spec: ObservationSpec) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """Return the shapes of the features and of the target, channels first."""
@@ -176,6 +180,10 @@ class TrainedMethod(Method):
     def accepts(self, spec: ObservationSpec) -> MapSpec:
         """Look whether the observations can be turned into arrays."""
         return self.examples.accepts(spec)
+
+    def channels_shown(self, spec: ObservationSpec) -> tuple[str, ...]:
+        """Return the channels that the examples hold."""
+        return self.examples.channels_shown(spec)
 
     def require_hardware(self, hardware: Hardware) -> None:
         """Look, before any work, whether the method can be trained as the hardware is set; there may be none yet.

@@ -49,6 +49,7 @@ class ImportPrediction(Executor):
     writes: ClassVar = (CLEANED_MAP, INFERENCE)
     may_write: ClassVar = (UNCERTAINTY_MAP,)
     per: ClassVar = (METHOD, SPLIT, SIM)
+    version: ClassVar[int] = 2
 
     def check(self, space: Space) -> None:
         """Look whether every map is there, and whether its header and the settings agree."""
@@ -96,7 +97,7 @@ class ImportPrediction(Executor):
         )
         for asset, values in found.items():
             io.write(asset, SkyMap(values, spec))
-        io.write(INFERENCE, {"inference_seconds": None, "threads": None})
+        io.write(INFERENCE, {"inference_seconds": None, "threads": None, "channels": None})
 
     @property
     def _columns(self) -> tuple[int, ...]:

@@ -140,7 +140,7 @@ class CleanObserved(Executor):
     writes: ClassVar = (CLEANED_MAP, INFERENCE)
     may_write: ClassVar = (UNCERTAINTY_MAP,)
     per: ClassVar = (METHOD, SPLIT, SIM)
-    version: ClassVar = 2
+    version: ClassVar[int] = 2
 
     def check(self, space: Space) -> None:  # noqa: ARG002
         """Look at every header, and ask the method whether it accepts such maps."""
@@ -182,7 +182,8 @@ class CleanObserved(Executor):
                 message = f"{self.method.name} gave another {asset.name} than it had promised: {wrong}"
                 raise MethodError(message)
             io.write(asset, SkyMap(sky.values.astype("f4"), sky.spec))
-        io.write(INFERENCE, {"inference_seconds": round(seconds, 4), "threads": io.threads})
+        shown = list(self.method.channels_shown(spec))
+        io.write(INFERENCE, {"inference_seconds": round(seconds, 4), "threads": io.threads, "channels": shown})
 
     def _noise_is_known(self) -> bool:
         """Look whether error bars would hold the noise of every channel that is combined; say so if they would not."""
