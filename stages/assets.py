@@ -59,6 +59,9 @@ INFERENCE = Asset("inference", YamlFile(), per=(METHOD, SPLIT, SIM))  # how long
 SIGNAL_PART = Asset("signal_part", HealpixMap(), per=(METHOD, SPLIT, SIM))  # what the CMB became in CLEANED_MAP
 FOREGROUND_PART = Asset("foreground_part", HealpixMap(), per=(METHOD, SPLIT, SIM))  # what foregrounds became in it
 NOISE_PART = Asset("noise_part", HealpixMap(), per=(METHOD, SPLIT, SIM))  # what noise became in it
+CHANCE_PART = Asset(
+    "chance_part", HealpixMap(), per=(METHOD, SPLIT, SIM)
+)  # what chance correlations with the CMB added to it, by a linear method's weights
 UNCERTAINTY_MAP = Asset("uncertainty_map", HealpixMap(), per=(METHOD, SPLIT, SIM))  # standard deviation of its error
 
 PREDICTION_ALM = Asset("prediction_alm", Array(), per=(METHOD, SPLIT, SIM))  # CLEANED_MAP's, its own beam still in

@@ -94,8 +94,9 @@ class BlindMethod(Method):
         """Say what each part of a simulated observation has become in the cleaned map.
 
         This is done by running the method on growing parts of the observation, which works for any method: what
-        foregrounds add to the cleaned CMB is theirs, and what noise then adds is its. A linear method overrides it,
-        and applies the weights found for the observation to each part.
+        foregrounds add to the cleaned CMB is theirs, and what noise then adds is its. A linear method overrides it: it
+        applies to each part the weights that it finds where there is no CMB, and what the weights that it really found
+        make of the observation besides is the work of the CMB's chance correlations with the rest.
 
         Args:
             observation: the maps of all channels.
@@ -105,7 +106,7 @@ class BlindMethod(Method):
             threads: CPU threads.
 
         Returns:
-            `signal`, `foregrounds` and `noise`, whose sum is the cleaned map.
+            `signal`, `foregrounds` and `noise`, and of a linear method `chance`, whose sum is the cleaned map.
         """
         noiseless = minus(observation, noise)
         whole, without_noise, signal = (
@@ -116,6 +117,11 @@ class BlindMethod(Method):
             "foregrounds": SkyMap(without_noise.values - signal.values, whole.spec),
             "noise": SkyMap(whole.values - without_noise.values, whole.spec),
         }
+
+
+def plus(first: Mapping[str, SkyMap], second: Mapping[str, SkyMap]) -> dict[str, SkyMap]:
+    """Return the sums of two parts, channel by channel."""
+    return {name: SkyMap(part.values + second[name].values, part.spec) for name, part in first.items()}
 
 
 def minus(observation: Observation, part: Mapping[str, SkyMap]) -> Observation:

@@ -12,7 +12,7 @@ import tempfile
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import field
+from dataclasses import field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, final
@@ -23,7 +23,7 @@ import yaml
 from numpy.typing import NDArray
 from pydantic import Field
 
-from cmbml.methods.base import BlindMethod, ChannelName, Cleaned, MethodError
+from cmbml.methods.base import BlindMethod, ChannelName, Cleaned, MethodError, minus, plus
 from cmbml.methods.ilc.needlets import CosineNeedlets
 from cmbml.settings import Fraction, PositiveFloat, settings
 from cmbml.sky.maps import MapSpec, SkyMap
@@ -106,21 +106,24 @@ class Pyilc(BlindMethod):
         scratch: Path,
         threads: int,
     ) -> dict[str, SkyMap]:
-        """Let the package apply the observation's weights to each of its parts."""
+        """Let the package apply to each part the weights that it finds where there is no CMB."""
         spec = self.accepts(observation.spec)
         order = self._order(observation.spec)
-        with self._folder(observation, scratch) as folder:
+        whole = self.clean(observation, scratch, threads).cmb
+        rest = plus(foregrounds, noise)
+        parts = {"signal": minus(observation, rest).maps, "foregrounds": foregrounds, "noise": noise}
+        found: dict[str, SkyMap] = {}
+        with self._folder(replace(observation, maps=rest), scratch) as folder:
             self._run(folder, threads, {"save_weights": "yes"})
-            whole, found = _result(folder, spec), []
-            for part in (foregrounds, noise):
+            for which, part in parts.items():
                 # It takes results that it finds for those that were asked for.
                 for left in folder.glob("needletILCmap_*"):
                     left.unlink()
                 paths = [_write_map(folder / f"part_{name}.fits", part[name]) for name in order]
                 self._run(folder, threads, {"maps_to_apply_weights": paths})
-                found.append(_result(folder, spec))
-        signal = SkyMap(whole.values - found[0].values - found[1].values, spec)
-        return {"signal": signal, "foregrounds": found[0], "noise": found[1]}
+                found[which] = _result(folder, spec)
+        chance = whole.values - sum(part.values for part in found.values())
+        return found | {"chance": SkyMap(chance, spec)}
 
     def _lmax(self, spec: ObservationSpec) -> int:
         most = spec.truth.lmax or 3 * spec.truth.nside - 1

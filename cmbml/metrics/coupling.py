@@ -5,18 +5,24 @@ alone. Spectra are averaged in bins, within which D_l is taken to be flat, and t
 """
 
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import ducc0
+import healpy as hp
 import numpy as np
 from numpy.typing import NDArray
 
-from cmbml.sky.harmonics import analyse, power
+from cmbml.sky.harmonics import analyse, multipoles, power, synthesise
 
 Values = NDArray[np.floating[Any]]
 Edges = NDArray[np.int64]
 
 WORST_CONDITION = 1e3  # of a binned matrix: below 10 for a twentieth of the sky and bins of 30; then rising steeply
+
+
+REMOVAL_NSIDE = 64
+"""Resolution at which the removal of monopole and dipole is followed: beyond l = 128 it changes nothing."""
 
 
 class SpectrumError(ValueError):
@@ -59,8 +65,9 @@ class ModeCoupling:
     Attributes:
         w2: mean squared weight over the whole sky: by it the spectrum of a masked map is too low.
         w4: mean fourth power of the weight.
-        kernels: `(1, lmax + 1, lmax + 1)` for intensity, `(3, ...)` with polarisation: symmetric kernels R of
+        kernels: `(1, lmax + 1, lmax + 1)` for intensity, `(3, ...)` with polarisation: kernels R of
             M_ll' = (2 l' + 1) R_ll'. First TT; then from EE to EE (and BB to BB); then from BB to EE (and back).
+            They are symmetric, but for what the removal of monopole and dipole adds to the first.
     """
 
     w2: float
@@ -105,7 +112,51 @@ def coupling_kernels(spectrum: Values, lmax: int, polarised: bool, threads: int 
     return out
 
 
-def mode_coupling(weight: Values, lmax: int, polarised: bool = False, threads: int = 1) -> ModeCoupling:
+def removal_kernel(weight: Values, lmax: int, threads: int = 1) -> Values:
+    """Return what the removal of monopole and dipole adds to the kernel of TT.
+
+    The fit to the pixels of positive weight gives templates y_i = (1, x, y, z) the amplitudes g_i = sum_p G_i(p) t(p),
+    which take a part of all other multipoles along. From the coefficients of W t, those of W y_i are taken away g_i
+    times, so that the spectrum changes on average by
+
+        - 2 sum_i <(W t)_lm g_i> (W y_i)*_lm + sum_ij <g_i g_j> (W y_i)_lm (W y_j)*_lm,  averaged over m,
+
+    which is linear in C_l' (Elsner et al. 2017, arXiv:1609.03577, do so for any templates). Weight and templates are
+    smooth, so that a coarse grid and low multipoles hold all of it.
+
+    Args:
+        weight: `(n_pix,)`, RING, between 0 and 1.
+        lmax: highest multipole of the result.
+        threads: CPU threads.
+
+    Returns:
+        `(lmax + 1, lmax + 1)`, no symmetric one: to be added to R_ll'.
+    """
+    nside = min(round(np.sqrt(weight.size / 12)), REMOVAL_NSIDE)
+    top = min(lmax, 2 * nside)
+    kept, soft = (hp.ud_grade(values.astype(np.float64), nside) for values in (weight > 0, weight))
+    templates = np.stack([np.ones(12 * nside**2), *hp.pix2vec(nside, np.arange(12 * nside**2))])
+    fit = np.linalg.inv(np.einsum("ip,p,jp->ij", templates, kept, templates))
+    amplitudes = np.einsum("ij,jp->ip", fit, templates * kept)
+    # To sums over pixels, integrals are as pixels are to 4 pi.
+    takes, given = (
+        analyse(maps[:, None], top, threads, accuracy=1e-6, max_iterations=10)[:, 0]
+        for maps in (amplitudes / (4 * np.pi / templates.shape[1]), templates * soft)
+    )
+    ell, added = multipoles(top), np.zeros((lmax + 1, lmax + 1))
+    low = added[: top + 1, : top + 1]
+    for i, j in product(range(4), repeat=2):
+        low += np.outer(power(given[i], given[j]), power(takes[i], takes[j]))
+    for l in range(top + 1):  # noqa: E741
+        seen = synthesise(np.where(ell == l, given, 0)[:, None], nside, threads)[:, 0] * soft
+        back = analyse(seen[:, None], top, threads, accuracy=1e-4, max_iterations=3)[:, 0]
+        low[l] -= 2 / (2 * l + 1) * power(back, takes).sum(axis=0)
+    return added
+
+
+def mode_coupling(
+    weight: Values, lmax: int, polarised: bool = False, threads: int = 1, removal: bool = False
+) -> ModeCoupling:
     """Find what a weight map does to spectra up to `lmax`.
 
     Args:
@@ -113,6 +164,8 @@ def mode_coupling(weight: Values, lmax: int, polarised: bool = False, threads: i
         lmax: highest multipole of the spectra.
         polarised: whether EE and BB are wanted beside TT.
         threads: CPU threads.
+        removal: whether monopole and dipole are fitted where the weight is positive, and removed from intensity, before
+            spectra are taken.
 
     Returns:
         The coupling.
@@ -128,7 +181,10 @@ def mode_coupling(weight: Values, lmax: int, polarised: bool = False, threads: i
     # Two multipoles up to lmax mix through those of the mask up to 2 lmax; a map holds none beyond 3 nside - 1.
     lmax_mask = min(2 * lmax, 3 * round(np.sqrt(weight.size / 12)) - 1)
     alm = analyse(weight[None].astype(np.float64), lmax_mask, threads, accuracy=1e-6, max_iterations=10)
-    return ModeCoupling(w2=w2, w4=w4, kernels=coupling_kernels(power(alm)[0], lmax, polarised, threads))
+    kernels = coupling_kernels(power(alm)[0], lmax, polarised, threads)
+    if removal:
+        kernels[0] += removal_kernel(weight, lmax, threads)
+    return ModeCoupling(w2=w2, w4=w4, kernels=kernels)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""What the residual of a cleaned map is made of: lost signal, foregrounds and noise.
+"""What the residual of a cleaned map is made of: lost signal, foregrounds, noise, chance correlations.
 
 The residual is the cleaned map less the truth. Parts are maps or coefficients of one shape and one footing, and always
 add up to it. Their own spectra do not add up, as parts may be correlated; their cross-spectra with the whole do.
@@ -26,7 +26,9 @@ class ResidualError(SpectrumError):
     """Parts that are no decomposition of a residual."""
 
 
-def linear_parts(truth: Part, signal: Part, foregrounds: Part, noise: Part) -> dict[str, Part]:
+def linear_parts(
+    truth: Part, signal: Part, foregrounds: Part, noise: Part, chance: Part | None = None
+) -> dict[str, Part]:
     """Decompose the residual of a method whose weights were kept and applied to each part of the observation.
 
     Args:
@@ -34,15 +36,18 @@ def linear_parts(truth: Part, signal: Part, foregrounds: Part, noise: Part) -> d
         signal: what the weights make of the CMB alone.
         foregrounds: what they make of all foregrounds.
         noise: what they make of the noise.
+        chance: what the weights found with the CMB make of the observation, less what those found without it do; None
+            where all parts were given the former.
 
     Returns:
-        `signal_loss` (more than lost where a method adds), `foregrounds` and `noise`.
+        `signal_loss` (more than lost where a method adds), `foregrounds`, `noise` and, where given, `chance`.
 
     Raises:
         ResidualError: shapes differ.
     """
-    _require_one_shape(truth, signal=signal, foregrounds=foregrounds, noise=noise)
-    return {"signal_loss": signal - truth, "foregrounds": foregrounds, "noise": noise}
+    rest = {"foregrounds": foregrounds, "noise": noise} | ({} if chance is None else {"chance": chance})
+    _require_one_shape(truth, signal=signal, **rest)
+    return {"signal_loss": signal - truth, **rest}
 
 
 def paired_parts(truth: Part, signal: Part, noiseless: Part, everything: Part) -> dict[str, Part]:

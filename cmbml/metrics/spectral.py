@@ -52,8 +52,8 @@ def masked_alm(
 ) -> Alm:
     """Return the coefficients of a masked map, from whose I monopole and dipole have been removed first.
 
-    The fit takes the mask's share of other multipoles along, which MASTER does not know of: 0.3 % or less of the
-    bandpowers below l = 30 with 55 % of the sky, the same for truth and prediction.
+    The fit takes the mask's share of other multipoles along, 1 % or less of the bandpowers below l = 30 with 55 % of
+    the sky; a coupling with `removal` takes it into account.
 
     Args:
         values: `(n_field, n_pix)`, RING, in any unit: I, or I, Q, U.

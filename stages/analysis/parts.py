@@ -1,4 +1,4 @@
-"""Score the parts of a method's error: lost signal, foregrounds, noise."""
+"""Score the parts of a method's error: lost signal, foregrounds, noise, and chance correlations of linear methods."""
 
 from pathlib import Path
 from typing import ClassVar
@@ -18,6 +18,7 @@ from cmbml.settings import settings
 from cmbml.sky.harmonics import alm_lmax, cut_alm, filter_components, synthesise
 from stages.analysis.metrics import spec_of
 from stages.assets import (
+    CHANCE_PART,
     CMB_ALM,
     FOREGROUND_PART,
     MASK,
@@ -59,6 +60,7 @@ class ScoreParts(Executor):
         MASK_APODISED,
         MODE_COUPLING,
     )
+    may_read: ClassVar = (CHANCE_PART,)
     writes: ClassVar = (PARTS_RMS, PARTS_SPECTRA)
     per: ClassVar = (METHOD, SPLIT, SIM)
 
@@ -69,7 +71,8 @@ class ScoreParts(Executor):
         n_comp = len(found[0])
         own = map_window(spec, top, n_comp, pixel_windows=self.pixel_windows)
         truth = synthesise(filter_components(cut_alm(io.read(CMB_ALM)[:n_comp], top), own), spec.nside, io.threads)
-        parts = linear_parts(truth, *found)
+        chance = io.read_optional(CHANCE_PART)
+        parts = linear_parts(truth, *found, None if chance is None else chance.values)
         mask = io.read(MASK).values[0] > 0.5
         io.write(PARTS_RMS, Table(part_rms(parts, mask, MonopoleDipole.outside(mask))))
         weight = io.read(MASK_APODISED).values[0]

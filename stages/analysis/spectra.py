@@ -34,7 +34,7 @@ from stages.assets import (
 
 @settings
 class CoupleModes(Executor):
-    """Work out, once per mask, how it mixes multipoles.
+    """Work out, once per mask, how it mixes multipoles, and how the removal of monopole and dipole does.
 
     Attributes:
         lmax: highest multipole of the spectra.
@@ -53,7 +53,8 @@ class CoupleModes(Executor):
     def process(self, io: UnitIO) -> None:
         """Compute and write the kernels."""
         weight = io.read(MASK_APODISED).values[0]
-        io.write(MODE_COUPLING, mode_coupling(weight, self.lmax, self.fields == "IQU", io.threads).kernels)
+        coupling = mode_coupling(weight, self.lmax, self.fields == "IQU", io.threads, removal=True)
+        io.write(MODE_COUPLING, coupling.kernels)
 
 
 @settings

@@ -9,6 +9,7 @@ from cmbml.settings import settings
 from cmbml.sky.maps import SkyMap
 from cmbml.sky.observation import Observation
 from stages.assets import (
+    CHANCE_PART,
     CLEANED_MAP,
     CMB_MAP,
     FOREGROUND_MAP,
@@ -40,6 +41,7 @@ class Decompose(MethodStage):
     reads: ClassVar = (CLEANED_MAP, CMB_MAP, OBS_MAP, SKY_RECIPE, *NOISE_PARTS)
     may_read: ClassVar = (FOREGROUND_MAP,)
     writes: ClassVar = tuple(PARTS.values())
+    may_write: ClassVar = (CHANCE_PART,)
     per: ClassVar = (METHOD, SPLIT, SIM)
 
     def process(self, io: UnitIO) -> None:
@@ -59,5 +61,5 @@ class Decompose(MethodStage):
                 require_signal(found["signal"].values, applied.values)
         whole = io.read(CLEANED_MAP).values
         require_sum({name: part.values for name, part in found.items()}, whole)
-        for name, asset in PARTS.items():
-            io.write(asset, SkyMap(found[name].values.astype("f4"), found[name].spec))
+        for name, part in found.items():
+            io.write((PARTS | {"chance": CHANCE_PART})[name], SkyMap(part.values.astype("f4"), part.spec))

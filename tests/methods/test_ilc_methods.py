@@ -7,10 +7,11 @@ import healpy as hp
 import numpy as np
 import pytest
 
-from cmbml.methods.base import MethodError
+from cmbml.methods.base import MethodError, plus
+from cmbml.methods.ilc.engine import joined_windows
 from cmbml.methods.ilc.harmonic import HarmonicIlc
 from cmbml.methods.ilc.linear import LinearMethod
-from cmbml.methods.ilc.needlet import NeedletIlc
+from cmbml.methods.ilc.needlet import NeedletIlc, multipole_power
 from cmbml.methods.ilc.needlets import CosineNeedlets
 from cmbml.methods.ilc.sed import ModifiedBlackBody, PowerLaw, ThermalSz
 from cmbml.methods.ilc.template import TemplateFit, fit
@@ -111,6 +112,78 @@ def test_parts_are_those_of_the_weights(kind: str, tmp_path: Path) -> None:
     # No CMB is lost: what is called signal is the CMB at the common beam.
     np.testing.assert_allclose(found["signal"].values, at_common_beam(observation), atol=0.02)
     assert found["noise"].values.std() > 0
+    # Without a CMB there is no chance correlation with it, and what is cleaned is what foregrounds and noise become.
+    rest = plus(parts["foregrounds"], parts["noise"])
+    blank = ours.clean(Observation(observation.spec, rest), tmp_path, 1).cmb.values
+    np.testing.assert_allclose(found["foregrounds"].values + found["noise"].values, blank, atol=1e-3)
+    again = ours.decompose(Observation(observation.spec, rest), parts["foregrounds"], parts["noise"], tmp_path, 1)
+    assert again["chance"].values.std() < 1e-3 * found["chance"].values.std()
+
+
+def test_chance_correlations_take_the_part_that_they_should(tmp_path: Path) -> None:
+    """Of n_mode modes, each of the n_free combinations that weights are free to add takes one."""
+    taken = []
+    for seed in range(12):
+        rng, spec = np.random.default_rng(seed), spec_of()
+        noise = {
+            name: SkyMap(
+                synthesise(filter_components(random_alm(rng, LMAX, 1), spec.channels[name].beam(LMAX, 1)), NSIDE), m
+            )
+            for name, m in spec.maps.items()
+        }
+        none = {name: SkyMap(np.zeros_like(found.values), found.spec) for name, found in noise.items()}
+        cmb = 1e3 * random_alm(rng, LMAX, 1)
+        maps = {
+            name: SkyMap(
+                found.values + synthesise(filter_components(cmb, spec.channels[name].beam(LMAX, 1)), NSIDE), found.spec
+            )
+            for name, found in noise.items()
+        }
+        ours = method("harmonic", bin_width=LMAX + 1)
+        found = ours.decompose(Observation(spec, maps), none, noise, tmp_path, 1)
+        taken.append(np.mean(found["chance"].values ** 2) / np.mean(found["signal"].values ** 2))
+    # Each is a chi-squared of n_free = 5 degrees: the mean of 12 scatters by sqrt(2 / 60).
+    n_free, n_modes = len(NAMES) - 1, (LMAX + 1) ** 2
+    assert np.mean(taken) == pytest.approx(n_free / n_modes, rel=0.5)
+
+
+def test_noise_that_counts_more_than_it_is(tmp_path: Path) -> None:
+    """Weights move towards those of least noise; what chance correlations do falls, and so does the whole error."""
+    observation, parts = sky()
+    truth, left = at_common_beam(observation), []
+    for noise_weight in (0.0, 10.0, 1e12):
+        ours = method("needlet", noise_weight=noise_weight)
+        found = ours.decompose(observation, parts["foregrounds"], parts["noise"], tmp_path, 1)
+        error = sum(part.values for part in found.values()) - truth
+        left.append([error.std(), *(found[name].values.std() for name in ("noise", "chance"))])
+    (error, noise, chance), (less_error, _, less_chance), (most_error, least_noise, _) = left
+    assert less_error < error
+    assert less_chance < chance
+    assert least_noise < noise
+    assert most_error > 10 * error, "foregrounds that nobody minds are left"
+    # In the limit, the weights are those of inverse noise variances, whatever the foregrounds.
+    plan = method("needlet", noise_weight=1e12).plan(observation.spec, 0)
+    scale = plan.scales[0]
+    channels = ours._coefficients(observation.maps, observation.spec, 1)[0]
+    _, weights = ours.find(channels, plan, 1)
+    inverse = 1 / scale.power(plan.noise * multipole_power(LMAX, ours.tilt) ** 2)
+    np.testing.assert_allclose(
+        weights[0].values, np.repeat((inverse / inverse.sum())[:, None], weights[0].values.shape[1], axis=1), atol=1e-3
+    )
+
+
+@pytest.mark.parametrize(("nside", "n_scale"), [(64, 3), (128, 3), (256, 4), (512, 4)])
+def test_scales_of_few_modes_are_joined(nside: int, n_scale: int) -> None:
+    """The published needlets, of which the first has too few modes at low resolution, stay as they are from 256 on."""
+    bands = CosineNeedlets(peaks=(200, 715, 1025), nside=512)
+    whole = bands.windows(2 * nside, nside)
+    joined = joined_windows(whole, 7, 3e-3)
+    assert len(joined) == n_scale
+    np.testing.assert_allclose((joined**2).sum(axis=0), 1, atol=1e-12)
+    modes = ((2 * np.arange(2 * nside + 1) + 1) * joined**2).sum(axis=1)
+    assert (7 / modes <= 3e-3).all()
+    if nside >= 256:
+        np.testing.assert_allclose(joined, whole, atol=1e-12)
 
 
 @pytest.mark.parametrize("kind", ["needlet", "harmonic"])

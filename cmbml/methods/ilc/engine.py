@@ -23,7 +23,7 @@ from cmbml.methods.ilc.covariance import (
     upsampled,
 )
 from cmbml.methods.ilc.needlets import falls_to
-from cmbml.methods.ilc.transforms import analysed
+from cmbml.methods.ilc.transforms import analysed, power_per_pixel
 from cmbml.sky.harmonics import alm_lmax, cut_alm, filter_alm, synthesise
 from cmbml.sky.masks import degrade_mask
 
@@ -62,6 +62,10 @@ class Scale:
     def lmax(self) -> int:
         """Highest multipole."""
         return len(self.window) - 1
+
+    def power(self, spectra: Maps) -> Maps:
+        """Return the variance that fields of such spectra, `(n_channel, lmax + 1)`, have in the scale's channels."""
+        return power_per_pixel(spectra[list(self.channels), : self.window.size] * self.window**2)
 
     @property
     def means_window(self) -> Window:
@@ -111,6 +115,37 @@ class Demands:
     n_nulled: int = 0
     sky_fraction: float = 1.0
     refuse_few_modes: bool = False
+
+
+def joined_windows(windows: Maps, n_free: int, tolerance: float) -> Maps:
+    """Join scales to the next smaller ones until each has modes enough.
+
+    Scales whose squares are added are still a partition of unity. The last ones, if they have too few modes, are joined
+    to those before them.
+
+    Args:
+        windows: `(n_scale, lmax + 1)`, h_j.
+        n_free: channels less constraints.
+        tolerance: the most that n_free over a scale's number of modes may be.
+
+    Returns:
+        `(n_joined, lmax + 1)`; one scale if all of them together have too few.
+
+    Example:
+        >>> joined_windows(np.eye(3), 2, 0.5).astype(int).tolist()  # of 1, 3 and 5 modes
+        [[1, 1, 0], [0, 0, 1]]
+    """
+    modes = 2 * np.arange(windows.shape[1]) + 1
+    squares: list[Window] = []
+    filling = np.zeros(windows.shape[1])
+    for square in windows**2:
+        filling = filling + square
+        if n_free <= tolerance * (modes * filling).sum():
+            squares.append(filling)
+            filling = np.zeros_like(filling)
+    if filling.any():
+        squares.append(squares.pop() + filling if squares else filling)
+    return np.sqrt(np.stack(squares))
 
 
 def plan_scales(windows: Maps, beams: Maps, nside: int, names: Sequence[str], demands: Demands) -> tuple[Scale, ...]:
@@ -178,6 +213,7 @@ def clean_scales(
     threads: int,
     mask: Maps | None = None,
     iterations: int | None = None,
+    prior: Maps | None = None,
 ) -> tuple[Coefficients, list[ScaleWeights]]:
     """Find the weights of all scales, and combine the channels with them.
 
@@ -188,6 +224,8 @@ def clean_scales(
         threads: CPU threads; they do not change a bit of the result.
         mask: `(n_pix,)`, 1 where covariances are taken from; None for the whole sky.
         iterations: of the analysis of results, see `analysed`.
+        prior: `(n_channel, lmax + 1)`, spectra that are added to the variances of channels while weights are found;
+            None for none.
 
     Returns:
         The cleaned coefficients `(n_alm,)`, and the weights.
@@ -200,7 +238,10 @@ def clean_scales(
             covariance = local_covariance(maps, scale.kernel, scale.nside_weights, threads)
         else:
             covariance = _masked_covariance(alm, scale, mask, threads)
+        added = np.zeros(len(scale.channels)) if prior is None else scale.power(prior)
+        covariance += np.diag(added)
         values, variance = constrained_weights(covariance, mixing[list(scale.channels)])
+        variance -= values**2 @ added
         n_free = len(scale.channels) - mixing.shape[1]
         weights.append(ScaleWeights(scale, np.ascontiguousarray(values.T), variance, n_free))
         found = _combine(maps, _means(alm, scale, threads), weights[-1], lmax, threads, iterations)

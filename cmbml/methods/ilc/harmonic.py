@@ -11,7 +11,8 @@ from cmbml.methods.base import MethodError
 from cmbml.methods.ilc.covariance import constrained_weights
 from cmbml.methods.ilc.linear import Coefficients, LinearMethod, Maps
 from cmbml.methods.ilc.needlets import falls_to
-from cmbml.methods.ilc.uncertainty import LEAST_VARIANCE, power_per_pixel
+from cmbml.methods.ilc.transforms import power_per_pixel
+from cmbml.methods.ilc.uncertainty import LEAST_VARIANCE
 from cmbml.settings import Fraction, settings
 from cmbml.sky.harmonics import filter_alm, power
 from cmbml.sky.observation import ObservationSpec

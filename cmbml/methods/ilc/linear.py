@@ -166,17 +166,20 @@ class LinearMethod(BlindMethod):
         scratch: Path,  # noqa: ARG002
         threads: int,
     ) -> dict[str, SkyMap]:
-        """Apply the observation's weights to each of its parts."""
+        """Apply the weights of foregrounds and noise to each part, and both these and the real ones to the whole."""
         spec = self.accepts(observation.spec)
-        names = ("foregrounds", "noise")
-        parts = [self._coefficients(part, observation.spec, threads) for part in (foregrounds, noise)]
-        found: dict[str, list[Coefficients]] = {"signal": [], "foregrounds": [], "noise": []}
-        for component, channels in enumerate(self._coefficients(observation.maps, observation.spec, threads)):
+        observed, foreign, noisy = (
+            self._coefficients(part, observation.spec, threads) for part in (observation.maps, foregrounds, noise)
+        )
+        parts = {"signal": observed - foreign - noisy, "foregrounds": foreign, "noise": noisy}
+        found: dict[str, list[Coefficients]] = {name: [] for name in (*parts, "chance")}
+        for component, channels in enumerate(observed):
             plan = self.plan(observation.spec, component)
-            whole, weights = self.find(channels, plan, threads)
-            for name, part in zip(names, parts, strict=True):
+            cleaned, _ = self.find(channels, plan, threads)
+            _, weights = self.find(foreign[component] + noisy[component], plan, threads)
+            for name, part in parts.items():
                 found[name].append(self.apply(part[component], plan, weights, threads))
-            found["signal"].append(whole - found["foregrounds"][-1] - found["noise"][-1])
+            found["chance"].append(cleaned - self.apply(channels, plan, weights, threads))
         return {name: self._evaluate(np.stack(alm), spec, threads) for name, alm in found.items()}
 
     def _coefficients(self, maps: Mapping[str, SkyMap], spec: ObservationSpec, threads: int) -> Coefficients:

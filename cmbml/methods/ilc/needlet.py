@@ -12,11 +12,19 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from cmbml.methods.ilc.engine import Demands, Scale, ScaleWeights, apply_weights, clean_scales, plan_scales
+from cmbml.methods.ilc.engine import (
+    Demands,
+    Scale,
+    ScaleWeights,
+    apply_weights,
+    clean_scales,
+    joined_windows,
+    plan_scales,
+)
 from cmbml.methods.ilc.linear import Coefficients, LinearMethod, Maps
 from cmbml.methods.ilc.needlets import Bands
 from cmbml.methods.ilc.uncertainty import needlet_variance
-from cmbml.settings import Fraction, settings
+from cmbml.settings import Fraction, NonNegativeFloat, settings
 from cmbml.sky.harmonics import alm_lmax, filter_alm
 from cmbml.sky.observation import ObservationSpec
 
@@ -29,11 +37,13 @@ class Plan:
         scales: of the ILC.
         mixing: what channels see of each component, `(n_channel, 1 + n_nulled)`.
         mask: 1 where covariances are taken from; None for the whole sky.
+        noise: spectra of the channels' noise at the common beam, `(n_channel, lmax + 1)`, uK^2.
     """
 
     scales: tuple[Scale, ...]
     mixing: Maps
     mask: Maps | None
+    noise: Maps
 
 
 @final
@@ -50,6 +60,11 @@ class NeedletIlc(LinearMethod):
             With 0, the few largest scales, which hold most of the CMB's variance, decide what correlates by chance;
             with 1, the CMB's modes count alike.
         mask: HEALPix file, above a half where covariances are to be taken from; None for the whole sky.
+        join_tolerance: scales are joined to the next until chance correlations take no more than this part of the CMB
+            where covariances are averaged over the whole sky; None: they stay.
+        noise_weight: how many times more than it is there the channels' white noise counts while weights are found. It
+            draws weights towards those of least noise wherever foregrounds are not far above the noise, where they
+            would follow chance correlations, and foregrounds that are bright elsewhere.
     """
 
     bands: Bands
@@ -57,6 +72,8 @@ class NeedletIlc(LinearMethod):
     tilt: Annotated[float, Field(ge=0, le=4)] = 0.0
     few_modes: Literal["use_all", "refuse"] = "use_all"
     mask: Path | None = None
+    join_tolerance: Fraction | None = None
+    noise_weight: NonNegativeFloat = 0.0
 
     def plan(self, spec: ObservationSpec, component: int) -> Plan:
         """Choose the channels, the grids and the averages of all scales."""
@@ -70,14 +87,17 @@ class NeedletIlc(LinearMethod):
         )
         nside = spec.truth.nside
         windows = self.bands.windows(self.lmax(spec), nside)
+        if self.join_tolerance is not None:
+            windows = joined_windows(windows, len(self.channels) - 1 - len(self.nulled), self.join_tolerance)
         scales = plan_scales(windows, self.beams(spec, component), nside, self.channels, demands)
-        return Plan(scales, self.mixing(spec), mask)
+        return Plan(scales, self.mixing(spec), mask, self._noise(spec, component))
 
     def find(self, alm: Coefficients, plan: Plan, threads: int) -> tuple[Coefficients, list[ScaleWeights]]:
         """Clean scale by scale."""
         tilt = multipole_power(alm_lmax(alm.shape[-1]), self.tilt)
+        prior = self.noise_weight * tilt**2 * plan.noise
         cleaned, weights = clean_scales(
-            filter_alm(alm, tilt), plan.scales, plan.mixing, threads, plan.mask, self.iterations
+            filter_alm(alm, tilt), plan.scales, plan.mixing, threads, plan.mask, self.iterations, prior
         )
         return filter_alm(cleaned, 1 / tilt), weights
 

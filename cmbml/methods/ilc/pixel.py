@@ -76,13 +76,15 @@ class PixelIlc(BlindMethod):
         scratch: Path,  # noqa: ARG002
         threads: int,
     ) -> dict[str, SkyMap]:
-        """Apply the observation's weights to each of its parts."""
+        """Apply the weights of foregrounds and noise to each part, and both these and the real ones to the whole."""
         spec = self.accepts(observation.spec)
-        total = self._at_one_beam(observation.maps, observation.spec, threads)
-        weights = self._weights(total)
-        parts = [self._at_one_beam(part, observation.spec, threads) for part in (foregrounds, noise)]
-        found = [self._combine(part, weights, spec) for part in (total - parts[0] - parts[1], *parts)]
-        return dict(zip(("signal", "foregrounds", "noise"), found, strict=True))
+        observed, foreign, noisy = (
+            self._at_one_beam(part, observation.spec, threads) for part in (observation.maps, foregrounds, noise)
+        )
+        weights = self._weights(foreign + noisy)
+        parts = {"signal": observed - foreign - noisy, "foregrounds": foreign, "noise": noisy}
+        found = {name: self._combine(part, weights, spec) for name, part in parts.items()}
+        return found | {"chance": self._combine(observed, self._weights(observed) - weights, spec)}
 
     def _at_one_beam(self, observed: Mapping[str, SkyMap], given: ObservationSpec, threads: int) -> Maps:
         """Bring the chosen channels to the common beam, `(n_channel, n_pix)`."""

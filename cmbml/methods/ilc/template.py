@@ -17,7 +17,8 @@ from cmbml.methods.base import ChannelName, MethodError
 from cmbml.methods.ilc.harmonic import weighted
 from cmbml.methods.ilc.linear import Coefficients, LinearMethod, Maps
 from cmbml.methods.ilc.needlet import read_mask
-from cmbml.methods.ilc.uncertainty import LEAST_VARIANCE, power_per_pixel
+from cmbml.methods.ilc.transforms import power_per_pixel
+from cmbml.methods.ilc.uncertainty import LEAST_VARIANCE
 from cmbml.settings import settings
 from cmbml.sky.beams import gaussian_window
 from cmbml.sky.harmonics import filter_alm, synthesise

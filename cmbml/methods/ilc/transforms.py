@@ -20,6 +20,11 @@ MANY = 20
 """Steps beyond 2 nside; they leave an error of a tenth of an ILC's own error at lmax = 3 nside - 1."""
 
 
+def power_per_pixel(spectrum: Maps) -> Maps:
+    """Return the variance of a field of this spectrum, sum (2 l + 1) / 4 pi C_l, over the last axis."""
+    return (spectrum * (2 * np.arange(spectrum.shape[-1]) + 1)).sum(axis=-1) / (4 * np.pi)
+
+
 def steps(nside: int, lmax: int, n_comp: int) -> int:
     """Return how many steps of least squares an analysis takes."""
     if lmax > 2 * nside:

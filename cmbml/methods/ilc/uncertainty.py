@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cmbml.methods.ilc.engine import ScaleWeights
+from cmbml.methods.ilc.transforms import power_per_pixel
 
 Maps = NDArray[np.float64]
 
@@ -21,11 +22,6 @@ CLEAN_PERCENT = 25
 """Part of the sky that is taken to be clean: its upper end is where excess is counted from."""
 
 LEAST_VARIANCE = 1e-12
-
-
-def power_per_pixel(spectrum: Maps) -> Maps:
-    """Return the variance of a field of this spectrum, sum (2 l + 1) / 4 pi C_l, over the last axis."""
-    return (spectrum * (2 * np.arange(spectrum.shape[-1]) + 1)).sum(axis=-1) / (4 * np.pi)
 
 
 def needlet_variance(weights: Sequence[ScaleWeights], noise: Maps, tilt: Maps) -> Maps:
@@ -80,9 +76,7 @@ def _excess(found: ScaleWeights, values: Maps, noise: Maps, nside: int) -> Maps:
 
 def _scale_noise(found: ScaleWeights, values: Maps, noise: Maps) -> Maps:
     """Return the noise in a scale's cleaned coefficients, `(n_pix,)`."""
-    window = found.scale.window**2
-    power = power_per_pixel(noise[list(found.scale.channels), : window.size] * window)
-    return np.einsum("cp,c->p", values**2, power)
+    return np.einsum("cp,c->p", values**2, found.scale.power(noise))
 
 
 def _shared_noise(
