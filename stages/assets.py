@@ -74,7 +74,6 @@ SPECTRA_SCORES = Asset("spectra_scores", EcsvTable(), per=(METHOD, SPLIT, SIM)) 
 PARTS_RMS = Asset("parts_rms", EcsvTable(), per=(METHOD, SPLIT, SIM))  # how large each part of the error is
 PARTS_SPECTRA = Asset("parts_spectra", EcsvTable(), per=(METHOD, SPLIT, SIM))  # and its spectrum
 RESIDUAL_MEAN = Asset("residual_mean", HealpixMap(), per=(METHOD, SPLIT))  # mean error over simulations
-BENCHMARK = Asset("benchmark", YamlFile(), per=(SPLIT,))  # whether the split is a frozen benchmark
 SUMMARY = Asset("summary", EcsvTable(), per=(SPLIT,))  # a row per method, footing, field, region and metric
 SUMMARY_CSV = Asset("summary_rows", TextFile(".csv"), per=(SPLIT,))  # SUMMARY again, for other programs
 SUMMARY_MARKDOWN = Asset("summary_table", TextFile(".md"), per=(SPLIT,))  # its main part, to be read
