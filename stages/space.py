@@ -52,7 +52,7 @@ def make_space(
     splits: Mapping[str, int | Mapping[str, Any]],
     instrument: list[str],
     channels: list[str] | str,
-    vary: Skies = "each",
+    vary: Skies | None = "each",
     methods: list[str] | None = None,
     arrays: str | None = None,
     source: CosmologySource | None = None,
@@ -63,7 +63,8 @@ def make_space(
         splits: name -> number of simulations, or the settings of a `Split`.
         instrument: the channels that there are.
         channels: the channels that are wanted, or `all`.
-        vary: which skies the simulations of a split see, where the split does not say.
+        vary: which skies the simulations of a split see, where the split does not say; None for real maps, which were
+            not simulated.
         methods: names on the method axis, for programs that have one.
         arrays: the name on the axis of arrays, for methods that learn.
         source: where cosmologies come from, for programs that read their spectra; a single one serves all simulations.
@@ -71,6 +72,7 @@ def make_space(
     Raises:
         ConfigError: a name that cannot be, or a channel that the instrument lacks.
     """
+    vary = "shared" if vary is None else vary
     if isinstance(vary, bool) or not (vary in ("each", "shared") or (isinstance(vary, int) and vary > 0)):
         message = f"vary={vary}: it is each, shared, or a number of skies for each split"
         raise ConfigError(message)

@@ -227,6 +227,12 @@ def _take_over(config: DictConfig, root: Path) -> None:
     if made is None:
         message = f"there is no dataset in {root}; build it first: python main_sims.py dataset={config.dataset}"
         raise ConfigError(message)
+    if lacking := [name for name in config.inherit if name not in made]:
+        message = (
+            f"{root} was made by an older version, which did not say {', '.join(lacking)}; build it again: "
+            f"python main_sims.py dataset={config.dataset}"
+        )
+        raise ConfigError(message)
     for name in config.inherit:
         config[name] = made[name]
 
