@@ -26,7 +26,6 @@ from cmbml.sky.masks import degrade_mask
 from stages.assets import (
     CLEANED_MAP,
     CMB_ALM,
-    FOREGROUND_MAP,
     INFERENCE,
     MASK,
     METHOD,
@@ -35,6 +34,7 @@ from stages.assets import (
     SCORES,
     SIM,
     SKY,
+    SKY_RECIPE,
     SPLIT,
     UNCERTAINTY_MAP,
 )
@@ -70,7 +70,7 @@ class ScorePixels(Executor):
     sky_masks: Mapping[str, Path]
     pixel_windows: Path | None = None
     reads: ClassVar = (PREDICTION_ALM, PREDICTION_SPEC, CLEANED_MAP, INFERENCE, CMB_ALM, MASK)
-    may_read: ClassVar = (UNCERTAINTY_MAP, FOREGROUND_MAP)
+    may_read: ClassVar = (UNCERTAINTY_MAP, SKY_RECIPE)
     writes: ClassVar = (SCORES,)
     per: ClassVar = (METHOD, SPLIT, SIM)
     version: ClassVar[int] = 2
@@ -138,7 +138,7 @@ def noise_floor(channels: Collection[Channel], field: Literal["I", "Q", "U"], fo
 def sky_of(io: UnitIO) -> str:
     """Return which sky a simulation sees; empty where nobody knows, as of imported simulations."""
     try:
-        return next(iter(io.along(FOREGROUND_MAP, SKY)))
+        return io.along(SKY_RECIPE, SKY)[0]
     except UndeclaredError:
         return ""
 

@@ -26,7 +26,12 @@ GIVEN = {
     "stages=learnt": ["weights=/given"],
 }
 # Sequences of stages whose names do not begin with that of the program's own.
-PROGRAM_OF_STAGES = {"stages=import": "sims", "stages=sweep": "analysis"}
+PROGRAM_OF_STAGES = {
+    "stages=import": "sims",
+    "stages=sweep": "analysis",
+    "stages=learn": "cmbnncs",
+    "stages=learnt": "cmbnncs",
+}
 
 
 @pytest.fixture(autouse=True)
