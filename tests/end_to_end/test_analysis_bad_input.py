@@ -131,7 +131,7 @@ def test_one_simulation_only(
 @pytest.mark.parametrize("kept", [0, 3])
 def test_mask_that_leaves_nothing(copy: Path, analyse: Analyse, kept: int) -> None:
     for name in ("mask", "mask_apodised"):
-        path = copy / "sky" / "mask" / "main" / f"{name}.fits"
+        path = copy / "sky" / "mask" / f"{name}.fits"
         with fits.open(path, mode="update") as hdus:
             flat = np.zeros(N_PIX, dtype=">f4")
             flat[:kept] = 1
