@@ -113,12 +113,16 @@ class UnitIO:
         """Read, one after the other, the files of an asset that the unit sees.
 
         Args:
-            asset: what is read; nothing comes of one that the unit may read and nobody makes.
+            asset: what is read; nothing comes of one that the unit may read and nobody makes, or has written.
             only: the values on some axes to keep to; all by default.
         """
-        if asset.name not in self._task.inputs and asset in self._task.executor.may_read:
+        optional = asset in self._task.executor.may_read
+        if asset.name not in self._task.inputs and optional:
             return
         for key, path in self._places(asset, self._task.inputs, "read"):
+            if optional and not (self._task.root / path).exists():
+                # Its maker had nothing to write there: a file that was lost would have been noticed before.
+                continue
             if all(key[axis] in values for axis, values in (only or {}).items()):
                 yield key, self._load(asset, path)
 

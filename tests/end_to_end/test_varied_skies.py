@@ -1,5 +1,6 @@
 """A sky for each simulation: another one each time, made again from its recipe, and one mask for all."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -53,3 +54,22 @@ def test_skies_may_be_few_and_more_simulations_change_none(varied: Path, tmp_pat
     np.testing.assert_array_equal(observed(tmp_path, "train", "sim0001"), observed(varied, "train", "sim0001"))
     masks = [hp.read_map(root / "small/mask/mask.fits") for root in (tmp_path, varied)]
     np.testing.assert_array_equal(*masks)
+
+
+def test_a_control_that_remembers_is_cleaned_with_and_compared(
+    varied: Path, tmp_path: Path, calling: Callable[..., int]
+) -> None:
+    """It has a training and no curve, which the figures and the report must not ask for."""
+    root = Path(shutil.copytree(varied, tmp_path / "root"))
+    small = ("dataset=small", "runner.threads=1")
+    memory = ("method=control_memory", 'method.examples.channels=["100","143"]', "method.simulations=2")
+    assert calling("clean", root, *small, *memory) == 0
+    assert calling("clean", root, *small, "method=control_channel") == 0
+    left_out = ("power_spectra", "coupling", "comparison", "band", "report", "predictions", "residual")
+    stages = [f"~stages.{name}" for name in left_out]
+    assert (
+        calling("analysis", root, *small, "methods=[control_memory,control_channel]", "spectra.lmax=20", *stages) == 0
+    )
+    table = (root / "small/summary/test/summary_table.md").read_text()
+    assert "control_memory" in table
+    assert not list(root.rglob("learning.png"))
