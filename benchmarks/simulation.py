@@ -64,9 +64,10 @@ def report(options: argparse.Namespace, lensing: str, root: Path) -> None:
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
     write = sys.stdout.write
     write(
-        f"nside {options.nside}, lensing={lensing}, vary={options.vary}, {options.threads} threads, {options.simulations} simulations\n"
+        f"nside {options.nside}, lensing={lensing}, vary={options.vary}, "
+        f"{options.threads} threads, {options.simulations} simulations\n"
     )
-    write(f"  first simulation and what is made once (sky at nside {options.nside_sky:4d})       {once:8.2f} s\n")
+    write(f"  first simulation and what is made once (nside_sky {options.nside_sky})  {once:8.2f} s\n")
     write(f"  CAMB, once per cosmology, one thread                    {np.median(seconds['spectrum']):8.2f} s\n")
     for stage in PER_SIMULATION:
         write(f"  {stage:<56}{np.median(seconds[stage]):8.2f} s\n")
