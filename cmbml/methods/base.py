@@ -68,7 +68,8 @@ class BlindMethod(Method):
     """A method that needs nothing but the observation."""
 
     linear: ClassVar[bool] = False
-    """Whether `decompose` applies the weights found for an observation to whatever it is given as a part."""
+    """Whether channels are added up with weights that leave the CMB as it is, wherever they were found: the CMB, given
+    to `decompose` as another part, must come out as the signal does."""
 
     @abstractmethod
     def clean(self, observation: Observation, scratch: Path, threads: int) -> Cleaned:

@@ -55,7 +55,7 @@ class Decompose(MethodStage):
             observation = Observation(self.observation_spec(list(maps)), maps, truth)
             found = self.method.decompose(observation, foregrounds, noise, scratch, io.threads)
             if self.method.linear:
-                # Weights are found in the observation alone: with the CMB in the foregrounds' place they are the same.
+                # Other weights are found with the CMB in the foregrounds' place, and these leave it as it is, too.
                 cmb = minus(minus(observation, foregrounds), noise).maps
                 applied = self.method.decompose(observation, cmb, noise, scratch, io.threads)["foregrounds"]
                 require_signal(found["signal"].values, applied.values)

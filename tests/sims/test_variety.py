@@ -11,7 +11,9 @@ import pytest
 import yaml
 from pydantic_core import to_jsonable_python
 
-from cmbml.sims.foregrounds import EmbeddedSky, Grid, PysmSky, SkyError, seen
+from cmbml.sims.embedded_sky import EmbeddedSky
+from cmbml.sims.foregrounds import Grid, SkyError, seen
+from cmbml.sims.pysm_sky import PysmSky
 from cmbml.sims.variety import EmbeddedVariety, PysmVariety
 from cmbml.sky.harmonics import analyse, filter_components, power
 from cmbml.sky.instrument import Channel
