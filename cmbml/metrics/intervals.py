@@ -3,7 +3,7 @@
 Student's interval leaves out a skewed mean too often, and percentiles of a bootstrap leave out any mean of few values:
 of three they hold it in 75 of 100 cases where 95 are promised. Here Student's t is applied to a transformation of the
 studentised mean that takes its skewness out (Hall 1992, J. R. Statist. Soc. B 54, 221), which is exact to the next
-order in 1 / n; `benchmarks/coverage.py` measures what it holds on scores of simulations.
+order in 1 / n; `benchmarks/intervals.py` measures what it holds on scores of simulations.
 
 Simulations that share foregrounds are no independent witnesses of what a method does to foregrounds. Where they come
 from several skies, the skies are what is drawn, and an interval stands on the mean of each.
