@@ -78,6 +78,7 @@ SUMMARY = Asset("summary", EcsvTable(), per=(SPLIT,))  # a row per method, footi
 SUMMARY_CSV = Asset("summary_rows", TextFile(".csv"), per=(SPLIT,))  # SUMMARY again, for other programs
 SUMMARY_MARKDOWN = Asset("summary_table", TextFile(".md"), per=(SPLIT,))  # its main part, to be read
 SUMMARY_LATEX = Asset("summary_latex", TextFile(".tex"), per=(SPLIT,))  # the same, for a paper
+BENCHMARK = Asset("benchmark", YamlFile(), per=(SPLIT,))  # whether the split is the frozen one that it is called after
 VERDICT = Asset("verdict", YamlFile(), per=(SPLIT,))  # what SUMMARY comes to, in sentences
 PARTS_SUMMARY = Asset("parts_summary", EcsvTable(), per=(SPLIT,))  # a row per method, footing and part of its error
 BUNDLE = Asset(

@@ -24,7 +24,7 @@ class About:
         sky: the model of its foregrounds; empty where nobody knows.
         seed: root of its randomness.
         split: which was scored.
-        benchmark: the frozen benchmark that it is, if it is one.
+        benchmark: how it compares with the frozen benchmark that it is called after; None where it is called after none.
     """
 
     nside: int
@@ -208,7 +208,7 @@ def benchmark_line(benchmark: str | None) -> str:
     """Say whether others have scores on the same data."""
     if benchmark is None:
         return "None of the frozen benchmarks: these numbers compare with one another, and with no one else's."
-    return f"This is the frozen benchmark {benchmark}: its numbers compare with all others on it."
+    return f"{benchmark[0].upper()}{benchmark[1:]}."
 
 
 def winner_line(contest: Contest) -> str:

@@ -23,6 +23,7 @@ from cmbml.sky.harmonics import alm_lmax, cut_alm, filter_components, synthesise
 from cmbml.sky.maps import SkyMap
 from stages.analysis.metrics import spec_of
 from stages.assets import (
+    BENCHMARK,
     BUNDLE,
     CMB_ALM,
     INFERENCE,
@@ -59,7 +60,6 @@ class Dataset:
         channels: those that it has: `all`, or some.
         skies: the models of foregrounds that a split may name.
         seed: root of its randomness.
-        benchmark: the frozen benchmark that it is; None for none.
     """
 
     nside: Nside
@@ -67,14 +67,13 @@ class Dataset:
     channels: tuple[ChannelName, ...] | Literal["all"]
     skies: Mapping[str, SkyModel]
     seed: int
-    benchmark: str | None = None
 
-    def about(self, split: str, skies: set[str]) -> About:
+    def about(self, split: str, skies: set[str], benchmark: str | None) -> About:
         """Return what the verdict is told, of a split whose simulations see these skies."""
         seen = {n: model for n, model in self.skies.items() if any(s == n or s.startswith(f"{n}_") for s in skies)}
         models = [" ".join((type(model).__name__, *getattr(model, "presets", ()))) for model in seen.values()]
         channels = self.instrument if self.channels == "all" else self.channels
-        return About(self.nside, channels, " and ".join(models), self.seed, split, self.benchmark)
+        return About(self.nside, channels, " and ".join(models), self.seed, split, benchmark)
 
 
 @settings
@@ -95,7 +94,7 @@ class Summarise(Executor):
     footing: str
     dataset: Dataset
     reads: ClassVar = (SCORES, INFERENCE, PREDICTION_SPEC)
-    may_read: ClassVar = (TRAINING, PARTS_RMS)
+    may_read: ClassVar = (BENCHMARK, TRAINING, PARTS_RMS)
     writes: ClassVar = (SUMMARY, SUMMARY_CSV, SUMMARY_MARKDOWN, SUMMARY_LATEX, BUNDLE, VERDICT)
     may_write: ClassVar = (PARTS_SUMMARY,)
     per: ClassVar = (SPLIT,)
@@ -112,7 +111,8 @@ class Summarise(Executor):
         grid = score_grid(rows, footings=footings)
         io.write(SUMMARY_CSV, to_csv(rows))
         parts = _parts(io)
-        about = self.dataset.about(io.key[SPLIT], {score.sky for score in scores})
+        frozen = io.read_optional(BENCHMARK)
+        about = self.dataset.about(io.key[SPLIT], {score.sky for score in scores}, frozen and frozen["verdict"])
         lines = verdict(scores, about, self.footing, self.controls, self.memory_controls, parts)
         io.write(VERDICT, lines)
         text = f"{markdown(lines)}\n{grid.markdown()}"
