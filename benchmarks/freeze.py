@@ -1,7 +1,7 @@
 """Write what is kept of a benchmark's maps, so that a report can say whether a dataset is it.
 
-    python main_sims.py dataset=frozen splits=benchmark_v1 splits.train=0 splits.valid=0
-    python benchmarks/freeze.py datasets/frozen > cmbml/metrics/frozen_lists/benchmark_v1.yaml
+python main_sims.py dataset=frozen splits=benchmark_v1 splits.train=0 splits.valid=0
+python benchmarks/freeze.py datasets/frozen > cmbml/metrics/frozen_lists/benchmark_v1.yaml
 """
 
 import argparse

@@ -41,7 +41,7 @@ def test_predictions_with_mixed_settings_are_not_compared(sky: Path, command: Co
     done(analyse(sky, ("ilc_pixel",)))
 
 
-@pytest.mark.parametrize("stage", ["cmb", "observe"])
+@pytest.mark.parametrize("stage", ["cmb", pytest.param("observe", marks=pytest.mark.slow)])
 def test_rebuild_that_was_killed_is_seen(
     tmp_path: Path,
     simulate: Callable[..., None],

@@ -94,7 +94,7 @@ def interrupt_often(
 @pytest.mark.parametrize(
     ("n_kills", "runner"),
     [
-        pytest.param(3, PROCESSES, id="3 kills, processes"),
+        pytest.param(2, PROCESSES, id="2 kills, processes"),
         pytest.param(10, PROCESSES, id="10 kills, processes", marks=pytest.mark.slow),
         pytest.param(10, (), id="10 kills, serial", marks=pytest.mark.slow),
         pytest.param(4, DASK, id="4 kills, dask", marks=pytest.mark.slow),

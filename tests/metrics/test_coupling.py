@@ -214,6 +214,7 @@ def test_what_cannot_be_decoupled_is_refused(coupling, edges):
         decoupling(mode_coupling(speck, LMAX), edges, np.ones(LMAX + 1))
 
 
+@pytest.mark.slow
 def test_removal_of_monopole_and_dipole_is_taken_along(weight):
     """Maps with and without it share their realisations, so that its mean effect shows within a tenth of itself.
 

@@ -196,6 +196,7 @@ def check_lensed(measured, expected, sigma):
         assert (excess < 3).all(), f"{pair}: {excess.round(1)}"
 
 
+@pytest.mark.slow
 def test_remapped_skies_have_cambs_lensed_spectra(spectra):
     lmax, edges = 600, np.array([2, 30, 100, 200, 300, 400, 500, 601])
     measured, expected, sigma = compare_with_camb(spectra, lmax, edges, 3, 2)

@@ -22,6 +22,7 @@ def test_mean_is_one_and_every_pixel_is_seen():
     assert not pattern.flags.writeable
 
 
+@pytest.mark.slow
 def test_equals_counted_rings():
     """Against a histogram of samples along the rings, smoothed like the focal plane."""
     nside = 256

@@ -113,6 +113,7 @@ def test_the_defaults_have_converged(spectra):
         np.testing.assert_allclose(spectra[f"lensed_{name}"][2:1536], fine[f"lensed_{name}"][2:], rtol=tolerance)
 
 
+@pytest.mark.slow
 def test_the_number_of_threads_changes_no_bit():
     code = (
         "import hashlib\n"
