@@ -3,10 +3,10 @@
     python benchmarks/intervals.py --sims 1000 --workers 2
     python benchmarks/intervals.py --bundle datasets/first/summary/test/bundle.json
 
-Simulations with a sky each (nside 32, a fixed cosmology) are made, cleaned and scored; `--keep FOLDER` keeps them. These
-scores stand for all there could be: samples are drawn from them, with replacement, and it is counted how many of their
-intervals hold the mean of all. The same for a lognormal of each score's skewness, whose mean is known. Beside each
-stands what percentiles of a bootstrap of the same samples would hold.
+Simulations with a sky each (nside 32, a fixed cosmology) are made, cleaned and scored; `--keep FOLDER` keeps them.
+Their scores stand for all there could be: samples are drawn from them, with replacement, and it is counted how many of
+their intervals hold the mean of all. The same for a lognormal of each score's skewness, whose mean is known. Beside
+each stands what percentiles of a bootstrap of the same samples would hold.
 """
 
 import argparse

@@ -24,7 +24,7 @@ class About:
         sky: the model of its foregrounds; empty where nobody knows.
         seed: root of its randomness.
         split: which was scored.
-        benchmark: how it compares with the frozen benchmark that it is called after; None where it is called after none.
+        benchmark: how it compares with the frozen one that it is called after; None where it is called after none.
     """
 
     nside: int
