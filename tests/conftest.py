@@ -183,7 +183,7 @@ def cleaned(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def scoring() -> tuple[str, ...]:
     """Return the overrides that leave out what draws and reports: for tests of scores, which take a tenth of it."""
     stages = yaml.safe_load((PROJECT / "cfg" / "stages" / "analysis.yaml").read_text())
-    scores = {"common", "metrics", "coupling", "power_spectra", "summary", "residual"}
+    scores = {"common", "metrics", "coupling", "power_spectra", "benchmark", "summary", "residual"}
     return ("runner.threads=1", *(f"~stages.{stage}" for stage in stages if stage not in scores))
 
 

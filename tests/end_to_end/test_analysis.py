@@ -8,10 +8,13 @@ from pathlib import Path
 import healpy as hp
 import numpy as np
 import pytest
+import yaml
 from astropy.table import Table
 from comparing import FOOTINGS, N_PIX, NSIDE, SIMS, predict, scores, table
-from outcomes import done
+from outcomes import done, refused
 
+import stages.analysis.benchmark
+from cmbml.metrics.frozen import probe
 from cmbml.sky.beams import gaussian_window
 
 Command = Callable[..., "Outcome"]  # noqa: F821 (of conftest.py)
@@ -282,6 +285,44 @@ def test_parts_of_the_error_are_scored(copy: Path, command: Command, scoring: tu
             rows = spectra[spectra["kind"] == kind]
             parts = [rows["d_share"][rows["part"] == name] for name in names]
             np.testing.assert_allclose(np.sum(parts, axis=0), rows["d_share"][rows["part"] == "residual"], rtol=1e-5)
+
+
+# What a comparison says of itself
+
+
+def test_verdict_says_who_wins_and_whether_the_dataset_is_a_frozen_one(
+    copy: Path, command: Command, analyse: Analyse, whole_sky: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def verdict() -> dict[str, str]:
+        return yaml.safe_load((copy / "sky/summary/test/verdict.yaml").read_text())
+
+    said = verdict()
+    assert said["Benchmark"].startswith("None of the frozen benchmarks")
+    assert "ilc_pixel" in said["Winner"]
+    assert said["Data"].startswith(
+        "nside 16; channels 100, 143, 217, 353, 545; foregrounds EmbeddedSky, one sky for all"
+    )
+    assert "All on one sky" in said["Certainty"]
+
+    done(command("sims", copy, *whole_sky, "benchmark={name: benchmark_v1, splits: [test]}"))
+    done(analyse(copy))
+    assert verdict()["Benchmark"].startswith("Not benchmark_v1, although it is called so: it lacks")
+
+    monkeypatch.setattr(stages.analysis.benchmark, "LISTS", copy)
+    maps = {sim: sorted((copy / "sky/observe/test" / sim).glob("*.fits")) for sim in SIMS}
+    found = {
+        sim: probe(
+            {path.stem.removeprefix("obs_map_"): hp.read_map(path, dtype=np.float32)[None] for path in paths}
+            | {"truth": hp.read_map(copy / "sky/cmb/test" / sim / "cmb_map.fits", dtype=np.float32)[None]}
+        )
+        for sim, paths in maps.items()
+    }
+    (copy / "benchmark_v1.yaml").write_text(yaml.safe_dump({"test": found}))
+    done(analyse(copy))
+    assert verdict()["Benchmark"] == "Benchmark_v1, all 3 simulations and 18 maps compared: byte for byte."
+
+    done(command("sims", copy, *whole_sky, "benchmark={name: benchmark_v0, splits: [test]}"))
+    refused(analyse(copy), "no benchmark called benchmark_v0 is frozen; there are benchmark_v1")
 
 
 # Error bars
