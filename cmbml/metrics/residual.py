@@ -101,7 +101,7 @@ def require_sum(parts: Mapping[str, Part], residual: Part, tolerance: float = 1e
     return relative
 
 
-def require_signal(signal: Part, applied: Part, tolerance: float = 1e-3) -> None:
+def require_signal(signal: Part, applied: Part, tolerance: float = 5e-3) -> None:
     """Check that the signal part is what a linear method's weights make of the CMB itself.
 
     A signal that is what the other parts leave makes every sum hold, whatever the other parts are.
@@ -109,7 +109,8 @@ def require_signal(signal: Part, applied: Part, tolerance: float = 1e-3) -> None
     Args:
         signal: the part, maps or coefficients.
         applied: the weights applied to the CMB as channels see it, of the same shape.
-        tolerance: how large the gap may be, as a part of `signal` (both as root mean squares).
+        tolerance: how large the gap may be, as a part of `signal` (both as root mean squares). Channels are in single
+            precision, and their foregrounds up to 1e5 times the CMB: what is left of them comes to 2e-3 now and then.
 
     Raises:
         ResidualError: it is larger, or shapes differ.
