@@ -15,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf
 from cmbml.core.app import CONFIG_FOLDER, build_pipeline
 from cmbml.core.errors import ConfigError
 from cmbml.core.pipeline import Pipeline
+from cmbml.metrics.frozen import LISTS
 from stages.assets import FREQ
 
 PROGRAMS = sorted(path.stem for path in CONFIG_FOLDER.glob("*.yaml") if path.stem not in {"common", "verify"})
@@ -166,6 +167,14 @@ def test_every_key_of_a_file_is_explained(option: str) -> None:
     text = (CONFIG_FOLDER / group / f"{name}.yaml").read_text()
     assert not unexplained(text), "a config file says what its keys mean"
     assert "\t" not in text
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in LISTS.glob("*.yaml")))
+def test_one_word_asks_for_all_of_a_frozen_benchmark(name: str) -> None:
+    config = composed("sims", f"scenario={name}")
+    assert config.benchmark == {"name": name, "splits": ["test"]}
+    assert (config.seed, config.vary, config.splits.test, config.scenario.nside) == (1, "each", 40, 64)
+    assert config.space.splits == config.splits
 
 
 def test_key_without_a_comment_is_found() -> None:
