@@ -7,8 +7,8 @@ import numpy as np
 from cmbml.metrics.footing import Footing, Window, windows
 from cmbml.metrics.pixel import MonopoleDipole
 from cmbml.metrics.residual import part_rms
-from cmbml.metrics.spectral import Columns, iterated_analysis
-from cmbml.sky.harmonics import Alm, Map, alm_lmax, filter_components, synthesise
+from cmbml.metrics.spectral import Columns
+from cmbml.sky.harmonics import Alm, Map, alm_lmax, filter_components, iterated_analysis, synthesise
 from cmbml.sky.maps import MapSpec
 from cmbml.sky.masks import Mask
 

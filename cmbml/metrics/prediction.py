@@ -3,8 +3,7 @@
 import numpy as np
 
 from cmbml.metrics.footing import Window
-from cmbml.metrics.spectral import iterated_analysis
-from cmbml.sky.harmonics import Alm, cut_alm, filter_components, rotate, synthesise
+from cmbml.sky.harmonics import Alm, cut_alm, filter_components, iterated_analysis, rotate, synthesise
 from cmbml.sky.maps import Frame, SkyMap
 
 

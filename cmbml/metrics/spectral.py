@@ -3,13 +3,12 @@
 from collections.abc import Mapping
 from typing import Any
 
-import ducc0
 import numpy as np
 from numpy.typing import NDArray
 
 from cmbml.metrics.coupling import Decoupling, Edges, ModeCoupling, SpectrumError, Values, decoupling, usable_window
 from cmbml.metrics.pixel import MonopoleDipole
-from cmbml.sky.harmonics import Alm, Map, pixel_geometry, power
+from cmbml.sky.harmonics import Alm, Map, iterated_analysis, power
 from cmbml.sky.spectra import bin_spectrum, d_ell
 
 Columns = dict[str, NDArray[Any]]
@@ -19,32 +18,6 @@ FIELD_SLICES = (slice(0, 1), slice(1, 3))  # of T, and of E with B
 PAIRS = ("truth", "prediction", "cross", "residual")
 # A normal distribution's 1 and 2 sigma.
 PERCENTILES = {"low_2": 2.275, "low_1": 15.866, "high_1": 84.134, "high_2": 97.725}
-
-
-def iterated_analysis(values: Map, lmax: int, iterations: int = 3, threads: int = 1) -> Alm:
-    """Analyse a map as healpy's `map2alm` does: with equal pixel weights, and a fixed number of corrections.
-
-    Args:
-        values: `(n_field, n_pix)`, RING: I, or I, Q, U.
-        lmax: highest multipole.
-        iterations: corrections by the analysis of what the coefficients leave over; healpy's default is 3.
-        threads: CPU threads; they do not change a bit of the result.
-
-    Returns:
-        `(n_comp, n_alm)`: T; or T, E, B; single precision for float32.
-    """
-    real = np.float32 if values.dtype == np.float32 else np.float64
-    n_field, n_pix = values.shape
-    common = {"lmax": lmax, "nthreads": threads, **pixel_geometry(round(np.sqrt(n_pix / 12)))}
-    parts = []
-    for spin, part in ((0, slice(0, 1)), (2, slice(1, 3)))[: 1 if n_field == 1 else 2]:
-        wanted = np.ascontiguousarray(values[part], dtype=real)
-        alm = ducc0.sht.adjoint_synthesis(map=wanted, spin=spin, **common) * real(4 * np.pi / n_pix)
-        for _ in range(iterations):
-            rest = wanted - ducc0.sht.synthesis(alm=alm, spin=spin, **common)
-            alm += ducc0.sht.adjoint_synthesis(map=rest, spin=spin, **common) * real(4 * np.pi / n_pix)
-        parts.append(alm)
-    return np.concatenate(parts)
 
 
 def masked_alm(

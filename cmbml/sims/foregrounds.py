@@ -15,7 +15,7 @@ from pydantic import PositiveInt
 from cmbml.settings import Nside, settings
 from cmbml.sims.components import Band, BandError
 from cmbml.sky.beams import pixel_window, signal_lmax
-from cmbml.sky.harmonics import analyse, filter_components, require_band_limit, synthesise
+from cmbml.sky.harmonics import analyse, filter_components, iterated_analysis, require_band_limit, synthesise
 from cmbml.sky.instrument import Channel
 from cmbml.sky.maps import Fields
 
@@ -135,14 +135,19 @@ def seen(
     """
     n_comp = len(grid.fields)
     pixels = pixel_window(grid.pixel_windows, grid.nside, grid.lmax, n_comp)
-    # Two iterations are exact to 3e-6 where the grid is twice as fine as the multipoles need (and spectra to 1e-6, as
-    # the tests show); where it is not, more than twenty would not help.
-    iterations = 2 if 2 * grid.lmax <= 3 * grid.nside_sky else 20
-    emitted = model.emissions(channels, grid.nside_sky, grid.fields, seed, threads)
-    for channel, values in zip(channels, emitted, strict=True):
+    # Where the grid is fine enough, sums over pixels are as exact as what lies beyond the band limit lets any analysis
+    # be, 3e-6 of a map (and 1e-5 of its spectrum); where it is not, least squares is better by far.
+    fine = 2 * grid.lmax <= 3 * grid.nside_sky
+    for channel, values in zip(
+        channels, model.emissions(channels, grid.nside_sky, grid.fields, seed, threads), strict=True
+    ):
         window = channel.beam(grid.lmax, n_comp) * pixels
         lmax = signal_lmax(window)
-        alm = analyse(values.astype(np.float64), lmax, threads, accuracy=1e-6, max_iterations=iterations)
+        alm = (
+            iterated_analysis(values, lmax, 0, threads)
+            if fine
+            else analyse(values.astype(np.float64), lmax, threads, accuracy=1e-6, max_iterations=20)
+        )
         yield synthesise(filter_components(alm, window[:, : lmax + 1]), grid.nside, threads).astype(np.float32)
 
 

@@ -194,6 +194,32 @@ def analyse(maps: Map, lmax: int, threads: int = 1, accuracy: float = 1e-7, max_
     return out.reshape(*lead, n_comp, out.shape[-1])
 
 
+def iterated_analysis(maps: Map, lmax: int, iterations: int = 3, threads: int = 1) -> Alm:
+    """Analyse maps as healpy's `map2alm` does: with equal pixel weights, and a fixed number of corrections.
+
+    Args:
+        maps: `(n_field, n_pix)`, RING: I, or I, Q, U.
+        lmax: highest multipole.
+        iterations: corrections by the analysis of what the coefficients leave over; healpy's default is 3.
+        threads: CPU threads; they do not change a bit of the result.
+
+    Returns:
+        `(n_comp, n_alm)`: T; or T, E, B; single precision for float32.
+    """
+    real = np.float32 if maps.dtype == np.float32 else np.float64
+    n_field, n_pix = maps.shape
+    common = {"lmax": lmax, "nthreads": threads, **pixel_geometry(round(np.sqrt(n_pix / 12)))}
+    parts = []
+    for spin, part in ((0, slice(0, 1)), (2, slice(1, 3)))[: 1 if n_field == 1 else 2]:
+        wanted = np.ascontiguousarray(maps[part], dtype=real)
+        alm = ducc0.sht.adjoint_synthesis(map=wanted, spin=spin, **common) * real(4 * np.pi / n_pix)
+        for _ in range(iterations):
+            rest = wanted - ducc0.sht.synthesis(alm=alm, spin=spin, **common)
+            alm += ducc0.sht.adjoint_synthesis(map=rest, spin=spin, **common) * real(4 * np.pi / n_pix)
+        parts.append(alm)
+    return np.concatenate(parts)
+
+
 def rotate(alm: Alm, frame: Frame, wanted: Frame, threads: int = 1) -> Alm:
     """Turn coefficients from one frame to another.
 

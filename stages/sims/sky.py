@@ -41,6 +41,7 @@ class MakeSky(Executor):
     writes: ClassVar = (SKY_RECIPE,)
     may_write: ClassVar = (FOREGROUND_MAP,)
     per: ClassVar = (SKY,)
+    version: ClassVar[int] = 2
 
     def check(self, space: Space) -> None:
         """Look whether every sky that a split asks for is there and can be made, and whether grid and beams fit."""

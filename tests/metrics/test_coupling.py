@@ -7,9 +7,9 @@ from scipy.special import eval_jacobi
 
 from cmbml.metrics.coupling import SpectrumError, coupling_kernels, decoupling, linear_bins, mode_coupling
 from cmbml.metrics.pixel import MonopoleDipole
-from cmbml.metrics.spectral import iterated_analysis, knox_sigma, masked_alm
+from cmbml.metrics.spectral import knox_sigma, masked_alm
 from cmbml.sky.beams import gaussian_window
-from cmbml.sky.harmonics import filter_components, multipoles, power, random_alm, synthesise
+from cmbml.sky.harmonics import filter_components, iterated_analysis, multipoles, power, random_alm, synthesise
 from cmbml.sky.masks import apodise
 from cmbml.sky.spectra import d_ell
 

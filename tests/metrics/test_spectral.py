@@ -10,14 +10,21 @@ from cmbml.metrics.spectral import (
     bias_error,
     corrected_d_ell,
     decouplings,
-    iterated_analysis,
     masked_alm,
     pseudo_spectra,
     spectra_scores,
     theory_band,
 )
 from cmbml.sky.beams import gaussian_window
-from cmbml.sky.harmonics import filter_alm, filter_components, multipoles, power, random_alm, synthesise
+from cmbml.sky.harmonics import (
+    filter_alm,
+    filter_components,
+    iterated_analysis,
+    multipoles,
+    power,
+    random_alm,
+    synthesise,
+)
 from cmbml.sky.spectra import d_ell
 
 NSIDE, LMAX = 64, 128

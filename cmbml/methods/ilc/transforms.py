@@ -4,11 +4,10 @@ Up to 2 nside, few steps of least squares come within 1e-8 of the solution. Towa
 poor: what is not iterated away leaks from the Galactic plane at 857 GHz, at 1e8 uK_CMB, over the whole sky.
 """
 
-import ducc0
 import numpy as np
 from numpy.typing import NDArray
 
-from cmbml.sky.harmonics import analyse, pixel_geometry, synthesise
+from cmbml.sky.harmonics import analyse, iterated_analysis
 
 Coefficients = NDArray[np.complex128]
 Maps = NDArray[np.float64]
@@ -45,19 +44,7 @@ def analysed(maps: Maps, lmax: int, threads: int, iterations: int | None = None)
     Returns:
         `(n_comp, n_alm)`.
     """
-    nside = round(np.sqrt(maps.shape[-1] / 12))
     if iterations is None:
+        nside = round(np.sqrt(maps.shape[-1] / 12))
         return analyse(maps, lmax, threads, accuracy=1e-12, max_iterations=steps(nside, lmax, len(maps)))
-    alm = quadrature(maps, lmax, threads)
-    for _ in range(iterations):
-        alm += quadrature(maps - synthesise(alm, nside, threads), lmax, threads)
-    return alm
-
-
-def quadrature(maps: Maps, lmax: int, threads: int) -> Coefficients:
-    """Integrate maps `(n_comp, n_pix)` against the harmonics with equal weights, `(n_comp, n_alm)`."""
-    common = {"lmax": lmax, "nthreads": threads, **pixel_geometry(round(np.sqrt(maps.shape[-1] / 12)))}
-    parts = [ducc0.sht.adjoint_synthesis(map=maps[:1], spin=0, **common)]
-    if len(maps) == 3:
-        parts.append(ducc0.sht.adjoint_synthesis(map=maps[1:], spin=2, **common))
-    return np.concatenate(parts) * (4 * np.pi / maps.shape[-1])
+    return iterated_analysis(maps, lmax, iterations, threads)
