@@ -7,7 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
-from cmbml.metrics.intervals import FEWEST, Interval
+from cmbml.metrics.intervals import ENOUGH, FEWEST, LEAST_HELD, Interval
 from cmbml.metrics.summary import Grid, Numbers, Place, Score, mean_and_std, paired_interval, plus_minus, skies_of
 
 WHOLE = "residual"
@@ -240,17 +240,27 @@ def certainty_line(contest: Contest) -> str:
         text = f"{these} cannot tell {best} from {' or '.join(alike)} (95 % intervals of the paired differences)."
     else:
         text = f"{these} tell {best} from every other method (95 % intervals of the paired differences)."
-    return f"{text} {skies_note(contest.skies)}".strip() if n >= FEWEST else text
+    skies = dict(zip(contest.sims, contest.skies or [""] * n, strict=True))
+    return f"{text} {intervals_note(skies)}" if n >= FEWEST else text
 
 
-def skies_note(skies: Sequence[str] | None) -> str:
-    """Say what intervals over simulations leave out."""
-    n = len(set(skies or ()))
-    if skies is None:
-        return "Which sky each simulation sees is not known: the scatter over skies may not be in these intervals."
-    if n < FEWEST:
-        return f"All on {'one sky' if n == 1 else f'{n} skies'}: the scatter over skies is not in these intervals."
-    return f"The intervals are over {n} skies."
+def intervals_note(skies: Mapping[str, str]) -> str:
+    """Say what intervals stand on, what they leave out, and what they are worth.
+
+    Args:
+        skies: simulation -> the sky that it sees; empty where nobody knows.
+    """
+    n_skies, independent = len(set(skies.values())), len(skies)
+    if not all(skies.values()):
+        text = "Which sky each simulation sees is not known: the scatter over skies may not be in these intervals."
+    elif n_skies < FEWEST:
+        one = "one sky" if n_skies == 1 else f"{n_skies} skies"
+        text = f"All on {one}: the scatter over skies is not in these intervals."
+    else:
+        text, independent = f"The intervals are over {n_skies} skies.", n_skies
+    if FEWEST <= independent < ENOUGH:
+        text += f" Of {independent} values, 95 % intervals hold the truth in {LEAST_HELD} to 95 of 100 cases."
+    return text
 
 
 def limit_line(contest: Contest, parts: Sequence[PartRow]) -> str:

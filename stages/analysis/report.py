@@ -25,7 +25,7 @@ from cmbml.figures.results import (
 )
 from cmbml.metrics.footing import Footing
 from cmbml.metrics.summary import METRICS
-from cmbml.metrics.verdict import PartRow, part_grid, skies_note
+from cmbml.metrics.verdict import PartRow, intervals_note, part_grid
 from cmbml.settings import Nside, PositiveFloat, settings
 from stages.analysis.figures import prediction_maps, simulation_tables, theory_band
 from stages.analysis.metrics import spec_of
@@ -106,7 +106,7 @@ class WriteReport(Executor):
             scores=scores,
             verdict=io.read(VERDICT),
             parts=parts_table(io.read_optional(PARTS_SUMMARY), words(scores, "footing")),
-            intervals=skies_note([str(table.columns["sky"][0]) for table in scores]),
+            intervals=intervals_note({table.simulation: str(table.columns["sky"][0]) for table in scores}),
             spectra=simulation_tables(io, SPECTRA_SCORES),
             bands={} if band is None else {"TT": band},
             generalisation=_columns(io.read_optional(GENERALISATION)),

@@ -52,7 +52,7 @@ def test_it_begins_with_the_data_and_the_winner():
 def test_a_control_cannot_win_and_memory_shames_those_that_it_beats():
     lines = said(scores(nilc=2.0, cnilc=4.0, memory=1.0, zero=0.1))
     assert "nilc" in lines["Winner"]
-    assert lines["Memory"].startswith("On this dataset, memory alone scores 0.9")
+    assert lines["Memory"].startswith("On this dataset, memory alone scores 1")
     assert lines["Memory"].endswith("shown nothing: nilc, cnilc.")
     assert said(scores(memory=1.0, zero=2.0))["Winner"].startswith("No method but controls")
 
@@ -71,8 +71,10 @@ def test_few_simulations_tell_nothing(n, text):
 
 @pytest.mark.parametrize("n", [3, 5])
 def test_what_the_intervals_of_few_hold_is_said(n):
-    assert "hold the truth less often" in said(scores(n=n, nilc=2.0, cnilc=4.0))["Certainty"]
-    assert "less often" not in said(scores(n=20, nilc=2.0, cnilc=4.0))["Certainty"]
+    for sky in ("own", "main", ""):
+        found = said(scores(sky=sky, n=n, nilc=2.0, cnilc=4.0))["Certainty"]
+        assert f"Of {n} values, 95 % intervals hold the truth in 91 to 95 of 100 cases." in found
+    assert "of 100 cases" not in said(scores(n=20, nilc=2.0, cnilc=4.0))["Certainty"]
 
 
 def test_one_sky_is_said_to_be_one():
