@@ -6,7 +6,7 @@ from pathlib import Path
 from pydantic import PositiveInt
 
 from cmbml.core.executor import Executor
-from cmbml.core.space import Space
+from cmbml.core.space import Key, Space
 from cmbml.core.unit_io import UnitIO
 from cmbml.methods.base import BlindMethod, MethodError
 from cmbml.settings import Nside, settings
@@ -78,6 +78,10 @@ class MethodStage(ObservationStage):
     def check(self, space: Space) -> None:
         """Ask the method whether it accepts such observations."""
         self.method.accepts(self.spec_of(space))
+
+    def files(self, key: Key) -> tuple[Path, ...]:  # noqa: ARG002
+        """Return what the method's settings name."""
+        return self.method.files()
 
     def disk_bytes(self) -> int:
         """One map for each asset."""

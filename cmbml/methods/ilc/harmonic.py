@@ -104,8 +104,8 @@ class HarmonicIlc(LinearMethod):
         """Combine other coefficients with weights that were found before."""
         return weighted(alm, weights)
 
-    def variance(self, plan: Plan, weights: Maps, noise: Maps, lmax: int) -> Maps:  # noqa: ARG002
-        """Propagate the noise; harmonic weights do not see where foregrounds are left."""
+    def noise_variance(self, plan: Plan, weights: Maps, noise: Maps) -> Maps:  # noqa: ARG002
+        """Propagate the noise, which is the same everywhere."""
         return np.full(12, power_per_pixel((weights**2 * noise).sum(axis=0)) + LEAST_VARIANCE)
 
 

@@ -10,12 +10,13 @@ from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, PositiveInt
 
 from cmbml.methods.base import BlindMethod, ChannelName, Cleaned, MethodError
 from cmbml.methods.ilc.covariance import upsampled
 from cmbml.methods.ilc.sed import Emission, mixing_matrix
 from cmbml.methods.ilc.transforms import analysed
+from cmbml.methods.ilc.uncertainty import spread, sum_on_grid, surrogates
 from cmbml.settings import Fraction, PositiveFloat, settings
 from cmbml.sky.beams import gaussian_window
 from cmbml.sky.harmonics import cut_alm, filter_alm, synthesise
@@ -42,6 +43,7 @@ class LinearMethod(BlindMethod):
         iterations: of the analysis of maps, as healpy counts them; None: by least squares, which is better near
             3 nside.
         uncertainty: whether to estimate the standard deviation of the result's error.
+        draws: how many random skies its part from chance correlations is found from; each takes as long as cleaning.
     """
 
     channels: tuple[ChannelName, ...]
@@ -51,6 +53,7 @@ class LinearMethod(BlindMethod):
     beam_criterion: Fraction = 1e-3
     iterations: Annotated[int, Field(ge=0, le=100)] | None = None
     uncertainty: bool = True
+    draws: PositiveInt = 2
 
     @abstractmethod
     def plan(self, spec: ObservationSpec, component: int) -> Any:  # noqa: ANN401
@@ -65,18 +68,25 @@ class LinearMethod(BlindMethod):
         """Combine other coefficients with weights that were found before."""
 
     @abstractmethod
-    def variance(self, plan: Any, weights: Any, noise: Maps, lmax: int) -> Maps:  # noqa: ANN401
-        """Estimate the variance of the error around each pixel.
+    def noise_variance(self, plan: Any, weights: Any, noise: Maps) -> Maps:  # noqa: ANN401
+        """Propagate the channels' noise.
 
         Args:
             plan: of the component.
             weights: as found.
             noise: `(n_channel, lmax + 1)`, noise spectra of the channels at the common beam, uK^2.
-            lmax: highest multipole.
 
         Returns:
             `(n_pix,)` at any nside up to the result's, uK^2.
         """
+
+    def prepared(self, maps: Mapping[str, SkyMap]) -> Mapping[str, SkyMap]:
+        """Return maps as they are to be analysed."""
+        return maps
+
+    def rivals(self) -> Mapping["LinearMethod", float]:
+        """Return methods of other settings, whose squared difference times a factor is taken for foregrounds."""
+        return {}
 
     def accepts(self, spec: ObservationSpec) -> MapSpec:
         """Accept an observation that can be cleaned with these settings.
@@ -152,10 +162,25 @@ class LinearMethod(BlindMethod):
             found, weights = self.find(channels, plan, threads)
             cleaned.append(found)
             if self.uncertainty:
-                noise = self._noise(observation.spec, component)
-                variances.append(self.variance(plan, weights, noise, self.lmax(observation.spec)))
+                noise = self.noise_variance(plan, weights, self._noise(observation.spec, component))
+                moved = self._spread(observation.spec, component, channels, found, threads)
+                variances.append(sum_on_grid(noise, moved))
         sigma = SkyMap(self._sigma(variances, spec.nside, threads), spec) if self.uncertainty else None
         return Cleaned(self._evaluate(np.stack(cleaned), spec, threads), sigma)
+
+    def _spread(
+        self, spec: ObservationSpec, component: int, alm: Coefficients, cleaned: Coefficients, threads: int
+    ) -> Maps:
+        """Find out how far the result moves when weights are found in other ways, `(n_pix,)`, uK^2."""
+        plan, rest, differences, factors = self.plan(spec, component), alm - cleaned, [], []
+        for drawn in surrogates(cleaned, self.draws, component):
+            differences.append(self.find(rest + drawn, plan, threads)[0] - drawn)
+            factors.append(1 / self.draws)
+        for rival, factor in self.rivals().items():
+            rows = [self.channels.index(name) for name in rival.channels]
+            differences.append(rival.find(alm[rows], rival.plan(spec, component), threads)[0] - cleaned)
+            factors.append(factor)
+        return spread(differences, factors, spec.truth.nside, threads)
 
     def decompose(
         self,
@@ -187,7 +212,7 @@ class LinearMethod(BlindMethod):
         if missing:
             message = f"there are no maps of channel {', '.join(missing)}; there are of {', '.join(maps)}"
             raise MapError(message)
-        lmax, n_comp = self.lmax(spec), len(spec.truth.fields)
+        maps, lmax, n_comp = self.prepared(maps), self.lmax(spec), len(spec.truth.fields)
         factors = np.stack([self.rebeaming(spec, component) for component in range(n_comp)])
         alm = []
         for i, name in enumerate(self.channels):
