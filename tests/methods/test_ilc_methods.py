@@ -201,18 +201,16 @@ def test_uncertainty_is_that_of_the_error(kind: str, fields: Fields, tmp_path: P
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_uncertainty_without_foregrounds(kind: str, tmp_path: Path) -> None:
-    """It is the noise that comes through the weights; needlets know of chance correlations too."""
-    observation, parts = sky()
-    empty = {name: SkyMap(0 * found.values, found.spec) for name, found in parts["foregrounds"].items()}
-    maps = {name: SkyMap(parts["cmb"][name].values + parts["noise"][name].values, m.spec) for name, m in empty.items()}
-    blank = Observation(observation.spec, maps)
-    cleaned = method(kind).clean(blank, tmp_path, 1)
-    assert cleaned.uncertainty is not None
-    if kind == "needlet":
-        error, margin = cleaned.cmb.values - at_common_beam(observation), 0.4
-    else:
-        error, margin = method(kind).decompose(blank, empty, parts["noise"], tmp_path, 1)["noise"].values, 0.15
-    assert np.sqrt(np.mean((error / cleaned.uncertainty.values) ** 2)) == pytest.approx(1, abs=margin)
+    """It is the noise that comes through the weights, and what chance correlations do, which differs between skies."""
+    squares = []
+    for seed in range(4):
+        observation, parts = sky(seed=seed)
+        maps = plus(parts["cmb"], parts["noise"])
+        cleaned = method(kind, draws=8).clean(Observation(observation.spec, maps), tmp_path, 1)
+        assert cleaned.uncertainty is not None
+        error = cleaned.cmb.values - at_common_beam(observation)
+        squares.append(np.mean((error / cleaned.uncertainty.values) ** 2))
+    assert np.sqrt(np.mean(squares)) == pytest.approx(1, abs=0.3)
 
 
 @pytest.mark.parametrize("kind", ["needlet", "harmonic"])

@@ -84,10 +84,6 @@ class LinearMethod(BlindMethod):
         """Return maps as they are to be analysed."""
         return maps
 
-    def rivals(self) -> Mapping["LinearMethod", float]:
-        """Return methods of other settings, whose squared difference times a factor is taken for foregrounds."""
-        return {}
-
     def accepts(self, spec: ObservationSpec) -> MapSpec:
         """Accept an observation that can be cleaned with these settings.
 
@@ -171,16 +167,12 @@ class LinearMethod(BlindMethod):
     def _spread(
         self, spec: ObservationSpec, component: int, alm: Coefficients, cleaned: Coefficients, threads: int
     ) -> Maps:
-        """Find out how far the result moves when weights are found in other ways, `(n_pix,)`, uK^2."""
-        plan, rest, differences, factors = self.plan(spec, component), alm - cleaned, [], []
-        for drawn in surrogates(cleaned, self.draws, component):
-            differences.append(self.find(rest + drawn, plan, threads)[0] - drawn)
-            factors.append(1 / self.draws)
-        for rival, factor in self.rivals().items():
-            rows = [self.channels.index(name) for name in rival.channels]
-            differences.append(rival.find(alm[rows], rival.plan(spec, component), threads)[0] - cleaned)
-            factors.append(factor)
-        return spread(differences, factors, spec.truth.nside, threads)
+        """Find out how far the result moves when weights are found with another CMB, `(n_pix,)`, uK^2."""
+        plan, rest = self.plan(spec, component), alm - cleaned
+        differences = [
+            self.find(rest + drawn, plan, threads)[0] - drawn for drawn in surrogates(cleaned, self.draws, component)
+        ]
+        return spread(differences, spec.truth.nside, threads)
 
     def decompose(
         self,

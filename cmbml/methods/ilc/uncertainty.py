@@ -1,15 +1,10 @@
-"""What the error of a cleaned map is expected to be: from the channels' noise, and from what other weights give.
+"""What the error of a cleaned map is expected to be: from the channels' noise, and from what another CMB would do.
 
-Two parts are added up. Noise: white noise of the channels' depths, through the weights. Spread: how far the cleaned map
-moves when its weights are found in another way. The CMB passes all weights alike, so that it cancels in the difference
-of two cleaned maps, and foregrounds are what is left. Weights are found in other ways by two means.
-
-Surrogates (a parametric bootstrap): the cleaned map is taken away from all channels, and another CMB, drawn at random
-from its spectrum, is put in its place. What the method then gives besides that CMB is what chance correlations do.
-Rivals: the same observation is cleaned with other settings, which stands in for what foregrounds do whose spectra vary
-where weights do not.
-
-What all weights leave alike goes unseen.
+Two parts are added up. Noise: white noise of the channels' depths, through the weights. Chance: the cleaned map is
+taken away from all channels, and another CMB, drawn at random from its spectrum, is put in its place (a parametric
+bootstrap). What the method then gives besides that CMB is what chance correlations do, and, where noise counts more
+than it is while weights are found, what foregrounds that leaves. Foregrounds whose spectra vary where weights do not go
+unseen.
 """
 
 from collections.abc import Iterator, Sequence
@@ -51,12 +46,11 @@ def surrogates(cleaned: Coefficients, n_draw: int, component: int) -> Iterator[C
         yield filter_alm(random_alm(rng, lmax)[0], amplitude)
 
 
-def spread(differences: Sequence[Coefficients], factors: Sequence[float], nside: int, threads: int) -> Maps:
-    """Add up the squares of maps, each times its factor, averaged over a few degrees.
+def spread(differences: Sequence[Coefficients], nside: int, threads: int) -> Maps:
+    """Return the mean square of maps, averaged over a few degrees.
 
     Args:
         differences: `(n_alm,)` each.
-        factors: of each.
         nside: of the maps.
         threads: CPU threads.
 
@@ -64,8 +58,8 @@ def spread(differences: Sequence[Coefficients], factors: Sequence[float], nside:
         `(n_pix,)` on a grid that holds the average.
     """
     total = np.zeros(12 * nside**2)
-    for alm, factor in zip(differences, factors, strict=True):
-        total += factor * synthesise(alm[None], nside, threads)[0] ** 2
+    for alm in differences:
+        total += synthesise(alm[None], nside, threads)[0] ** 2 / len(differences)
     window = averaging_kernel(float(SPREAD_RAD), 3 * nside - 1)
     return np.maximum(averaged(total[None], window, min(nside, grid_for(window)), threads)[0], LEAST_VARIANCE)
 
