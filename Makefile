@@ -18,7 +18,7 @@ $(VENV)/.ready_to_test: $(VENV)/.ready
 	$(PIP_INSTALL) '.[test]'
 	touch $@
 
-DEMO_METHODS := control_truth control_channel control_zero ilc_pixel
+DEMO_METHODS := control_truth control_channel control_zero control_memory ilc_pixel nilc
 comma := ,
 empty :=
 space := $(empty) $(empty)

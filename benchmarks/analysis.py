@@ -108,7 +108,7 @@ def plain_path(root: Path, nside: int) -> None:
     """Score with healpy alone."""
     truth = hp.read_map(root / "cmb/test/sim0001/cmb_map.fits", dtype=np.float64)
     prediction = hp.read_map(root / f"clean/{METHOD}/test/sim0001/cleaned_map.fits", dtype=np.float64)
-    mask = hp.read_map(root / "mask/main/mask.fits", dtype=np.float64)
+    mask = hp.read_map(root / "mask/mask.fits", dtype=np.float64)
     for beam in BEAMS:
         fwhm = np.deg2rad(beam / 60)
         maps = [hp.smoothing(values, fwhm=fwhm, iter=3) for values in (truth, prediction)]

@@ -28,8 +28,8 @@ from cmbml.handlers.healpix_map import HealpixMap
 from cmbml.handlers.table import FitsTable
 from cmbml.sims.cmb import needed_lmax
 from cmbml.sims.noise import NoiseModel
+from cmbml.sky.beams import signal_lmax
 from cmbml.sky.harmonics import alm_size, pixel_geometry
-from stages.sims.observe import signal_lmax
 
 PER_SIMULATION = ("cmb", "observe")
 
@@ -39,8 +39,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--nside", type=int, default=512)
     parser.add_argument("--simulations", type=int, default=3)
+    parser.add_argument("--nside-sky", type=int, help="of the emission; that of the maps by default")
+    parser.add_argument("--vary", choices=("shared", "each"), default="shared", help="a sky for all, or for each")
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
+    options.nside_sky = options.nside_sky or options.nside
     with tempfile.TemporaryDirectory(dir=Path.cwd()) as folder:
         for lensing in ("spectra", "remap"):
             report(options, lensing, Path(folder) / lensing)
@@ -60,8 +63,11 @@ def report(options: argparse.Namespace, lensing: str, root: Path) -> None:
     total = sum(parts.values())
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
     write = sys.stdout.write
-    write(f"nside {options.nside}, lensing={lensing}, {options.threads} threads, {options.simulations} simulations\n")
-    write(f"  first simulation and all once-per-dataset work (sky at nside {options.nside})  {once:8.2f} s\n")
+    write(
+        f"nside {options.nside}, lensing={lensing}, vary={options.vary}, "
+        f"{options.threads} threads, {options.simulations} simulations\n"
+    )
+    write(f"  first simulation and what is made once (nside_sky {options.nside_sky})  {once:8.2f} s\n")
     write(f"  CAMB, once per cosmology, one thread                    {np.median(seconds['spectrum']):8.2f} s\n")
     for stage in PER_SIMULATION:
         write(f"  {stage:<56}{np.median(seconds[stage]):8.2f} s\n")
@@ -78,7 +84,8 @@ def prepare(options: argparse.Namespace, lensing: str, n: int, root: Path) -> tu
     """Compose the config of a dataset with `n` simulations and build its pipeline."""
     overrides = [
         f"scenario.nside={options.nside}",
-        f"scenario.nside_sky={options.nside}",
+        f"scenario.nside_sky={options.nside_sky}",
+        f"vary={options.vary}",
         f"scenario.lmax={3 * options.nside - 1}",
         f"splits.train={n}",
         "splits.valid=0",

@@ -17,7 +17,7 @@ from cmbml.handlers.yaml_file import YamlFile
 
 METHOD = Axis(0, "method")  # what cleaned a map
 ARRAYS = Axis(1, "arrays")  # how simulations were made into arrays; methods may share it
-SKY = Axis(2, "sky")  # a set of foregrounds; follows from the split
+SKY = Axis(2, "sky")  # a set of foregrounds; follows from the split and the simulation
 COSMOLOGY = Axis(3, "cosmology")  # parameters of the universe; follows from the split and the simulation
 SPLIT = Axis(4, "split")  # train, valid, test, ...
 SIM = Axis(5, "sim")  # one realisation: sim0000, sim0001, ...
@@ -29,8 +29,8 @@ THEORY_SPECTRA = Asset("spectra", SpectraTable(), per=(COSMOLOGY,))  # lensed an
 CMB_ALM = Asset("cmb_alm", Array(), per=(SPLIT, SIM))  # (n_comp, n_alm) complex64: T; or T, E, B; uK_CMB, no beam
 CMB_MAP = Asset("cmb_map", HealpixMap(), per=(SPLIT, SIM))  # truth: no beam, uK_CMB
 
-SKY_MAP = Asset("sky_map", HealpixMap(), per=(SKY, FREQ))  # foregrounds as emitted, at nside_sky, no beam
-FOREGROUND_MAP = Asset("foreground_map", HealpixMap(), per=(SKY, FREQ))  # foregrounds as a detector sees them
+SKY_RECIPE = Asset("sky_recipe", YamlFile(), per=(SKY,))  # all that it takes to make a sky: model, settings, seed
+FOREGROUND_MAP = Asset("foreground_map", HealpixMap(), per=(SKY, FREQ))  # as a detector sees them; of skies kept
 
 NOISE_STD_MAP = Asset("noise_std_map", HealpixMap(), per=(FREQ,))  # standard deviation per pixel
 NOISE_MEAN_MAP = Asset("noise_mean_map", HealpixMap(), per=(FREQ,))  # the same in every realisation; mostly zero
@@ -39,11 +39,12 @@ NOISE_SPECTRUM = Asset("noise_spectrum", FitsTable(), per=(FREQ,))  # angular sp
 OBS_MAP = Asset("obs_map", HealpixMap(), per=(SPLIT, SIM, FREQ))  # beam * (CMB + foregrounds) + noise
 NOISE_MAP = Asset("noise_map", HealpixMap(), per=(SPLIT, SIM, FREQ))  # the noise in OBS_MAP, for residual analysis
 
-MASK = Asset("mask", HealpixMap(), per=(SKY,))  # 1 keep, 0 leave out
-MASK_APODISED = Asset("mask_apodised", HealpixMap(), per=(SKY,))  # the same with a soft edge
+MASK = Asset("mask", HealpixMap(), per=())  # 1 keep, 0 leave out; one for the dataset
+MASK_APODISED = Asset("mask_apodised", HealpixMap(), per=())  # the same with a soft edge
 
 FEATURES = Asset("features", MappedArray(), per=(ARRAYS, SPLIT, SIM))  # what a network is shown, float32, uK_CMB
 TARGET = Asset("target", MappedArray(), per=(ARRAYS, SPLIT, SIM))  # what it should answer, float32, uK_CMB
+FEATURE_PARTS = Asset("feature_parts", MappedArray(), per=(ARRAYS, SPLIT, SIM))  # signal and noise in FEATURES
 ARRAY_MOMENTS = Asset("array_moments", YamlFile(), per=(ARRAYS, SPLIT, SIM))  # of both, per channel
 STATE = Asset("state", TensorFile(), per=(METHOD,))  # what a method has learnt
 TRAINING_CURVE = Asset("training_curve", EcsvTable(), per=(METHOD,))  # a row per epoch
@@ -53,7 +54,7 @@ ANSWER = Asset("answer", MappedArray(), per=(METHOD, SPLIT, SIM))  # what a netw
 ANSWER_TIME = Asset("answer_time", YamlFile(), per=(METHOD, SPLIT, SIM))  # how long that took
 
 CLEANED_MAP = Asset("cleaned_map", HealpixMap(), per=(METHOD, SPLIT, SIM))  # what a method takes for the CMB
-INFERENCE = Asset("inference", YamlFile(), per=(METHOD, SPLIT, SIM))  # how long that took
+INFERENCE = Asset("inference", YamlFile(), per=(METHOD, SPLIT, SIM))  # how long that took, from which channels
 
 SIGNAL_PART = Asset("signal_part", HealpixMap(), per=(METHOD, SPLIT, SIM))  # what the CMB became in CLEANED_MAP
 FOREGROUND_PART = Asset("foreground_part", HealpixMap(), per=(METHOD, SPLIT, SIM))  # what foregrounds became in it
@@ -67,7 +68,7 @@ PREDICTION_ALM = Asset("prediction_alm", Array(), per=(METHOD, SPLIT, SIM))  # C
 PREDICTION_SPEC = Asset(
     "prediction_spec", YamlFile(), per=(METHOD, SPLIT, SIM)
 )  # what CLEANED_MAP was, and its SHA-256
-MODE_COUPLING = Asset("mode_coupling", Array(), per=(SKY,))  # what MASK_APODISED does to spectra
+MODE_COUPLING = Asset("mode_coupling", Array(), per=())  # what MASK_APODISED does to spectra
 SCORES = Asset("scores", EcsvTable(), per=(METHOD, SPLIT, SIM))  # a row per footing, field and region
 SPECTRA_SCORES = Asset("spectra_scores", EcsvTable(), per=(METHOD, SPLIT, SIM))  # a row per kind, field and bin
 PARTS_RMS = Asset("parts_rms", EcsvTable(), per=(METHOD, SPLIT, SIM))  # how large each part of the error is

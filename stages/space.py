@@ -4,12 +4,15 @@ import re
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from pydantic import NonNegativeInt, ValidationError
+from pydantic import NonNegativeInt, PositiveInt, ValidationError, field_validator
 
 from cmbml.core.errors import ConfigError, nearest, setting_faults
 from cmbml.core.space import Axis, Space
 from cmbml.settings import settings
+from cmbml.sims.cosmology import CosmologySource
 from stages.assets import ARRAYS, COSMOLOGY, FREQ, METHOD, SIM, SKY, SPLIT
+
+Skies = Literal["each", "shared"] | PositiveInt
 
 
 @settings
@@ -18,21 +21,41 @@ class Split:
 
     Attributes:
         sims: how many simulations.
-        sky: which entry of `skies` they see.
+        sky: which foregrounds they see: `each` its own, all a `shared` one (the same in every split that shares it),
+            or so many, one after the other. What `vary` says where None.
+        model: which entry of `skies` the foregrounds are drawn from.
         cosmology: `each` its own, or one `shared` by the whole split.
     """
 
     sims: NonNegativeInt
-    sky: str = "main"
+    sky: Skies | None = None
+    model: str = "main"
     cosmology: Literal["each", "shared"] = "each"
+
+    @field_validator("sky", mode="before")
+    @classmethod
+    def _no_name(cls, value: object) -> object:
+        if isinstance(value, str) and value not in ("each", "shared"):
+            message = f"how many skies there are is each, shared or a number; which they are is model={value}"
+            raise ValueError(message)
+        return value
+
+    def sky_of(self, split: str, number: int, vary: Skies) -> str:
+        """Return what the sky of a simulation is called: `main`, `main_test_sim0003` or `main_test_sky0003`."""
+        skies = vary if self.sky is None else self.sky
+        if skies == "shared":
+            return self.model
+        return f"{self.model}_{split}_" + (sim_name(number) if skies == "each" else f"sky{number % skies:04d}")
 
 
 def make_space(
     splits: Mapping[str, int | Mapping[str, Any]],
     instrument: list[str],
     channels: list[str] | str,
+    vary: Skies | None = "each",
     methods: list[str] | None = None,
     arrays: str | None = None,
+    source: CosmologySource | None = None,
 ) -> Space:
     """Lay out a dataset.
 
@@ -40,12 +63,19 @@ def make_space(
         splits: name -> number of simulations, or the settings of a `Split`.
         instrument: the channels that there are.
         channels: the channels that are wanted, or `all`.
+        vary: which skies the simulations of a split see, where the split does not say; None for real maps, which were
+            not simulated.
         methods: names on the method axis, for programs that have one.
         arrays: the name on the axis of arrays, for methods that learn.
+        source: where cosmologies come from, for programs that read their spectra; a single one serves all simulations.
 
     Raises:
         ConfigError: a name that cannot be, or a channel that the instrument lacks.
     """
+    vary = "shared" if vary is None else vary
+    if isinstance(vary, bool) or not (vary in ("each", "shared") or (isinstance(vary, int) and vary > 0)):
+        message = f"vary={vary}: it is each, shared, or a number of skies for each split"
+        raise ConfigError(message)
     wanted = instrument if channels == "all" else [str(channel) for channel in channels]
     for channel in wanted:
         if channel not in instrument:
@@ -57,10 +87,15 @@ def make_space(
             message = f"splits.{name}: a split's name is made of letters and digits only"
             raise ConfigError(message)
         split = _split(name, entry)
+        if not re.fullmatch(r"[A-Za-z][A-Za-z0-9]*", split.model):
+            message = f"splits.{name}.model={split.model}: the name of a sky is made of letters and digits only"
+            raise ConfigError(message)
         for number in range(split.sims):
             sim = sim_name(number)
             cosmology = f"{name}_{sim}" if split.cosmology == "each" else name
-            rows.append({SPLIT: name, SIM: sim, SKY: split.sky, COSMOLOGY: cosmology})
+            if source is not None and source.single:
+                cosmology = "all"
+            rows.append({SPLIT: name, SIM: sim, SKY: split.sky_of(name, number, vary), COSMOLOGY: cosmology})
     if not rows:
         message = "splits: there is no simulation in any split; set for instance splits.train=3"
         raise ConfigError(message)
@@ -91,3 +126,23 @@ def _split(name: str, entry: int | Mapping[str, Any]) -> Split:
 def sim_name(number: int) -> str:
     """Return what the simulation of this number is called."""
     return f"sim{number:04d}"
+
+
+def model_of(sky: str) -> str:
+    """Return which entry of `skies` a sky is drawn from.
+
+    Example:
+        >>> model_of("main_test_sim0003")
+        'main'
+    """
+    return sky.partition("_")[0]
+
+
+def is_shared(sky: str) -> bool:
+    """Say whether a sky is that of its model itself, which simulations share.
+
+    Example:
+        >>> is_shared("main"), is_shared("main_test_sim0003")
+        (True, False)
+    """
+    return sky == model_of(sky)

@@ -2,11 +2,12 @@
 
 import logging
 import os
+import shlex
 import shutil
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from copy import deepcopy
 from functools import partial
 from pathlib import Path
@@ -23,11 +24,14 @@ from cmbml.core.blame import describe
 from cmbml.core.errors import (
     CmbmlError,
     ConfigError,
+    MissingAssetError,
     StorageError,
     UnitFailedError,
     nearest,
 )
 from cmbml.core.executor import Executor
+from cmbml.core.integrity import INTEGRITY
+from cmbml.core.intent import DATASET_PROGRAM, NOBODY, Origin, is_part
 from cmbml.core.logs import log_file, talk_on_the_console
 from cmbml.core.manifest import lock, newest_config, run_folder, write_manifest
 from cmbml.core.overrides import CONFIG_FOLDER, check_overrides
@@ -37,6 +41,7 @@ from cmbml.core.runner import Runner
 from cmbml.core.space import Space
 from cmbml.core.store import Store
 from cmbml.core.sweep import expand, run_jobs
+from cmbml.core.verify import verify
 
 log = logging.getLogger(__name__)
 RESUME = ("fresh", "restart", "refuse")
@@ -62,9 +67,14 @@ def main(name: str) -> None:
 def _job(name: str) -> Any:  # noqa: ANN401
     def job(config: DictConfig) -> None:
         with _errors_as_messages():
-            run(name, config)
+            _work(name)(config)
 
     return job
+
+
+def _work(name: str) -> Callable[[DictConfig], None]:
+    """Return what a main program does with its config."""
+    return verify_dataset if name == "verify" else partial(run, name)
 
 
 def sweep(name: str, overrides: list[str]) -> None:
@@ -81,7 +91,7 @@ def sweep(name: str, overrides: list[str]) -> None:
     Plugins.instance()
     with hydra.initialize_config_dir(version_base=None, config_dir=str(CONFIG_FOLDER)):
         jobs = expand(overrides, GlobalHydra.instance().config_loader())
-    run_jobs(jobs, [check_overrides(name, list(job.overrides)) for job in jobs], partial(run, name))
+    run_jobs(jobs, [check_overrides(name, list(job.overrides)) for job in jobs], _work(name))
 
 
 def run(name: str, config: DictConfig) -> None:
@@ -94,16 +104,13 @@ def run(name: str, config: DictConfig) -> None:
     Raises:
         CmbmlError: something is wrong; the message says what, and what to do.
     """
-    if config.resume not in RESUME:
-        message = f"resume={config.resume}: {nearest(str(config.resume), RESUME)}"
-        raise ConfigError(message)
-    for place in ("system.root", "dataset"):
-        if not OmegaConf.select(config, place):
-            message = f"{place}= must name a folder"
+    for key, allowed in (("resume", RESUME), ("integrity", INTEGRITY)):
+        if config[key] not in allowed:
+            message = f"{key}={config[key]}: {nearest(str(config[key]), allowed)}"
             raise ConfigError(message)
-    root = Path(config.system.root).expanduser().resolve() / str(config.dataset)
+    root = dataset_folder(config)
     _take_over(config, root)
-    pipeline, runner = build_pipeline(config, root)
+    pipeline, runner = build_pipeline(config, root, origin_of(name))
     if config.fetch_only:
         try:
             for executor in pipeline.graph.stages.values():
@@ -125,6 +132,8 @@ def run(name: str, config: DictConfig) -> None:
         with log_file(folder):
             if removed:
                 log.debug("removed %d half-written files of an earlier run", removed)
+            # Before the manifest, from which other programs take what the dataset is: none may believe the one alone.
+            pipeline.announce(plan)
             rows = {stage.stage: {"todo": len(stage.todo), "fresh": stage.fresh} for stage in plan.stages}
             write_manifest(folder, _plain(config), rows)
             log.info("%s: %d units to do, %d fresh", root, plan.n_todo, sum(stage.fresh for stage in plan.stages))
@@ -137,8 +146,47 @@ def run(name: str, config: DictConfig) -> None:
             log.info("done in %.1f s; log and manifest: %s", time.perf_counter() - started, folder)
 
 
-def build_pipeline(config: DictConfig, root: Path) -> tuple[Pipeline, Runner]:
+def verify_dataset(config: DictConfig) -> None:
+    """Look whether every file of a dataset is what was written, and up to date.
+
+    Raises:
+        MissingAssetError: there is no dataset.
+        StaleError: something is not as it should be.
+    """
+    root = dataset_folder(config)
+    if not (root / ".records").is_dir():
+        message = f"there is no dataset in {root}; build it first: python main_sims.py dataset={config.dataset}"
+        raise MissingAssetError(message)
+    with lock(root) if os.access(root, os.W_OK) else nullcontext():
+        verify(root)
+
+
+def dataset_folder(config: DictConfig) -> Path:
+    """Return the folder of the dataset that a config names.
+
+    Raises:
+        ConfigError: it names none.
+    """
+    for place in ("system.root", "dataset"):
+        if not OmegaConf.select(config, place):
+            message = f"{place}= must name a folder"
+            raise ConfigError(message)
+    return Path(config.system.root).expanduser().resolve() / str(config.dataset)
+
+
+def origin_of(name: str) -> Origin:
+    """Say who asks: a main program, with the words of this command line but for those that say how to begin."""
+    words = [word for word in sys.argv[1:] if not word.startswith("resume=")]
+    return Origin(name, shlex.join(["python", f"main_{name}.py", *words]))
+
+
+def build_pipeline(config: DictConfig, root: Path, origin: Origin = NOBODY) -> tuple[Pipeline, Runner]:
     """Make the stages, the space and the runner that a config declares.
+
+    Args:
+        config: composed.
+        root: the dataset's folder.
+        origin: who asks for it.
 
     Raises:
         ConfigError: settings that cannot be; one message lists all of them.
@@ -162,8 +210,9 @@ def build_pipeline(config: DictConfig, root: Path) -> tuple[Pipeline, Runner]:
         raise ConfigError("\n".join(faults))
     stages = {place.removeprefix("stages."): built[place] for place in kinds}
     given = {stage: hydra.utils.get_class(place) for stage, place in config.get("given", {}).items()}
-    done = {stage: kind for stage, kind in given.items() if (root / ".records" / stage).is_dir()}
-    return Pipeline(stages, built["space"], root, config.seed, done), built["runner"]
+    done = {stage: kind for stage, kind in given.items() if is_part(root, stage)}
+    pipeline = Pipeline(stages, built["space"], root, config.seed, done, origin, config.integrity)
+    return pipeline, built["runner"]
 
 
 def _take_over(config: DictConfig, root: Path) -> None:
@@ -174,9 +223,15 @@ def _take_over(config: DictConfig, root: Path) -> None:
     """
     if not config.get("inherit"):
         return
-    made = newest_config(root, "sims")
+    made = newest_config(root, DATASET_PROGRAM)
     if made is None:
         message = f"there is no dataset in {root}; build it first: python main_sims.py dataset={config.dataset}"
+        raise ConfigError(message)
+    if lacking := [name for name in config.inherit if name not in made]:
+        message = (
+            f"{root} was made by an older version, which did not say {', '.join(lacking)}; build it again: "
+            f"python main_sims.py dataset={config.dataset}"
+        )
         raise ConfigError(message)
     for name in config.inherit:
         config[name] = made[name]

@@ -31,6 +31,10 @@ class MissingAssetError(CmbmlError):
     """A file that should have been made, or given, is not there."""
 
 
+class StaleError(MissingAssetError):
+    """What an earlier program has left is not up to date, or not what was written."""
+
+
 class BadFileError(CmbmlError):
     """A file that is there but is not what it should be."""
 

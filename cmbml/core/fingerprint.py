@@ -5,12 +5,12 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass
 from enum import Enum
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 from cmbml.core.errors import MissingAssetError
 from cmbml.core.executor import Executor
+from cmbml.core.integrity import sha256_of
 from cmbml.core.space import Key
 
 
@@ -50,17 +50,10 @@ def file_digest(path: Path) -> str:
         MissingAssetError: the file is not there.
     """
     try:
-        status = path.stat()
-        return _digest(str(path), status.st_size, status.st_mtime_ns)
+        return sha256_of(path)
     except OSError as error:
         message = f"raw file {path} cannot be read ({error.strerror}); check the path in the config"
         raise MissingAssetError(message) from error
-
-
-@cache
-def _digest(path: str, size: int, modified: int) -> str:  # noqa: ARG001
-    with Path(path).open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 class Fingerprinter:
@@ -77,6 +70,11 @@ class Fingerprinter:
         self.head = f"{kind.__module__}.{kind.__qualname__}|{executor.version}|{seed}"
         per_key = bool(executor.along) or kind.settings_at is not Executor.settings_at
         self.common = None if per_key else self._settings(Key())
+
+    @property
+    def alike(self) -> str:
+        """What units made with the same settings share; empty where settings depend on the unit's point."""
+        return "" if self.common is None else hashlib.sha256(f"{self.head}|{self.common}".encode()).hexdigest()[:16]
 
     def _settings(self, key: Key) -> str:
         return json.dumps(canonical(self.executor.settings_at(key)), sort_keys=True)

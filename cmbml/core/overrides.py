@@ -38,6 +38,8 @@ def check_overrides(name: str, overrides: list[str]) -> DictConfig:
             known = list(_keys(hydra.compose(name, [word for word in overrides if _is_choice(word)])))
             if key in known:
                 continue
+            if elsewhere := _group_of_others(name, overrides):
+                raise ConfigError(elsewhere)
             message = f"'+{key}' adds a key that nothing reads; {nearest(key, known)}"
             raise ConfigError(message)
         return config
@@ -56,8 +58,8 @@ def _unread(config: DictConfig, overrides: list[str]) -> Iterator[str]:
 def _explain(error: Exception, name: str, overrides: list[str]) -> str:
     """Say which override is at fault, and what may have been meant."""
     text = str(error)
-    if file := _file_at_fault(error):
-        return file
+    if plain := _file_at_fault(error) or _group_of_others(name, overrides):
+        return plain
     if option := re.search(
         r"Could not find '(.+)/(.+)'.*Available options in '.+?':\n(.*?)\n\S", text + "\n.", re.DOTALL
     ):
@@ -84,6 +86,25 @@ def _explain(error: Exception, name: str, overrides: list[str]) -> str:
         return f"{several}: several values are a sweep, which needs -m; one value that is a list is written '[A,B]'"
     culprit = next((f"{word}: " for word in reversed(overrides) if not _composes(name, [word])), "")
     return culprit + text.split("\n")[0]
+
+
+def _group_of_others(name: str, overrides: list[str]) -> str:
+    """Say which programs have a group of options that this one lacks, if an override picks from such a group."""
+    mine = _groups(name)
+    for word in overrides:
+        group = word.lstrip("+~").partition("=")[0]
+        if "/" in group or group in mine or not (CONFIG_FOLDER / group).is_dir():
+            continue
+        others = [path.stem for path in sorted(CONFIG_FOLDER.glob("*.yaml")) if group in _groups(path.stem)]
+        taken = f"; here {group} is what the dataset was made with" if group in hydra.compose(name) else ""
+        programs = ", ".join(f"main_{other}.py" for other in others if other != "common")
+        return f"{word.lstrip('+~')}: '{group}' is no group of main_{name}.py, but of {programs}{taken}"
+    return ""
+
+
+def _groups(name: str) -> set[str]:
+    """Return the groups from which a program picks options."""
+    return set(hydra.compose(name, return_hydra_config=True).hydra.runtime.choices)
 
 
 def _file_at_fault(error: Exception) -> str:

@@ -3,23 +3,27 @@
 import logging
 import traceback
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-from cmbml.core.asset import Asset
-from cmbml.core.errors import CmbmlError, ConfigError, MissingAssetError, UnitFailedError
+from cmbml.core.errors import CmbmlError, ConfigError, MissingAssetError, StaleError, UnitFailedError
 from cmbml.core.executor import Executor
 from cmbml.core.fingerprint import Fingerprinter
 from cmbml.core.graph import Graph
+from cmbml.core.integrity import Integrity
+from cmbml.core.intent import NOBODY, Origin, Wish, announce
+from cmbml.core.ledger import Fault, Ledger, complaint
 from cmbml.core.namer import Namer
 from cmbml.core.plan import Plan, StagePlan, Unit
-from cmbml.core.record import Record
+from cmbml.core.record import Record, Source
 from cmbml.core.runner import Runner
 from cmbml.core.space import Key, Space
-from cmbml.core.store import Store
-from cmbml.core.unit_io import Failure, Places, Task, run_task
+from cmbml.core.store import Store, storage_errors
+from cmbml.core.unit_io import Failure, Task, run_task
+from cmbml.core.wiring import Wiring
 
 log = logging.getLogger(__name__)
 Resume = Literal["fresh", "restart", "refuse"]
@@ -34,6 +38,8 @@ class Pipeline:
         root: the dataset's folder.
         seed: root of all randomness.
         given: stages that an earlier program has run here: what they made is looked up in their records.
+        origin: who asks for it.
+        integrity: how closely files are looked at before they are read.
 
     Raises:
         GraphError: the stages do not fit together.
@@ -47,10 +53,15 @@ class Pipeline:
         root: Path,
         seed: int,
         given: Mapping[str, type[Executor]] | None = None,
+        origin: Origin = NOBODY,
+        integrity: Integrity = "hash",
     ) -> None:
         self.graph = Graph.of(stages, given)
         self.root, self.seed, self.space, self.namer = root, seed, space, Namer()
-        self._made_by: dict[tuple[str, tuple[Key, ...]], tuple[Unit, ...]] = {}
+        self.origin, self.integrity, self.ledger = origin, integrity, Ledger(root)
+        self.wiring = Wiring(self.graph, space, self.namer)
+        self._announced: Plan | None = None
+        self._alike = {stage: Fingerprinter(executor, seed).alike for stage, executor in self.graph.stages.items()}
         faults = []
         self.spaces: dict[str, Space] = {}
         for stage, executor in self.graph.stages.items():
@@ -65,39 +76,50 @@ class Pipeline:
             raise ConfigError("\n".join(faults))
 
     def plan(self, resume: Resume = "fresh") -> Plan:
-        """Work out what is to be done. Reads records and file sizes, never data.
+        """Work out what is to be done. Reads records, sizes and times; of data, only files that have another time.
 
         Args:
             resume: `fresh` keeps what is done, `restart` does everything again, `refuse` stops if anything is done.
 
         Raises:
             ConfigError: something is done already and `resume` is `refuse`.
-            MissingAssetError: a raw file is not there.
+            MissingAssetError: a raw file is not there, or what an earlier program should have made.
+            StaleError: what an earlier program has made is not up to date, or not what was written.
         """
+        self.ledger = Ledger(self.root)
         prints: dict[Unit, str] = {}
+        faults: dict[Unit, Fault] = {}
         needs: dict[Unit, tuple[Unit, ...]] = {}
         other: set[Unit] = set()  # whose bytes may come out otherwise than they were
         stages = []
         for stage, executor in self.graph.stages.items():
             fingerprint = Fingerprinter(executor, self.seed)
             keys, todo = self.spaces[stage].keys(executor.per), []
+            shown = self._showing(executor)
             for key in keys:
-                needed = self._inputs(executor, key)
+                needed = self.wiring.inputs(executor, key)
                 for unit, required in needed.items():
-                    if unit[0] in self.graph.given and unit not in prints and (found := self._found(unit, required)):
-                        prints[unit] = found
-                inputs = [unit for unit in needed if unit in prints or unit[0] not in self.graph.given]
+                    if unit[0] in self.graph.given and unit not in prints:
+                        self._look_up(unit, required, prints, faults)
+                inputs = [
+                    unit
+                    for unit, required in needed.items()
+                    if unit in prints or (required and unit[0] not in self.graph.given)
+                ]
                 if missing := next((unit for unit in inputs if unit not in prints), None):
                     message = f"'{stage} {key}' needs '{missing[0]} {missing[1]}', which the setting `over` leaves out"
                     raise ConfigError(message)
                 prints[stage, key] = fingerprint(key, [prints[unit] for unit in inputs])
-                stale = not other.isdisjoint(inputs)
-                if resume == "restart" or stale or not self._is_done(stage, key, prints[stage, key]):
+                done = self._done(stage, key, prints[stage, key])
+                kept = (shown(unit) for unit in inputs if unit not in needs)
+                stale = not other.isdisjoint(inputs) or (done is not None and not _made_from(done, kept))
+                if resume == "restart" or stale or done is None or any(self.ledger.file_faults(done)):
                     todo.append(key)
                     needs[stage, key] = tuple(unit for unit in inputs if unit in needs)
                     if stale or not executor.exact:
                         other.add((stage, key))
             stages.append(StagePlan(stage, tuple(todo), len(keys) - len(todo), len(todo) * executor.disk_bytes()))
+        _refuse(faults or self._mixed(prints))
         if resume == "refuse" and any(stage.fresh for stage in stages):
             message = (
                 f"{self.root} already holds finished units and resume=refuse; use resume=fresh or another dataset="
@@ -106,11 +128,12 @@ class Pipeline:
         return Plan(tuple(stages), prints, needs)
 
     def run(self, plan: Plan, runner: Runner) -> None:
-        """Do what the plan says.
+        """Note what the plan says, and do it.
 
         Raises:
             UnitFailedError: a unit failed; what does not depend on it may have been done, and is recorded.
         """
+        self.announce(plan)
         followers: dict[Unit, list[Unit]] = {}
         for unit, before in plan.needs.items():
             for earlier in before:
@@ -130,6 +153,7 @@ class Pipeline:
                     if isinstance(result, Failure):
                         failures.append(result)
                         continue
+                    self.ledger.enter(unit[0], unit[1].name, result)
                     log.debug("done %s %s in %.2f s", *unit, result.seconds)
                     progress.advance(unit[0])
                     for follower in followers.get(unit, ()):
@@ -141,82 +165,123 @@ class Pipeline:
             Store(self.root).remove_parts()
         _report(failures)
 
-    def _inputs(self, executor: Executor, key: Key) -> dict[Unit, bool]:
-        """Return the units that make what a unit reads, and whether it cannot do without."""
-        units: dict[Unit, bool] = {}
-        for asset in self.graph.reads_of(executor):
-            required = asset in executor.reads
-            places = self._seen(executor, asset, key)
-            maker = self.graph.makers[asset.name]
-            if (maker, places) not in self._made_by:
-                per = self.graph.units_of(maker)
-                self._made_by[maker, places] = tuple((maker, place.on(per)) for place in places)
-            for unit in self._made_by[maker, places]:
-                units[unit] = required or units.get(unit, False)
-        return units
+    def announce(self, plan: Plan) -> None:
+        """Note what a plan asks for, before anything is done: what is left undone can then be told.
 
-    def _found(self, unit: Unit, required: bool) -> str | None:
-        """Return the fingerprint of a unit that an earlier program has finished; None where it need not have.
-
-        Raises:
-            MissingAssetError: it has not and is required, or its files are gone.
+        A run that goes through `run` alone need not call it; to call it twice does no harm.
         """
-        stage, key = unit
-        record = Record.read(self.root / self.namer.record(stage, key))
-        if record is None and not required:
-            return None
-        if record is None or not record.is_complete(self.root):
-            message = (
-                f"'{stage} {key}' is not finished in {self.root}; run the program that makes it first "
-                "(main_sims.py for a dataset, main_clean.py for a method)"
-            )
-            raise MissingAssetError(message)
-        return record.fingerprint
+        if plan is self._announced:
+            return
+        wishes = {}
+        for stage, executor in self.graph.stages.items():
+            units = {key.name: plan.fingerprints[stage, key] for key in self.spaces[stage].keys(executor.per)}
+            known = {key.name for key in self.space.keys(executor.per)} if self.origin.whole else ()
+            assets = tuple(asset.name for asset in (*executor.writes, *executor.may_write))
+            wishes[stage] = Wish(assets, units, known)
+        with storage_errors(self.root):
+            announce(self.root, wishes, self.origin)
+        self._announced = plan
 
-    def _is_done(self, stage: str, key: Key, fingerprint: str) -> bool:
-        record = Record.read(self.root / self.namer.record(stage, key))
-        return record is not None and record.fingerprint == fingerprint and record.is_complete(self.root)
+    def _done(self, stage: str, key: Key, fingerprint: str) -> Record | None:
+        """Return the record of a unit that was made as it is planned now."""
+        record = self.ledger.record(stage, key.name)
+        return record if record is not None and record.fingerprint == fingerprint else None
+
+    def _look_up(self, unit: Unit, required: bool, prints: dict[Unit, str], faults: dict[Unit, Fault]) -> None:
+        """Take the fingerprint of a unit that an earlier program has finished, or note why it is not to be had."""
+        stage, name = unit[0], unit[1].name
+        fault, record = self.ledger.fault(stage, name), self.ledger.record(stage, name)
+        if fault is not None and (required or fault.kind not in {"unfinished", "left over"}):
+            faults[unit] = fault
+            prints[unit] = ""
+        elif fault is None and record is not None:
+            prints[unit] = record.fingerprint
+
+    def _mixed(self, prints: Iterable[Unit]) -> dict[Unit, Fault]:
+        """Find units of earlier programs that were not made with the settings of their like, as `over` allows."""
+        first: dict[tuple[str, Key], tuple[Unit, str]] = {}
+        faults: dict[Unit, Fault] = {}
+        for stage, key in prints:
+            record = self.ledger.record(stage, key.name) if stage in self.graph.given else None
+            if record is not None and record.settings:
+                # Along free axes, such as methods, settings may differ.
+                (_, other), settings = first.setdefault(
+                    (stage, key.on(self.space.free)), ((stage, key), record.settings)
+                )
+                if settings != record.settings:
+                    text = f"was made with other settings than '{stage} {other}': make all with the same, without over="
+                    faults[stage, key] = Fault("stale", text, self.ledger.commands(stage, key.name))
+        return faults
+
+    def _showing(self, executor: Executor) -> Callable[[Unit], tuple[str, str, str]]:
+        """Return what says of a unit its stage, its name, and what it shows to an executor."""
+        assets = self.wiring.assets_by_maker(executor)
+
+        @cache
+        def shown(unit: Unit) -> tuple[str, str, str]:
+            name = unit[1].name
+            return unit[0], name, self.ledger.shown(unit[0], name, assets[unit[0]])
+
+        return shown
+
+    def _sources(self, executor: Executor, key: Key, plan: Plan) -> tuple[Source, ...]:
+        """Say what a unit is made from: what is there when it begins."""
+        units: dict[str, dict[str, str]] = {}
+        assets = self.wiring.assets_by_maker(executor)
+        for maker, place in self.wiring.inputs(executor, key):
+            if (maker, place) in plan.fingerprints:
+                units.setdefault(maker, {})[place.name] = self.ledger.shown(maker, place.name, assets[maker])
+        return tuple(Source(maker, assets[maker], units[maker]) for maker in units)
+
+    def _command(self, stage: str) -> str:
+        """Return the command that makes what a stage makes."""
+        intent = None if stage in self.graph.stages else self.ledger.intent(stage)
+        return self.origin.command if intent is None else next((asked.command for asked in intent.units.values()), "")
 
     def _task(self, stage: str, key: Key, plan: Plan, threads: int) -> Task:
         executor = self.graph.stages[stage]
+        reads = self.graph.reads_of(executor)
+        inputs = {
+            asset.name: self.wiring.paths(asset, self.wiring.there(executor, asset, key, plan.fingerprints))
+            for asset in reads
+        }
+        sources = self._sources(executor, key, plan)
+        recorded = ((path, self.ledger.output(path)) for places in inputs.values() for _, path in places)
         return Task(
             stage=stage,
             executor=executor,
             key=key,
-            inputs={
-                asset.name: self._paths(asset, self._there(executor, asset, key, plan))
-                for asset in self.graph.reads_of(executor)
-            },
+            inputs=inputs,
             outputs={
-                asset.name: self._paths(asset, self.space.keys_within(key, asset.per))
+                asset.name: self.wiring.paths(asset, self.space.keys_within(key, asset.per))
                 for asset in (*executor.writes, *executor.may_write)
             },
-            makers={asset.name: self.graph.makers[asset.name] for asset in self.graph.reads_of(executor)},
+            makers={asset.name: self.graph.makers[asset.name] for asset in reads},
             fingerprint=plan.fingerprints[stage, key],
             root=self.root,
             record=str(self.namer.record(stage, key)),
             seed=self.seed,
             threads=threads,
+            sources=sources,
+            settings=self._alike[stage],
+            written={path: output for path, output in recorded if output is not None},
+            commands={source.stage: self._command(source.stage) for source in sources},
+            integrity=self.integrity,
         )
 
-    def _seen(self, executor: Executor, asset: Asset[Any], key: Key) -> tuple[Key, ...]:
-        """Return every point of an asset that a unit reads."""
-        kept = {axis: values for axis, values in executor.sees().items() if axis in asset.per and axis not in key}
-        places = self.space.keys_within(key, asset.per)
-        return tuple(at for at in places if all(at[axis] in kept[axis] for axis in kept)) if kept else places
 
-    def _there(self, executor: Executor, asset: Asset[Any], key: Key, plan: Plan) -> tuple[Key, ...]:
-        """Return every point of an asset that a unit reads, without those that it may read and nobody has made."""
-        places, maker = self._seen(executor, asset, key), self.graph.makers[asset.name]
-        if asset in executor.reads or maker not in self.graph.given:
-            return places
-        per = self.graph.units_of(maker)
-        return tuple(at for at in places if (maker, at.on(per)) in plan.fingerprints)
+def _refuse(faults: Mapping[Unit, Fault]) -> None:
+    """Say in one message which units of earlier programs are not to be relied on, if there are any."""
+    if faults:
+        told = complaint((stage, str(key), fault) for (stage, key), fault in faults.items())
+        kinds = {fault.kind for fault in faults.values()}
+        raise (MissingAssetError if kinds == {"unfinished"} else StaleError)(told)
 
-    def _paths(self, asset: Asset[Any], places: tuple[Key, ...]) -> Places:
-        """Return points of an asset with their paths."""
-        stage = self.graph.makers[asset.name]
-        return tuple((at, str(self.namer.path(stage, asset, at))) for at in places)
+
+def _made_from(record: Record, shown: Iterable[tuple[str, str, str]]) -> bool:
+    """Say whether a unit was made from what these units, told by stage, name and what they show, have made."""
+    sources = {source.stage: source.units for source in record.sources or ()}
+    return record.sources is not None and all(sources.get(stage, {}).get(name) == it for stage, name, it in shown)
 
 
 def _result(future: Future[Record | Failure], unit: Unit) -> Record | Failure:

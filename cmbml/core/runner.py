@@ -200,8 +200,11 @@ class Dask(Runner):
                 client.register_worker_callbacks(Outputs(console=False, files=()).share)
                 client.forward_logging(ROOT.name)
                 yield client.get_executor(pure=False, retries=0)
-                # All is done: a worker that is slow to leave is killed, and nobody need be told.
+                # All is done. A worker that is slow to leave is killed, one that reports to a scheduler that has left
+                # before it complains: nobody need be told. Workers that stay are left as they are.
                 nanny.setLevel(logging.ERROR)
+                if not self.address:
+                    client.run(_hush, on_error="ignore")
             nanny.setLevel(level)
 
     def _cluster(self, local: Any) -> Any:  # noqa: ANN401
@@ -243,6 +246,14 @@ def _thread_environment(threads: int) -> Iterator[None]:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
+
+
+def _hush() -> None:
+    """Let Dask say no more in this process."""
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)
+    for name in [*logging.Logger.manager.loggerDict]:
+        if name.startswith("distributed."):
+            logging.getLogger(name).setLevel(logging.CRITICAL)
 
 
 def _start_worker(outputs: Outputs) -> None:

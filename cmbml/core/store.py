@@ -14,6 +14,7 @@ from cmbml.core.asset import Asset
 from cmbml.core.cache import ReadCache
 from cmbml.core.errors import BadFileError, MissingAssetError, StorageError
 from cmbml.core.handler import Stamp
+from cmbml.core.integrity import Integrity
 from cmbml.core.record import Output
 
 _cache = ReadCache()
@@ -25,11 +26,21 @@ class Store:
 
     Attributes:
         root: the dataset's folder.
+        integrity: `hash` compares what is read with what was written; `size` believes its size and time.
     """
 
     root: Path
+    integrity: Integrity = "hash"
 
-    def read(self, asset: Asset[Any], path: str, maker: str, shared: bool = False) -> Any:  # noqa: ANN401
+    def read(
+        self,
+        asset: Asset[Any],
+        path: str,
+        maker: str,
+        shared: bool = False,
+        written: Output | None = None,
+        command: str = "",
+    ) -> Any:  # noqa: ANN401
         """Read one file.
 
         Args:
@@ -37,14 +48,20 @@ class Store:
             path: relative to the root.
             maker: name of the stage that makes it, for the message.
             shared: whether other units will read it too, so that it is worth keeping in memory.
+            written: what is recorded of it.
+            command: what makes it, for the message.
 
         Raises:
             MissingAssetError: it is not there.
-            BadFileError: it is not what its format promises.
+            BadFileError: it is not what was written, or not what its format promises.
             StorageError: the system refuses to read it, which says nothing of what stands in it.
         """
         full = self.root / path
         try:
+            if written is not None and full.exists() and (fault := written.fault(self.root, self.integrity)):
+                again = f"run: {command}" if command else f"run again, stage '{maker}' will remake it"
+                message = f"{full} {fault}; delete it and {again}"
+                raise BadFileError(message)
             return _cache.read(full, asset.handler.read) if shared else asset.handler.read(full)
         except FileNotFoundError:
             message = f"{full} is missing: stage '{maker}' makes it; run that stage again"
@@ -73,11 +90,11 @@ class Store:
                 with part.open("rb") as stream:
                     os.fsync(stream.fileno())
                     digest = hashlib.file_digest(stream, "sha256").hexdigest()
-                    size = os.fstat(stream.fileno()).st_size
+                    status = os.fstat(stream.fileno())
                 part.replace(full)
             finally:
                 part.unlink(missing_ok=True)
-        return Output(path, size, digest)
+        return Output(path, status.st_size, digest, asset.name, status.st_mtime_ns)
 
     def remove_work(self, units: Iterable[tuple[str, str]]) -> None:
         """Remove what killed units, given by stage and name, had left to go on from."""

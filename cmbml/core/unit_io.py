@@ -6,7 +6,7 @@ import time
 import traceback
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,7 +16,8 @@ from cmbml.core.asset import Asset
 from cmbml.core.errors import CmbmlError, UndeclaredError
 from cmbml.core.executor import Executor
 from cmbml.core.handler import Stamp
-from cmbml.core.record import Output, Record
+from cmbml.core.integrity import Integrity
+from cmbml.core.record import Output, Record, Source
 from cmbml.core.seeds import generator, seed_for
 from cmbml.core.space import Axis, Key
 from cmbml.core.store import Store, storage_errors
@@ -41,6 +42,11 @@ class Task:
         record: path of the unit's record, relative to the root.
         seed: root seed of the dataset.
         threads: CPU threads that the work may use.
+        sources: what the unit is made from, for its record.
+        settings: what units made with the same settings share, for its record.
+        written: path of each file that is read -> what is recorded of it.
+        commands: name of each stage that is read -> the command that makes it, for messages.
+        integrity: how closely files are looked at before they are read.
     """
 
     stage: str
@@ -54,6 +60,11 @@ class Task:
     record: str
     seed: int
     threads: int
+    sources: tuple[Source, ...] = ()
+    settings: str = ""
+    written: Mapping[str, Output] = field(default_factory=dict)
+    commands: Mapping[str, str] = field(default_factory=dict)
+    integrity: Integrity = "hash"
 
     def __str__(self) -> str:
         return f"{self.stage} {self.key}".strip()
@@ -68,7 +79,7 @@ class UnitIO:
 
     def __init__(self, task: Task) -> None:
         self._task = task
-        self._store = Store(task.root)
+        self._store = Store(task.root, task.integrity)
         self.outputs: list[Output] = []
 
     @property
@@ -102,12 +113,16 @@ class UnitIO:
         """Read, one after the other, the files of an asset that the unit sees.
 
         Args:
-            asset: what is read; nothing comes of one that the unit may read and nobody makes.
+            asset: what is read; nothing comes of one that the unit may read and nobody makes, or has written.
             only: the values on some axes to keep to; all by default.
         """
-        if asset.name not in self._task.inputs and asset in self._task.executor.may_read:
+        optional = asset in self._task.executor.may_read
+        if asset.name not in self._task.inputs and optional:
             return
         for key, path in self._places(asset, self._task.inputs, "read"):
+            if optional and not (self._task.root / path).exists():
+                # Its maker had nothing to write there: a file that was lost would have been noticed before.
+                continue
             if all(key[axis] in values for axis, values in (only or {}).items()):
                 yield key, self._load(asset, path)
 
@@ -216,7 +231,9 @@ class UnitIO:
     def _load(self, asset: Asset[T], path: str) -> T:
         """Read a file, and keep it in memory where the next unit reads it too: where it lacks the innermost axis."""
         shared = bool(self.key) and self.key.items[-1][0] not in asset.per and not asset.handler.mapped
-        value: T = self._store.read(asset, path, self._task.makers[asset.name], shared)
+        maker = self._task.makers[asset.name]
+        written, command = self._task.written.get(path), self._task.commands.get(maker, "")
+        value: T = self._store.read(asset, path, maker, shared, written, command)
         return value
 
     def _places(self, asset: Asset[Any], table: Mapping[str, Places], verb: str) -> Places:
@@ -251,7 +268,8 @@ def run_task(task: Task) -> Record | Failure:
         task.executor.process(io)
         io.require_written()
         seconds = round(time.perf_counter() - started, 3)
-        record = Record(task.fingerprint, tuple(io.outputs), seconds, socket.gethostname())
+        made = (task.fingerprint, tuple(io.outputs), seconds, socket.gethostname(), task.sources, task.settings)
+        record = Record(*made)
         with storage_errors(task.root / task.record):
             record.write(task.root / task.record)
         io.remove_work()

@@ -8,10 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cmbml.core.handler import AssetHandler, Stamp
+from cmbml.handlers.array import in_file_order
 
 
 class MappedArray(AssetHandler[NDArray[Any]]):
-    """One array, bit for bit, that stays on the disk until it is looked at; never a pickle."""
+    """One array, value for value, that stays on the disk until it is looked at; never a pickle."""
 
     suffix: ClassVar[str] = ".npy"
     mapped: ClassVar[bool] = True
@@ -31,7 +32,7 @@ class MappedArray(AssetHandler[NDArray[Any]]):
 
     def write(self, path: Path, value: NDArray[Any], stamp: Stamp) -> None:  # noqa: ARG002
         """Write the array; the format has no place for the stamp."""
-        np.save(path, value, allow_pickle=False)
+        np.save(path, in_file_order(value), allow_pickle=False)
 
 
 class MappedArrays(Sequence[NDArray[Any]]):

@@ -1,29 +1,123 @@
 """HEALPix maps that somebody else wrote: any ordering, unit and column layout that can be told for certain."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import healpy as hp
 import numpy as np
 from astropy.io import fits
+from numpy.typing import NDArray
 
 from cmbml.handlers.fits_file import refusing_truncated
-from cmbml.sky.maps import MapError, n_bad_pixels
+from cmbml.sky.maps import Frame, MapError, n_bad_pixels
+from cmbml.sky.units import microkelvin
 
-UNITS = {
-    "uK_CMB": 1.0,
-    "uK": 1.0,
-    "uKcmb": 1.0,
-    "muK": 1.0,
-    "mK_CMB": 1e3,
-    "mK": 1e3,
-    "K_CMB": 1e6,
-    "Kcmb": 1e6,
-    "K": 1e6,
+Columns = tuple[int | str, ...]
+
+FRAMES: dict[str, Frame] = {
+    **dict.fromkeys(("G", "GALACTIC"), "G"),
+    **dict.fromkeys(("C", "CELESTIAL", "EQUATORIAL", "ICRS", "FK5", "J2000"), "C"),
+    **dict.fromkeys(("E", "ECLIPTIC"), "E"),
 }
+"""What missions write in COORDSYS."""
 
 
-def read_raw_columns(path: Path, fields: tuple[int | str, ...] = (0,)) -> tuple[np.ndarray, list[str]]:
+@dataclass(frozen=True)
+class RawHeader:
+    """The header of a foreign map: what can be known before its pixels are read.
+
+    Attributes:
+        path: the file.
+        nside: resolution, from the number of pixels.
+        nested: whether pixels are in NESTED order.
+        units: column -> what its unit is said to be, possibly empty; in the file's order.
+        coordsys: what COORDSYS says, possibly empty.
+        polcconv: what POLCCONV says, possibly empty: COSMO or IAU.
+    """
+
+    path: Path
+    nside: int
+    nested: bool
+    units: Mapping[str, str]
+    coordsys: str
+    polcconv: str
+
+    def names(self, columns: Columns) -> list[str]:
+        """Return the names of columns that are given by name or number.
+
+        Raises:
+            MapError: one is not there.
+        """
+        there = list(self.units)
+        for column in columns:
+            if column not in there and column not in range(len(there)):
+                message = f"it has no column {column}, but {', '.join(there)}, counted from 0"
+                raise MapError(message)
+        return [there[column] if isinstance(column, int) else column for column in columns]
+
+    def unit_factors(
+        self, columns: Columns, unit: str | None = None, mjy_per_k: float | None = None
+    ) -> NDArray[np.float64]:
+        """Return what brings columns to uK_CMB, `(n_column,)`.
+
+        Args:
+            columns: numbers or names.
+            unit: of all columns; what the header says where None.
+            mjy_per_k: MJy/sr per K_CMB over the channel's band, where known.
+
+        Raises:
+            MapError: a column is not there, or its unit cannot be converted.
+        """
+        try:
+            return np.array([microkelvin(unit or self.units[name], 1, mjy_per_k) for name in self.names(columns)])
+        except MapError as error:
+            message = f"{self.path} cannot be read as a map of temperature: {error}"
+            raise MapError(message) from error
+
+    def taken_as(self, columns: Columns, unit: str | None) -> str:
+        """Say what the file is taken to be in."""
+        return f"{self.path}, taken as {unit or self.units[self.names(columns)[0]]}"
+
+    def frame(self, wanted: Frame | None, setting: str) -> Frame:
+        """Return the frame that the header and a setting agree on: Galactic where neither says anything.
+
+        Args:
+            wanted: what the setting says; None where it leaves it to the header.
+            setting: its name.
+
+        Raises:
+            MapError: they contradict each other, or the header says what is not known.
+        """
+        found = FRAMES.get(self.coordsys.upper())
+        if found is None and self.coordsys and wanted is None:
+            message = (
+                f"{self.path} says COORDSYS={self.coordsys}, which is none of {', '.join(FRAMES)}; say in {setting} "
+                "whether it is G Galactic, C equatorial or E ecliptic"
+            )
+            raise MapError(message)
+        if found is not None and wanted not in {None, found}:
+            message = (
+                f"{self.path} says COORDSYS={self.coordsys}, and {setting}={wanted}: they contradict each other; "
+                f"set {setting}={found}, or correct the header"
+            )
+            raise MapError(message)
+        return found or wanted or "G"
+
+
+def read_raw_header(path: Path) -> RawHeader:
+    """Read the header of a foreign HEALPix FITS map.
+
+    Raises:
+        MapError: the file is no full HEALPix map, or its ordering is not stated.
+    """
+    return _read(path, ())[0]
+
+
+def read_raw_columns(path: Path, fields: Columns = (0,)) -> tuple[np.ndarray, list[str]]:
     """Read columns of a foreign HEALPix FITS map, in RING order.
+
+    Three columns are I, Q and U; U gets HEALPix's sign where POLCCONV says that it has the other one.
 
     Args:
         path: the file.
@@ -35,50 +129,27 @@ def read_raw_columns(path: Path, fields: tuple[int | str, ...] = (0,)) -> tuple[
     Raises:
         MapError: the file is no full HEALPix map, its ordering is not stated, or pixels hold no number.
     """
-    try:
-        with refusing_truncated(), fits.open(path, memmap=False) as hdus:
-            data = _table(hdus, fields)
-            header = hdus[1].header
-            columns = [np.asarray(data.field(field), dtype=np.float64).ravel() for field in fields]
-            numbers = [data.names.index(field) if isinstance(field, str) else field for field in fields]
-    except (OSError, IndexError, KeyError, TypeError, ValueError) as error:
-        message = f"{path} cannot be read as a HEALPix map: {error}"
-        raise MapError(message) from error
-    values = np.stack(columns)
-    if not hp.isnpixok(values.shape[1]):
-        message = f"{path} has {values.shape[1]} pixels, which is no full HEALPix map"
-        raise MapError(message)
-    ordering = str(header.get("ORDERING", "")).strip().upper()
-    if ordering not in {"RING", "NESTED", "NEST"}:
-        message = f"{path} does not say in ORDERING whether its pixels are RING or NESTED"
-        raise MapError(message)
+    header, values = _read(path, fields)
     if bad := n_bad_pixels(values):
         message = f"{path}: {bad} of {values.size} pixel values are NaN, infinite or UNSEEN; fill or mask them first"
         raise MapError(message)
-    if ordering != "RING":
+    if header.nested:
         values = hp.reorder(values, n2r=True).reshape(values.shape)
-    return values, [str(header.get(f"TUNIT{number + 1}", "")) for number in numbers]
+    if header.polcconv == "IAU" and len(fields) == 3:
+        values[2] *= -1
+    return values, [header.units[name] for name in header.names(fields)]
 
 
-def _table(hdus: fits.HDUList, fields: tuple[int | str, ...]) -> fits.FITS_rec:
-    if len(hdus) < 2 or hdus[1].data is None:
-        message = "it holds no table"
-        raise MapError(message)
-    data = hdus[1].data
-    for field in fields:
-        if field not in data.names and field not in range(len(data.names)):
-            message = f"it has no column {field}, but {', '.join(data.names)}, counted from 0"
-            raise MapError(message)
-    return data
-
-
-def read_raw_map(path: Path, fields: tuple[int | str, ...] = (0,), unit: str | None = None) -> np.ndarray:
+def read_raw_map(
+    path: Path, fields: Columns = (0,), unit: str | None = None, mjy_per_k: float | None = None
+) -> np.ndarray:
     """Read columns of a foreign HEALPix FITS map as thermodynamic temperature.
 
     Args:
         path: the file.
         fields: column numbers or names.
         unit: the unit of the columns; what the header says where None.
+        mjy_per_k: MJy/sr per K_CMB over the channel's band, where known.
 
     Returns:
         `(n_field, n_pix)`, uK_CMB, RING order.
@@ -86,18 +157,38 @@ def read_raw_map(path: Path, fields: tuple[int | str, ...] = (0,), unit: str | N
     Raises:
         MapError: the file cannot be used, or its unit is no thermodynamic temperature.
     """
-    values, stated = read_raw_columns(path, fields)
-    return values * np.array([unit_scale(unit or found, path) for found in stated])[:, None]
+    factors = read_raw_header(path).unit_factors(fields, unit, mjy_per_k)
+    return read_raw_columns(path, fields)[0] * factors[:, None]
 
 
-def unit_scale(unit: str, path: Path) -> float:
-    """Return what a unit is worth in uK_CMB.
-
-    Raises:
-        MapError: the unit is not a thermodynamic temperature.
-    """
-    plain = unit.strip().replace(" ", "")
-    if plain in UNITS:
-        return UNITS[plain]
-    message = f"{path}: unit '{unit}' is not known to be a thermodynamic temperature; allowed are {', '.join(UNITS)}"
-    raise MapError(message)
+def _read(path: Path, fields: Columns) -> tuple[RawHeader, NDArray[np.float64]]:
+    """Read a header and columns, `(n_field, n_pix)`, in the file's order."""
+    try:
+        # Only what is asked for is read, of files that may be larger than the memory.
+        with refusing_truncated(), fits.open(path, memmap=not fields) as hdus:
+            if len(hdus) < 2 or not hdus[1].columns:
+                message = "it holds no table"
+                raise MapError(message)
+            card, columns = hdus[1].header, hdus[1].columns
+            n_pix = card["NAXIS2"] * int(np.prod(columns.dtype[0].shape))
+            ordering = str(card.get("ORDERING", "")).strip().upper()
+            header = RawHeader(
+                path=path,
+                nside=round(np.sqrt(n_pix / 12)),
+                nested=ordering != "RING",
+                units={column.name: str(column.unit or "") for column in columns},
+                coordsys=str(card.get("COORDSYS", "")).strip(),
+                polcconv=str(card.get("POLCCONV", "")).strip().upper(),
+            )
+            wanted = [hdus[1].data.field(name) for name in header.names(fields)]
+            values = np.array([np.asarray(column, dtype=np.float64).ravel() for column in wanted])
+    except (OSError, IndexError, KeyError, TypeError, ValueError, AttributeError) as error:
+        message = f"{path} cannot be read as a HEALPix map: {error}"
+        raise MapError(message) from error
+    if not hp.isnpixok(n_pix):
+        message = f"{path} has {n_pix} pixels, which is no full HEALPix map"
+        raise MapError(message)
+    if ordering not in {"RING", "NESTED", "NEST"}:
+        message = f"{path} does not say in ORDERING whether its pixels are RING or NESTED"
+        raise MapError(message)
+    return header, values

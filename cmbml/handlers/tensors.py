@@ -10,6 +10,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from cmbml.core.handler import AssetHandler, Stamp
+from cmbml.handlers.array import in_file_order
 
 Tensors = tuple[Mapping[str, NDArray[Any]], Mapping[str, Any]]
 ENTRY = "cmbml"
@@ -43,5 +44,7 @@ class TensorFile(AssetHandler[Tensors]):
         """Write the arrays and the description."""
         arrays, about = value
         marked = {"stage": stamp.stage, "fingerprint": stamp.fingerprint[:32], "value": about}
+        # safetensors writes memory as it lies: weights with their channels innermost would come back permuted.
+        laid_out = {name: in_file_order(array) for name, array in arrays.items()}
         # One entry only: safetensors writes several in an order that changes from run to run.
-        save_file(dict(arrays), path, metadata={ENTRY: json.dumps(marked, sort_keys=True)})
+        save_file(laid_out, path, metadata={ENTRY: json.dumps(marked, sort_keys=True)})

@@ -47,6 +47,13 @@ class Method(ABC):
             MethodError: it cannot; the message says why.
         """
 
+    def channels_shown(self, spec: ObservationSpec) -> tuple[str, ...]:
+        """Return the channels that it looks at: those of its setting `channels`, if it has one; all by default.
+
+        The noise of these alone limits it.
+        """
+        return tuple(getattr(self, "channels", spec.channels))
+
 
 @dataclass(frozen=True)
 class Cleaned:
@@ -63,6 +70,10 @@ class Cleaned:
 
 class BlindMethod(Method):
     """A method that needs nothing but the observation."""
+
+    linear: ClassVar[bool] = False
+    """Whether channels are added up with weights that leave the CMB as it is, wherever they were found: the CMB, given
+    to `decompose` as another part, must come out as the signal does."""
 
     @abstractmethod
     def clean(self, observation: Observation, scratch: Path, threads: int) -> Cleaned:

@@ -50,6 +50,10 @@ class SingleChannel(BlindMethod):
         spec.require_channel(self.channel)
         return spec.maps[self.channel]
 
+    def channels_shown(self, spec: ObservationSpec) -> tuple[str, ...]:  # noqa: ARG002
+        """Return the one channel."""
+        return (self.channel,)
+
     def clean(self, observation: Observation, scratch: Path, threads: int) -> Cleaned:  # noqa: ARG002
         """Return the channel's map."""
         return Cleaned(observation.maps[self.channel])

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cmbml.methods.base import MethodError
+from cmbml.sky.symmetry import symmetry
 
 FACE_ROWS = ((2, 6, 9), (3, 7, 10), (0, 4, 11), (1, 5, 8))
 """HEALPix's base faces in the plane, from top to bottom and from left to right."""
@@ -68,6 +69,17 @@ def plane_index(nside: int) -> NDArray[np.int64]:
 def _place_in_plane(nside: int) -> NDArray[np.int64]:
     """Return `(12 nside^2,)`: where in the flattened plane each RING pixel stands."""
     return _read_only(np.argsort(plane_index(nside).ravel()))
+
+
+@cache
+def turned_plane(nside: int, number: int) -> NDArray[np.int64]:
+    """Return `(12 nside^2,)`: where in the flattened plane the value comes from that a symmetry moves to each place.
+
+    Args:
+        nside: of the map.
+        number: of the symmetry; see `cmbml.sky.symmetry`.
+    """
+    return _read_only(_place_in_plane(nside)[symmetry(nside, number)[plane_index(nside).ravel()]])
 
 
 @cache

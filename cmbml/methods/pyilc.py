@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from dataclasses import field, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any, Literal, final
+from typing import Annotated, Any, ClassVar, Literal, final
 
 import healpy as hp
 import numpy as np
@@ -62,6 +62,7 @@ class Pyilc(BlindMethod):
     observation_mask: Path | None = None
     python: Path | None = field(default=None, metadata={"matters": False})
     checkout: Path | None = field(default=None, metadata={"matters": False})
+    linear: ClassVar[bool] = True
 
     def files(self) -> tuple[Path, ...]:
         """Return the mask."""

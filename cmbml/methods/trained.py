@@ -5,7 +5,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, is_dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,13 +42,17 @@ class Examples(ABC):
             MethodError, MapError: they cannot; the message says why.
         """
 
+    def channels_shown(self, spec: ObservationSpec) -> tuple[str, ...]:
+        """Return the channels that are in the features: those of the setting `channels`, if there is one; else all."""
+        return tuple(getattr(self, "channels", spec.channels))
+
     @abstractmethod
     def shapes(self, spec: ObservationSpec) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """Return the shapes of the features and of the target, channels first."""
 
     @abstractmethod
     def features(self, observation: Observation) -> NDArray[np.float32]:
-        """Return what a network is shown of an observation, `(n_channel, ...)`, in uK_CMB."""
+        """Return what a network is shown of an observation, `(n_channel, ...)`, in uK_CMB; linear in its maps."""
 
     @abstractmethod
     def target(self, truth: SkyMap) -> NDArray[np.float32]:
@@ -57,6 +61,20 @@ class Examples(ABC):
     @abstractmethod
     def to_map(self, answer: NDArray[np.float32], spec: ObservationSpec) -> SkyMap:
         """Turn an answer, shaped as a target, into the map that `accepts` described."""
+
+    n_symmetries: ClassVar[int] = 1
+    """How many turns and reflections of the sphere `turned` knows; the first leaves all as it is."""
+
+    def turned(self, values: NDArray[np.float32], number: int, n_field: int) -> NDArray[np.float32]:
+        """Give features or targets a symmetry of the sphere, as if it had been given to the maps.
+
+        Args:
+            values: as `features` or `target` return them.
+            number: which symmetry.
+            n_field: fields of the observation, 1 or 3.
+        """
+        del number, n_field
+        return np.array(values)
 
     @abstractmethod
     def describe(self, spec: ObservationSpec) -> dict[str, Any]:
@@ -112,6 +130,8 @@ class Lesson:
         spec: what the observations are.
         train: features and targets of the simulations that are learnt from, memory-mapped.
         valid: the same for those that are only looked at.
+        parts: for each simulation of `train`, what signal and noise are in its features, `(2, n_channel, ...)`; None
+            where nobody made them.
         names: the simulations of `train`, for messages.
         moments: of the features and of the targets of `train`.
         seed: root of all randomness.
@@ -129,6 +149,7 @@ class Lesson:
     workdir: Path
     logdir: Path
     report: Callable[[str], None]
+    parts: Arrays | None = None
 
 
 @dataclass(frozen=True)
@@ -160,6 +181,10 @@ class TrainedMethod(Method):
         """Look whether the observations can be turned into arrays."""
         return self.examples.accepts(spec)
 
+    def channels_shown(self, spec: ObservationSpec) -> tuple[str, ...]:
+        """Return the channels that the examples hold."""
+        return self.examples.channels_shown(spec)
+
     def require_hardware(self, hardware: Hardware) -> None:
         """Look, before any work, whether the method can be trained as the hardware is set; there may be none yet.
 
@@ -175,6 +200,18 @@ class TrainedMethod(Method):
 
         Raises:
             MethodError: it cannot go on: the loss is no number, the memory is used up; the message says what to try.
+        """
+
+    def require_score(self, state: State, lesson: Lesson, hardware: Hardware) -> None:
+        """Check, for methods that are validated, that a state as its file holds it scores what was validated.
+
+        Args:
+            state: read back from a file.
+            lesson: what it was learnt from.
+            hardware: what it was trained on.
+
+        Raises:
+            MethodError: it scores something else.
         """
 
     @abstractmethod

@@ -131,12 +131,22 @@ def removal_kernel(weight: Values, lmax: int, threads: int = 1) -> Values:
 
     Returns:
         `(lmax + 1, lmax + 1)`, no symmetric one: to be added to R_ll'.
+
+    Raises:
+        SpectrumError: too few pixels are left for the fit.
     """
     nside = min(round(np.sqrt(weight.size / 12)), REMOVAL_NSIDE)
     top = min(lmax, 2 * nside)
     kept, soft = (hp.ud_grade(values.astype(np.float64), nside) for values in (weight > 0, weight))
     templates = np.stack([np.ones(12 * nside**2), *hp.pix2vec(nside, np.arange(12 * nside**2))])
-    fit = np.linalg.inv(np.einsum("ip,p,jp->ij", templates, kept, templates))
+    overlaps = np.einsum("ip,p,jp->ij", templates, kept, templates)
+    if np.linalg.matrix_rank(overlaps) < len(overlaps):
+        message = (
+            f"the {np.count_nonzero(weight)} pixels that the mask leaves cannot tell a monopole from a dipole; "
+            "use a wider one"
+        )
+        raise SpectrumError(message)
+    fit = np.linalg.inv(overlaps)
     amplitudes = np.einsum("ij,jp->ip", fit, templates * kept)
     # To sums over pixels, integrals are as pixels are to 4 pi.
     takes, given = (

@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
-import ducc0
-import healpy as hp
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
@@ -19,10 +17,9 @@ from cmbml.settings import Fraction, PositiveFloat, settings
 from cmbml.sky.beams import gaussian_window, pixel_window
 from cmbml.sky.harmonics import Alm, Map, alm_lmax, cut_alm, filter_components, synthesise
 from cmbml.sky.maps import MapError, MapSpec, SkyMap
+from cmbml.sky.units import TEMPERATURES, UnitError, microkelvin
 
 Window = NDArray[np.float64]
-
-KELVIN = {"K_CMB": 1.0, "mK_CMB": 1e-3, "uK_CMB": 1e-6, "nK_CMB": 1e-9}
 
 
 class FootingError(MapError):
@@ -111,15 +108,15 @@ def unit_factor(unit: str, wanted: str) -> float:
         >>> round(unit_factor("K_CMB", "uK_CMB"))
         1000000
     """
-    for name in (unit, wanted):
-        if name not in KELVIN:
-            message = (
-                f"a map in '{unit}' cannot be compared with one in '{wanted}': '{name}' is no unit of CMB temperature; "
-                f"allowed are {', '.join(KELVIN)}. A brightness (uK_RJ, MJy/sr) needs the channel's bandpass: convert "
-                "it first, and say so in the map's header"
-            )
-            raise FootingError(message)
-    return KELVIN[unit] / KELVIN[wanted]
+    try:
+        return microkelvin(unit) / microkelvin(wanted)
+    except UnitError as error:
+        message = (
+            f"a map in '{unit}' cannot be compared with one in '{wanted}': both must be units of CMB temperature: "
+            f"{', '.join(TEMPERATURES)}. A brightness (uK_RJ, MJy/sr) needs the channel's bandpass: convert it first, "
+            "and say so in the map's header"
+        )
+        raise FootingError(message) from error
 
 
 def to_conventions(sky: SkyMap, unit: str) -> SkyMap:
@@ -140,26 +137,6 @@ def to_conventions(sky: SkyMap, unit: str) -> SkyMap:
         return SkyMap(sky.values, sky.spec.with_(unit=unit, polconv="COSMO"))
     values = sky.values * signs.astype(sky.values.dtype)
     return SkyMap(values, sky.spec.with_(unit=unit, polconv="COSMO"))
-
-
-def rotate(alm: Alm, frame: Literal["G", "C", "E"], wanted: Literal["G", "C", "E"], threads: int = 1) -> Alm:
-    """Turn coefficients from one frame to another.
-
-    Args:
-        alm: `(n_comp, n_alm)`, T; or T, E, B, which turn like scalars.
-        frame: where they are.
-        wanted: where they are to be.
-        threads: CPU threads.
-
-    Returns:
-        `(n_comp, n_alm)`, of the same type.
-    """
-    if frame == wanted:
-        return alm
-    angles = hp.rotator.coordsys2euler_zyz([frame, wanted])
-    lmax = alm_lmax(alm.shape[-1])
-    turned = [ducc0.sht.rotate_alm(component, lmax, *angles, nthreads=threads) for component in alm]
-    return np.stack(turned)
 
 
 def map_window(

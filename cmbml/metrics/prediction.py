@@ -2,13 +2,15 @@
 
 import numpy as np
 
-from cmbml.metrics.footing import Window, rotate
+from cmbml.metrics.footing import Window
 from cmbml.metrics.spectral import iterated_analysis
-from cmbml.sky.harmonics import Alm, cut_alm, filter_components, synthesise
-from cmbml.sky.maps import SkyMap
+from cmbml.sky.harmonics import Alm, cut_alm, filter_components, rotate, synthesise
+from cmbml.sky.maps import Frame, SkyMap
 
 
-def prediction_alm(sky: SkyMap, truth_alm: Alm, own: Window, frame: str, iterations: int = 3, threads: int = 1) -> Alm:
+def prediction_alm(
+    sky: SkyMap, truth_alm: Alm, own: Window, frame: Frame, iterations: int = 3, threads: int = 1
+) -> Alm:
     """Analyse what a prediction has beyond the truth, and add the truth as the prediction's window shows it.
 
     HEALPix has no exact quadrature: near l = 3 nside a map that has been analysed is off by a per cent of its own size.

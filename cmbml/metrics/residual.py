@@ -101,6 +101,29 @@ def require_sum(parts: Mapping[str, Part], residual: Part, tolerance: float = 1e
     return relative
 
 
+def require_signal(signal: Part, applied: Part, tolerance: float = 1e-3) -> None:
+    """Check that the signal part is what a linear method's weights make of the CMB itself.
+
+    A signal that is what the other parts leave makes every sum hold, whatever the other parts are.
+
+    Args:
+        signal: the part, maps or coefficients.
+        applied: the weights applied to the CMB as channels see it, of the same shape.
+        tolerance: how large the gap may be, as a part of `signal` (both as root mean squares).
+
+    Raises:
+        ResidualError: it is larger, or shapes differ.
+    """
+    _require_one_shape(signal, applied=applied)
+    gap, largest = _rms(applied - signal), max(_rms(signal), _rms(applied))
+    if gap > tolerance * largest:
+        message = (
+            f"the weights make something else of the CMB than the signal part: {gap / largest:.2e} of it is missed (at "
+            f"most {tolerance:.0e} is allowed); the method's decompose does not apply one set of weights to every part"
+        )
+        raise ResidualError(message)
+
+
 def part_rms(parts: Mapping[str, Map], mask: Mask, dipole: MonopoleDipole | None) -> Columns:
     """Return how large the parts are outside the mask, and what share of the residual's variance each explains.
 

@@ -17,8 +17,9 @@ Alm = NDArray[np.complexfloating[Any, Any]]
 # Accuracy of the interpolation at the deflected positions, relative: well below single precision's effect on a map.
 _EPSILON = 1e-5
 # How far beyond the unlensed band limit the grid resolves multipoles; higher ones alias into the wanted ones. The tail
-# of lensing is steep: this leaves 1e-4 of TT, and 1e-3 of the far weaker BB.
-_GRID_MARGIN = {"I": 512, "IQU": 1000}
+# of lensing is steep: 512 leaves 1e-4 of TT. BB is far weaker: 1000 would leave 8e-3 of it at l < 200 and 1e-2 around
+# 1500; 2600 leaves 1e-4 (lmax 191 and 767), for a third more time at lmax 1535.
+_GRID_MARGIN = {"I": 512, "IQU": 2600}
 
 
 class CmbError(ValueError):

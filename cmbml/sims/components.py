@@ -1,5 +1,8 @@
 """What every component of the embedded sky has in common: settings that make templates, templates that emit.
 
+Spectra are those of PySM 3's component classes. They are evaluated here, over parts of the pixels that fit a cache,
+because a sky for every simulation must not cost more than all the rest of it.
+
 PySM 3 takes more than a second to import, so it is imported where it works: settings can be read without it.
 """
 
@@ -9,21 +12,21 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cmbml.sims.templates import Float32Map
+from cmbml.sims.templates import Float32Map, over_chunks
 from cmbml.sky.instrument import Channel
 from cmbml.sky.maps import Fields
 
 if TYPE_CHECKING:
-    import pysm3
     from astropy.units import Quantity
 
 
 BAND_SAMPLES, BAND_TAIL = 128, 1e-5
+H_OVER_K_GHZ = 0.04799243073366221
 
 
 class BandError(ValueError):
@@ -74,6 +77,20 @@ class Band:
 
         return self.freq_ghz << u.GHz
 
+    def samples(self) -> list[tuple[float, float]]:
+        """Return frequencies (GHz) and weights: a band's emission in uK_RJ is the weighted sum of that at each.
+
+        The trapezoidal integral over received power, as PySM takes it.
+        """
+        if self.freq_ghz.size == 1:
+            return [(float(self.freq_ghz[0]), 1.0)]
+        from pysm3.utils import normalize_weights
+
+        response = normalize_weights(self.freq_ghz, self.weights)
+        steps = np.diff(self.freq_ghz)
+        widths = 0.5 * (np.concatenate([steps, [0]]) + np.concatenate([[0], steps]))
+        return list(zip(self.freq_ghz.tolist(), (response * widths).tolist(), strict=True))
+
     def to_uk_cmb(self) -> float:
         """Return the factor from uK_RJ to uK_CMB."""
         from pysm3 import units as u
@@ -109,8 +126,15 @@ class Emitter(ABC):
     """Templates of one component, ready to be evaluated in any band."""
 
     @abstractmethod
-    def emission(self, part: slice, band: Band) -> NDArray[np.floating[Any]]:
-        """Return the emission in a part of the pixels, uK_RJ, `(3, n)`, or `(1, n)` where it is not polarised."""
+    def add_to(self, total: Float32Map, band: Band, factor: float, threads: int) -> None:
+        """Add the emission in a band to a map.
+
+        Args:
+            total: `(n_field, n_pix)`, I or I, Q, U; what is not polarised is added to I alone.
+            band: which.
+            factor: from uK_RJ to the unit of `total`.
+            threads: CPU threads; they do not change a bit of the result.
+        """
 
 
 @dataclass(frozen=True)
@@ -118,15 +142,24 @@ class VaryingSpectrum(Emitter):
     """A component whose spectrum changes from pixel to pixel.
 
     Attributes:
-        build: makes PySM's model of a part of the pixels.
+        iqu: `(1, n_pix)` or `(3, n_pix)`, uK_RJ at the reference frequency.
+        scaling: takes a frequency in GHz and a part of the pixels; returns the uK_RJ there of 1 uK_RJ at the reference
+            frequency, `(n,)`.
     """
 
-    build: Callable[[slice], "pysm3.Model"]
+    iqu: Float32Map
+    scaling: Callable[[float, slice], Float32Map]
 
-    def emission(self, part: slice, band: Band) -> NDArray[np.floating[Any]]:
-        """Evaluate PySM's model."""
-        values: NDArray[np.float64] = self.build(part).get_emission(band.freqs, band.weights).value
-        return values
+    def add_to(self, total: Float32Map, band: Band, factor: float, threads: int) -> None:
+        """Evaluate the spectrum of every pixel."""
+        rows = self.iqu[: len(total)]
+        samples = band.samples()
+
+        def add(part: slice) -> None:
+            seen = sum(np.float32(weight * factor) * self.scaling(freq, part) for freq, weight in samples)
+            total[: len(rows), part] += rows[:, part] * seen
+
+        over_chunks(add, total.shape[1], threads)
 
 
 @dataclass(frozen=True)
@@ -141,10 +174,37 @@ class OneSpectrum(Emitter):
     values: Float32Map
     scaling: Callable[[Band], float]
 
-    def emission(self, part: slice, band: Band) -> NDArray[np.floating[Any]]:
+    def add_to(self, total: Float32Map, band: Band, factor: float, threads: int) -> None:
         """Scale the map."""
-        scaled: NDArray[np.floating[Any]] = self.values[None, part] * np.float32(self.scaling(band))
-        return scaled
+        scale = np.float32(self.scaling(band) * factor)
+
+        def add(part: slice) -> None:
+            total[0, part] += self.values[part] * scale
+
+        over_chunks(add, total.shape[1], threads)
+
+
+@dataclass(frozen=True)
+class PointSources(Emitter):
+    """Sources smaller than a pixel, each of which is a power law of its own.
+
+    Attributes:
+        pixel: `(n_source,)`, where each stands.
+        values: `(n_source,)`, uK_RJ averaged over its pixel at the reference frequency.
+        index: `(n_source,)`, spectral index in uK_RJ.
+        freq_ref_ghz: the reference frequency, GHz.
+    """
+
+    pixel: NDArray[np.int64]
+    values: NDArray[np.float64]
+    index: NDArray[np.float64]
+    freq_ref_ghz: float
+
+    def add_to(self, total: Float32Map, band: Band, factor: float, threads: int) -> None:
+        """Add every source to its pixel."""
+        del threads
+        seen = sum(weight * self.values * (freq / self.freq_ref_ghz) ** self.index for freq, weight in band.samples())
+        np.add.at(total[0], self.pixel, (factor * seen).astype(np.float32))
 
 
 class Component(ABC):
@@ -155,61 +215,50 @@ class Component(ABC):
         """Make the component's templates at a resolution."""
 
 
-def power_law(iqu: Float32Map, index: Float32Map, freq_ref_ghz: float, curvature: float | None = None) -> "pysm3.Model":
-    """Return PySM's model of emission that goes as nu^index in uK_RJ.
+def power_law(freq_ref_ghz: float, index: Float32Map, curvature: float = 0.0) -> Callable[[float, slice], Float32Map]:
+    """Return the scaling of emission that goes as nu^(index + curvature ln(nu / nu_ref)) in uK_RJ.
+
+    PySM's `PowerLaw` and `CurvedPowerLaw` (Zonca et al. 2021, arXiv:2108.01444), in single precision.
 
     Args:
-        iqu: `(1, n)` or `(3, n)`, uK_RJ at the reference frequency.
-        index: `(n,)`.
         freq_ref_ghz: reference frequency, GHz.
-        curvature: c, for nu^(index + c ln(nu / nu_ref)).
+        index: `(n_pix,)`.
+        curvature: of the spectrum.
     """
-    import pysm3
-    from pysm3 import units as u
 
-    kind = pysm3.PowerLaw if curvature is None else pysm3.CurvedPowerLaw
-    more = {} if curvature is None else {"spectral_curvature": curvature, "freq_curve": freq_ref_ghz * u.GHz}
-    return kind(
-        **_stokes(iqu),
-        freq_ref_I=freq_ref_ghz * u.GHz,
-        freq_ref_P=freq_ref_ghz * u.GHz,
-        map_pl_index=index,
-        nside=1,
-        has_polarization=len(iqu) == 3,
-        **more,
-    )
+    def scaling(freq_ghz: float, part: slice) -> Float32Map:
+        log = np.log(freq_ghz / freq_ref_ghz)
+        exponent = index[part] * np.float32(log)
+        if curvature:
+            exponent += np.float32(curvature * log**2)
+        return np.exp(exponent, out=exponent)
+
+    return scaling
 
 
-def grey_body(iqu: Float32Map, index: Float32Map, temperature_k: Float32Map, freq_ref_ghz: float) -> "pysm3.Model":
-    """Return PySM's model of a modified black body nu^index B_nu(T).
+def grey_body(
+    freq_ref_ghz: float, index: Float32Map, temperature_k: Float32Map
+) -> Callable[[float, slice], Float32Map]:
+    """Return the scaling of a modified black body nu^index B_nu(T), in uK_RJ.
 
-    One reference frequency serves I, Q and U: at exactly that of I, PySM leaves Q and U as they are.
+    PySM's `ModifiedBlackBody` (Zonca et al. 2021, arXiv:2108.01444), in single precision: with x = h nu / k T,
+    (nu / nu_ref)^(index + 1) (e^x_ref - 1) / (e^x - 1).
 
     Args:
-        iqu: `(1, n)` or `(3, n)`, uK_RJ at the reference frequency.
-        index: `(n,)`.
-        temperature_k: `(n,)`, K.
         freq_ref_ghz: reference frequency, GHz.
+        index: `(n_pix,)`.
+        temperature_k: `(n_pix,)`, K.
     """
-    import pysm3
-    from pysm3 import units as u
 
-    # PySM's class always evaluates three rows; without polarisation, I fills the other two.
-    return pysm3.ModifiedBlackBody(
-        **_stokes(iqu if len(iqu) == 3 else np.repeat(iqu, 3, axis=0)),
-        freq_ref_I=freq_ref_ghz * u.GHz,
-        freq_ref_P=freq_ref_ghz * u.GHz,
-        map_mbb_index=index,
-        map_mbb_temperature=temperature_k,
-        unit_mbb_temperature="K",
-        nside=1,
-    )
+    def scaling(freq_ghz: float, part: slice) -> Float32Map:
+        out = (index[part] + np.float32(1)) * np.float32(np.log(freq_ghz / freq_ref_ghz))
+        np.exp(out, out=out)
+        colder = np.float32(H_OVER_K_GHZ) / temperature_k[part]
+        out *= np.expm1(np.float32(freq_ref_ghz) * colder)
+        out /= np.expm1(np.float32(freq_ghz) * colder)
+        return out
 
-
-def _stokes(iqu: Float32Map) -> dict[str, "Quantity"]:
-    from pysm3 import units as u
-
-    return {f"map_{name}": u.Quantity(row, u.uK_RJ, copy=False) for name, row in zip("IQU", iqu, strict=False)}
+    return scaling
 
 
 def cmb_to_rj(freq_ghz: float) -> float:
@@ -217,10 +266,9 @@ def cmb_to_rj(freq_ghz: float) -> float:
     return 1 / Band(freq_ghz=np.array([freq_ghz])).to_uk_cmb()
 
 
-def one_value(model: Callable[[Float32Map], "pysm3.Model"], band: Band) -> float:
-    """Evaluate a model of one spectrum on a unit template."""
-    # Two pixels, because PySM takes an array of one for a stack of maps.
-    return float(model(np.ones(2, dtype=np.float32)).get_emission(band.freqs, band.weights).value[0, 0])
+def one_value(scaling: Callable[[float, slice], Float32Map], band: Band) -> float:
+    """Evaluate the scaling of a spectrum that is the same everywhere, whose maps have one pixel."""
+    return float(sum(weight * scaling(freq, slice(0, 1))[0] for freq, weight in band.samples()))
 
 
 @contextmanager

@@ -69,7 +69,13 @@ class Cosmology:
 
 
 class CosmologySource(ABC):
-    """Where the cosmologies of a dataset come from."""
+    """Where the cosmologies of a dataset come from.
+
+    Attributes:
+        single: whether every draw is the same, so that a whole dataset needs its spectra but once.
+    """
+
+    single: ClassVar[bool] = False
 
     def check(self, n_needed: int) -> None:
         """Make sure, before any work, that the source can give `n_needed` cosmologies.
@@ -105,6 +111,7 @@ class FixedCosmology(CosmologySource):
     column Plik best fit).
     """
 
+    single: ClassVar[bool] = True
     h0: Annotated[float, _inside("h0")] = 67.32
     ombh2: Annotated[float, _inside("ombh2")] = 0.022383
     omch2: Annotated[float, _inside("omch2")] = 0.12011

@@ -9,11 +9,14 @@ maps (Centaurus A, 3C 273, 3C 279, Virgo A). Here they belong to the radio sourc
 about 0.6 of f1's rms in GAL020.
 """
 
+from functools import partial
+from typing import Annotated
+
 import numpy as np
+from pydantic import Field
 
 from cmbml.settings import Fraction, NonNegativeFloat, PositiveFloat, settings
 from cmbml.sims.components import (
-    Band,
     Component,
     Emitter,
     OneSpectrum,
@@ -23,6 +26,7 @@ from cmbml.sims.components import (
     power_law,
 )
 from cmbml.sims.templates import (
+    SPECTRAL_LMAX,
     Complex,
     Float32Map,
     Polarisation,
@@ -31,9 +35,10 @@ from cmbml.sims.templates import (
     child,
     cloudy,
     gaussian,
+    template_lmax,
     unit_alm,
 )
-from cmbml.sky.harmonics import Alm
+from cmbml.sky.harmonics import Alm, cut_alm
 from cmbml.sky.maps import Fields
 
 DUST_GHZ, SYNCHROTRON_GHZ, FREE_FREE_GHZ, AME_GHZ = 353.0, 23.0, 30.0, 30.0
@@ -118,13 +123,20 @@ AME_PROFILE = Profile(
     ),
 )
 AME_TURBULENCE = Turbulence(sigma=0.7, slope=4.0, knee=80)
-AME_GAS_CORRELATION = 0.5
 SPECTRAL_TURBULENCE = Turbulence(sigma=1.0, slope=2.5, knee=10)
+"""The spectrum of maps of spectral parameters, in units of their scatter."""
+
+Correlation = Annotated[float, Field(ge=-1, le=1)]
 
 
 def gas_alm(seed: int, nside: int) -> Alm:
     """Draw the coefficients of the interstellar gas, which thermal and spinning dust share, `(1, n_alm)`."""
-    return unit_alm(child(seed, "gas"), nside)
+    return unit_alm(child(seed, "gas"), template_lmax(nside))
+
+
+def ridges(seed: int) -> np.random.Generator:
+    """Return where the filaments of the gas are drawn from."""
+    return child(seed, "filaments")
 
 
 @settings
@@ -135,33 +147,46 @@ class Dust(Component):
         amplitude: factor on the fitted brightness.
         index: mean emissivity index.
         index_scatter: its standard deviation from pixel to pixel.
+        index_brightness: correlation of the index with the logarithm of the brightness of clouds.
         temperature_k: mean temperature at the Galactic poles, K.
         temperature_fall_k: fall of the temperature where the smooth profile is e times brighter, K.
         temperature_scatter_k: standard deviation of the temperature from pixel to pixel, K.
+        temperature_brightness: correlation of that scatter with the logarithm of the brightness of clouds.
         polarisation: factor on the fitted polarised fraction.
+        profile: the smooth shape.
+        turbulence: of the brightness.
+        spectral: turbulence of index and temperature.
     """
 
     amplitude: NonNegativeFloat = 1.0
     index: float = 1.52
     index_scatter: NonNegativeFloat = 0.025
+    index_brightness: Correlation = 0.0
     temperature_k: PositiveFloat = 23.0
     temperature_fall_k: NonNegativeFloat = 1.0
     temperature_scatter_k: NonNegativeFloat = 0.9
+    temperature_brightness: Correlation = 0.0
     polarisation: NonNegativeFloat = 1.0
+    profile: Profile = DUST_PROFILE
+    turbulence: Turbulence = DUST_TURBULENCE
+    spectral: Turbulence = SPECTRAL_TURBULENCE
 
     def prepare(self, nside: int, fields: Fields, seed: int, threads: int) -> Emitter:
         """Make the templates: I, Q, U at 353 GHz, index and temperature."""
         gas = gas_alm(seed, nside)
-        intensity = self.amplitude * cloudy(DUST_PROFILE, DUST_TURBULENCE, gas, nside, threads)
+        intensity = cloudy(self.profile, self.turbulence, gas, nside, threads, ridges(seed))
+        intensity *= np.float32(self.amplitude)
         rng = child(seed, "dust polarisation")
         iqu = polarise(intensity, DUST_POLARISATION, self.polarisation, rng, gas, nside, fields, threads)
-        index = spectral_map(self.index, self.index_scatter, child(seed, "dust index"), nside, threads)
-        rng = child(seed, "dust temperature")
-        temperature = spectral_map(self.temperature_k, self.temperature_scatter_k, rng, nside, threads)
-        fall = np.log(DUST_PROFILE.map(nside) / np.float32(DUST_PROFILE.disc))
+        rng, share = child(seed, "dust index"), (gas, self.index_brightness)
+        index = spectral_map(self.index, self.index_scatter, rng, nside, threads, self.spectral, share)
+        rng, share = child(seed, "dust temperature"), (gas, self.temperature_brightness)
+        spread = self.temperature_scatter_k
+        temperature = spectral_map(self.temperature_k, spread, rng, nside, threads, self.spectral, share)
+        fall = np.log(self.profile.map(nside, threads) / np.float32(self.profile.disc))
         temperature -= np.float32(self.temperature_fall_k) * fall
         np.clip(temperature, 10, 40, out=temperature)
-        return VaryingSpectrum(lambda part: grey_body(iqu[:, part], index[part], temperature[part], DUST_GHZ))
+        return VaryingSpectrum(iqu, grey_body(DUST_GHZ, index, temperature))
 
 
 @settings
@@ -172,22 +197,35 @@ class Synchrotron(Component):
         amplitude: factor on the fitted brightness.
         index: mean spectral index.
         index_scatter: its standard deviation from pixel to pixel (Miville-Deschenes et al. 2008, arXiv:0802.3345).
+        index_brightness: correlation of the index with the logarithm of the brightness.
+        curvature: c of nu^(index + c ln(nu / 23 GHz)).
         polarisation: factor on the fitted polarised fraction.
+        profile: the smooth shape.
+        turbulence: of the brightness.
+        spectral: turbulence of the index.
     """
 
     amplitude: NonNegativeFloat = 1.0
     index: float = -3.0
     index_scatter: NonNegativeFloat = 0.05
+    index_brightness: Correlation = 0.0
+    curvature: float = 0.0
     polarisation: NonNegativeFloat = 1.0
+    profile: Profile = SYNCHROTRON_PROFILE
+    turbulence: Turbulence = SYNCHROTRON_TURBULENCE
+    spectral: Turbulence = SPECTRAL_TURBULENCE
 
     def prepare(self, nside: int, fields: Fields, seed: int, threads: int) -> Emitter:
         """Make the templates: I, Q, U at 23 GHz and the index."""
-        alm = unit_alm(child(seed, "synchrotron"), nside)
-        intensity = self.amplitude * cloudy(SYNCHROTRON_PROFILE, SYNCHROTRON_TURBULENCE, alm, nside, threads)
+        alm = unit_alm(child(seed, "synchrotron"), template_lmax(nside))
+        rng = child(seed, "synchrotron filaments")
+        intensity = cloudy(self.profile, self.turbulence, alm, nside, threads, rng)
+        intensity *= np.float32(self.amplitude)
         rng = child(seed, "synchrotron polarisation")
         iqu = polarise(intensity, SYNCHROTRON_POLARISATION, self.polarisation, rng, alm, nside, fields, threads)
-        index = spectral_map(self.index, self.index_scatter, child(seed, "synchrotron index"), nside, threads)
-        return VaryingSpectrum(lambda part: power_law(iqu[:, part], index[part], SYNCHROTRON_GHZ))
+        rng, share = child(seed, "synchrotron index"), (alm, self.index_brightness)
+        index = spectral_map(self.index, self.index_scatter, rng, nside, threads, self.spectral, share)
+        return VaryingSpectrum(iqu, power_law(SYNCHROTRON_GHZ, index, self.curvature))
 
 
 @settings
@@ -197,21 +235,22 @@ class FreeFree(Component):
     Attributes:
         amplitude: factor on the fitted brightness.
         index: spectral index in uK_RJ (Planck 2015 X, arXiv:1502.01588, at 30 GHz).
+        profile: the smooth shape.
+        turbulence: of the brightness.
     """
 
     amplitude: NonNegativeFloat = 1.0
     index: float = -2.14
+    profile: Profile = FREE_FREE_PROFILE
+    turbulence: Turbulence = FREE_FREE_TURBULENCE
 
     def prepare(self, nside: int, fields: Fields, seed: int, threads: int) -> Emitter:  # noqa: ARG002
         """Make the template: I at 30 GHz."""
-        alm = unit_alm(child(seed, "free-free"), nside)
-        intensity = self.amplitude * cloudy(FREE_FREE_PROFILE, FREE_FREE_TURBULENCE, alm, nside, threads)
-
-        def scaling(band: Band) -> float:
-            index = np.full(2, self.index, dtype=np.float32)
-            return one_value(lambda unit: power_law(unit[None], index, FREE_FREE_GHZ), band)
-
-        return OneSpectrum(intensity, scaling)
+        alm = unit_alm(child(seed, "free-free"), template_lmax(nside))
+        intensity = cloudy(self.profile, self.turbulence, alm, nside, threads, child(seed, "free-free filaments"))
+        intensity *= np.float32(self.amplitude)
+        scaling = power_law(FREE_FREE_GHZ, np.full(1, self.index, dtype=np.float32))
+        return OneSpectrum(intensity, partial(one_value, scaling))
 
 
 @settings
@@ -226,29 +265,64 @@ class SpinningDust(Component):
         peak_ghz: mean frequency of the peak of the flux, GHz.
         peak_scatter: standard deviation of the logarithm of the peak's frequency from pixel to pixel.
         width: standard deviation of the spectrum in ln(nu).
+        gas_correlation: correlation of its clouds with those of thermal dust.
+        profile: the smooth shape.
+        turbulence: of the brightness.
+        spectral: turbulence of the peak.
     """
 
     amplitude: NonNegativeFloat = 1.0
     peak_ghz: PositiveFloat = 26.5
     peak_scatter: NonNegativeFloat = 0.05
     width: Fraction = 0.41
+    gas_correlation: Correlation = 0.5
+    profile: Profile = AME_PROFILE
+    turbulence: Turbulence = AME_TURBULENCE
+    spectral: Turbulence = SPECTRAL_TURBULENCE
 
     def prepare(self, nside: int, fields: Fields, seed: int, threads: int) -> Emitter:  # noqa: ARG002
         """Make the templates: I at 30 GHz and the slope there."""
-        alm = unit_alm(child(seed, "spinning dust"), nside)
-        alm *= np.float32(np.sqrt(1 - AME_GAS_CORRELATION**2))
-        alm += np.float32(AME_GAS_CORRELATION) * gas_alm(seed, nside)
-        intensity = self.amplitude * cloudy(AME_PROFILE, AME_TURBULENCE, alm, nside, threads)
+        own = unit_alm(child(seed, "spinning dust"), template_lmax(nside))
+        alm = mixed(own, gas_alm(seed, nside), self.gas_correlation)
+        intensity = cloudy(self.profile, self.turbulence, alm, nside, threads, ridges(seed))
+        intensity *= np.float32(self.amplitude)
         rng = child(seed, "spinning dust peak")
-        peak = spectral_map(np.log(self.peak_ghz / AME_GHZ), self.peak_scatter, rng, nside, threads)
+        mean = float(np.log(self.peak_ghz / AME_GHZ))
+        peak = spectral_map(mean, self.peak_scatter, rng, nside, threads, self.spectral)
         index = peak / np.float32(self.width**2) - np.float32(2)
-        curvature = -0.5 / self.width**2
-        return VaryingSpectrum(lambda part: power_law(intensity[None, part], index[part], AME_GHZ, curvature))
+        return VaryingSpectrum(intensity[None], power_law(AME_GHZ, index, -0.5 / self.width**2))
 
 
-def spectral_map(mean: float, scatter: float, rng: np.random.Generator, nside: int, threads: int) -> Float32Map:
-    """Draw a spatially varying spectral parameter, `(n_pix,)`."""
-    values = gaussian(SPECTRAL_TURBULENCE, unit_alm(rng, nside), nside, threads)
+def mixed(own: Alm, other: Alm, correlation: float) -> Alm:
+    """Correlate coefficients of unit spectrum with others, `(1, n_alm)`; the spectrum stays."""
+    return own * np.float32(np.sqrt(1 - correlation**2)) + np.float32(correlation) * other
+
+
+def spectral_map(
+    mean: float,
+    scatter: float,
+    rng: np.random.Generator,
+    nside: int,
+    threads: int,
+    turbulence: Turbulence = SPECTRAL_TURBULENCE,
+    shared: tuple[Alm, float] | None = None,
+) -> Float32Map:
+    """Draw a spatially varying spectral parameter, `(n_pix,)`.
+
+    Args:
+        mean: of the parameter.
+        scatter: its standard deviation from pixel to pixel.
+        rng: source of randomness.
+        nside: resolution.
+        threads: CPU threads.
+        turbulence: spectrum of the variations, in units of `scatter`.
+        shared: coefficients of unit spectrum, and the correlation of the parameter with them.
+    """
+    lmax = min(template_lmax(nside), SPECTRAL_LMAX)
+    alm = unit_alm(rng, lmax)
+    if shared is not None and shared[1]:
+        alm = mixed(alm, cut_alm(shared[0], lmax), shared[1])
+    values = gaussian(turbulence, alm, nside, threads)
     values *= np.float32(scatter)
     values += np.float32(mean)
     return values

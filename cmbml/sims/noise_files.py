@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 
 from cmbml.sims.noise_spectrum import NoiseError
 from cmbml.sky.maps import UNSEEN, n_bad_pixels
-
-KELVIN_UNITS = {"kcmb": 1e6, "k": 1e6, "mkcmb": 1e3, "mk": 1e3, "ukcmb": 1.0, "uk": 1.0}
+from cmbml.sky.units import UnitError, microkelvin
 
 
 @dataclass(frozen=True)
@@ -31,6 +30,18 @@ class RawMaps:
     nside: int
     nested: bool
     columns: Mapping[str, str]
+
+    def factor(self, column: str, power: int, mjy_per_k: float | None) -> float:
+        """Return what brings a column to uK_CMB, or with `power` 2 to uK_CMB^2.
+
+        Raises:
+            NoiseError: its unit cannot be converted.
+        """
+        try:
+            return microkelvin(self.columns[column], power, mjy_per_k)
+        except UnitError as error:
+            message = f"column {column} of {self.path}: {error}"
+            raise NoiseError(message) from error
 
     def read(self, names: list[str], nside: int) -> NDArray[np.float32]:
         """Read columns and average them down to `nside`.
@@ -86,31 +97,3 @@ def inspect(path: Path) -> RawMaps:
         message = f"{path}: NSIDE is {nside}, but the columns hold {length} pixels; a map has 12 nside^2"
         raise NoiseError(message)
     return RawMaps(path, nside, ordering != "RING", units)
-
-
-def unit_factor(unit: str, power_of: int, mjy_per_k: float | None, where: str) -> float:
-    """Return the factor that brings a unit, or its square, to uK_CMB, or uK_CMB^2.
-
-    Args:
-        unit: the unit in the header, in one of the mission's spellings: `Kcmb^2`, `(K_CMB)^2`, `(MJy/sr)^2`, ...
-        power_of: 1 for maps, 2 for variances.
-        mjy_per_k: MJy/sr per K_CMB of the channel, where known.
-        where: what to call the file in an error.
-
-    Raises:
-        NoiseError: the unit is not known, or is not a square where one is needed.
-
-    Example:
-        >>> unit_factor("(K_CMB)^2", 2, None, "a file")
-        1000000000000.0
-    """
-    squared = re.fullmatch(r"(.*?)(?:\^|\*\*)?2", unit.replace(" ", ""))
-    base = re.sub(r"[()_]", "", (squared[1] if squared else unit).replace(" ", "")).lower()
-    factor = KELVIN_UNITS.get(base)
-    if base == "mjy/sr" and mjy_per_k is not None:
-        factor = 1e6 / mjy_per_k
-    if factor is None or (2 if squared else 1) != power_of:
-        wanted = "K_CMB, mK_CMB, uK_CMB or (with mjy_per_k given for the channel) MJy/sr" + " squared" * (power_of == 2)
-        message = f"{where} has unit {unit!r}; it must be {wanted}"
-        raise NoiseError(message)
-    return factor**power_of

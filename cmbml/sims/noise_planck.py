@@ -17,7 +17,7 @@ from pydantic import Field
 
 from cmbml.settings import PositiveFloat, settings
 from cmbml.sims.noise import NoiseModel, NoiseSource, build_model
-from cmbml.sims.noise_files import RawMaps, inspect, unit_factor
+from cmbml.sims.noise_files import RawMaps, inspect
 from cmbml.sims.noise_spectrum import Array, NoiseError, from_bins, mode_sum, scatter_modes, spectrum_bins
 from cmbml.sky.harmonics import Alm, alm_size, pixel_geometry, power, synthesise
 from cmbml.sky.instrument import Channel
@@ -114,7 +114,7 @@ class PlanckNoise(NoiseSource):
         if column not in maps.columns:
             message = f"{maps.path} has no column {column}; it has {', '.join(maps.columns)}"
             raise NoiseError(message)
-        unit_factor(maps.columns[column], power_of, self.mjy_per_k.get(name), f"column {column} of {maps.path}")
+        maps.factor(column, power_of, self.mjy_per_k.get(name))
 
     def model(self, name: str, channel: Channel, nside: int, lmax: int, fields: Fields, threads: int) -> NoiseModel:
         """Describe the noise of one channel from its files."""
@@ -157,7 +157,7 @@ class PlanckNoise(NoiseSource):
         values = maps.read(columns, nside).astype(np.float64)
         for row, column in zip(values, columns, strict=True):
             where = f"column {column} of {maps.path}"
-            row *= unit_factor(maps.columns[column], 2, self.mjy_per_k.get(name), where) * (nside / maps.nside) ** 2
+            row *= maps.factor(column, 2, self.mjy_per_k.get(name)) * (nside / maps.nside) ** 2
             if row.min() <= 0:
                 message = f"{where}: {np.count_nonzero(row <= 0)} pixels have a variance <= 0"
                 raise NoiseError(message)
@@ -186,7 +186,7 @@ class PlanckNoise(NoiseSource):
         columns = list(maps.columns)[: len(fields)]
         values = maps.read(columns, maps.nside)
         for row, column in zip(values, columns, strict=True):
-            row *= unit_factor(maps.columns[column], 1, self.mjy_per_k.get(name), f"column {column} of {path}")
+            row *= maps.factor(column, 1, self.mjy_per_k.get(name))
         if len(values) == 2:
             message = f"{path} has 2 columns; noise simulations have one (I) or three (I, Q, U)"
             raise NoiseError(message)

@@ -8,24 +8,23 @@ from numpy.typing import NDArray
 
 from cmbml.settings import NonNegativeFloat, PositiveFloat, settings
 from cmbml.sims.components import (
+    H_OVER_K_GHZ,
     Band,
     Component,
     Emitter,
     OneSpectrum,
-    VaryingSpectrum,
+    PointSources,
     cmb_to_rj,
     grey_body,
     one_value,
-    power_law,
 )
-from cmbml.sims.templates import Float32Map, Turbulence, child, gaussian, unit_alm
+from cmbml.sims.templates import Float32Map, Turbulence, child, gaussian, template_lmax, unit_alm
 from cmbml.sky.maps import Fields
 
 RADIO_GHZ, INFRARED_GHZ, CIB_GHZ = 30.0, 857.0, 217.0
 ARCMIN2_PER_SR = (180 * 60 / np.pi) ** 2
 C_M_PER_S, K_J_PER_K = 299792458.0, 1.380649e-23
 T_CMB_UK = 2.7255e6
-H_OVER_K_GHZ = 0.0479924307
 
 
 def power_law_draws(
@@ -86,18 +85,13 @@ class RadioSources(Component):
     index_scatter: NonNegativeFloat = 0.3
 
     def prepare(self, nside: int, fields: Fields, seed: int, threads: int) -> Emitter:  # noqa: ARG002
-        """Make the templates: I at 30 GHz, and the mean index of the sources of a pixel."""
+        """List the sources: pixel, I at 30 GHz, index."""
         rng = child(seed, "radio sources")
         count = self.count_1jy * self.least_jy**-self.count_slope
         flux = self.amplitude * power_law_draws(rng, count, self.count_slope, self.least_jy, self.most_jy)
         pixel = hp.vec2pix(nside, *random_directions(rng, flux.size).T)
         slope = rng.normal(self.index - 2, self.index_scatter, flux.size)
-        total = np.bincount(pixel, weights=flux, minlength=12 * nside**2)
-        weighted = np.bincount(pixel, weights=flux * slope, minlength=12 * nside**2)
-        index = np.divide(weighted, total, out=np.full(total.size, self.index - 2.0), where=total > 0)
-        values = (total * jansky_to_uk_rj(RADIO_GHZ, nside)).astype(np.float32)
-        steep = index.astype(np.float32)
-        return VaryingSpectrum(lambda part: power_law(values[None, part], steep[part], RADIO_GHZ))
+        return PointSources(pixel, flux * jansky_to_uk_rj(RADIO_GHZ, nside), slope, RADIO_GHZ)
 
 
 @settings
@@ -163,7 +157,7 @@ class CosmicInfraredBackground(Component):
         shape = Turbulence(sigma=1.0, slope=self.slope, knee=10.0)
         wanted = self.d3000_uk2 * 2 * np.pi / (3000 * 3001)
         sigma_uk = self.amplitude * np.sqrt(wanted / shape.spectrum(3000)[-1])
-        values = gaussian(shape, unit_alm(child(seed, "cib"), nside), nside, threads)
+        values = gaussian(shape, unit_alm(child(seed, "cib"), template_lmax(nside)), nside, threads)
         values = np.expm1(np.float32(self.skewness) * values)
         values *= np.float32(sigma_uk / self.skewness)
         values -= values.mean(dtype=np.float64).astype(np.float32)
@@ -209,7 +203,7 @@ def beta_blobs(
 ) -> Float32Map:
     """Paint projected beta models of beta = 1, (1 + (theta / core)^2)^-1, out to five core radii.
 
-    What a blob adds over all pixels is kept exactly; one smaller than a pixel falls into one pixel.
+    What a blob adds over all pixels is kept exactly; one whose core is less than half a pixel falls into one pixel.
 
     Args:
         centres: unit vectors `(n, 3)`.
@@ -221,7 +215,7 @@ def beta_blobs(
         `(n_pix,)`.
     """
     out = np.zeros(12 * nside**2)
-    wide = 5 * core_rad > hp.nside2resol(nside)
+    wide = 2 * core_rad > hp.nside2resol(nside)
     np.add.at(out, hp.vec2pix(nside, *centres[~wide].T), strength[~wide])
     for centre, total, core in zip(centres[wide], strength[wide], core_rad[wide], strict=True):
         pixels = hp.query_disc(nside, centre, 5 * core)
@@ -235,8 +229,8 @@ def beta_blobs(
 
 def grey_scaling(band: Band, index: float, temperature_k: float, freq_ref_ghz: float) -> float:
     """Return the uK_RJ in a band of a modified black body of 1 uK_RJ at its reference frequency."""
-    indices, temperatures = (np.full(2, value, dtype=np.float32) for value in (index, temperature_k))
-    return one_value(lambda unit: grey_body(unit[None], indices, temperatures, freq_ref_ghz), band)
+    indices, temperatures = (np.full(1, value, dtype=np.float32) for value in (index, temperature_k))
+    return one_value(grey_body(freq_ref_ghz, indices, temperatures), band)
 
 
 def thermal_sz_scaling(band: Band) -> float:

@@ -9,17 +9,24 @@ The numbers were fitted to the intensity of PySM 3's models d1, s1, f1 and a1 at
 arXiv:1608.02841; their templates: Planck 2015 X, arXiv:1502.01588; Remazeilles et al. 2015, arXiv:1411.3628).
 """
 
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import healpy as hp
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import ndtr
 
 from cmbml.sky.harmonics import Alm, alm_lmax, filter_alm, random_alm, synthesise
 
 Float32Map = NDArray[np.float32]
-CHUNK = 1 << 20
+CHUNK = 1 << 16
+"""Pixels of one part of a map: few enough for a processor's cache."""
+SPECTRAL_LMAX = 512
+"""Where maps of spectral parameters end."""
 ORDERED_FIELD_LON_LAT = (70.0, 24.0)
 
 
@@ -56,10 +63,43 @@ class Complex:
         vector: NDArray[np.float64] = hp.ang2vec(self.lon_deg, self.lat_deg, lonlat=True)
         return vector
 
-    def evaluate(self, vectors: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Return the brightness in the directions `(3, n)`, `(n,)`."""
-        angle = np.degrees(np.arccos(np.clip(self.centre @ vectors, -1, 1)))
-        values: NDArray[np.float64] = self.height * np.exp(-0.5 * ((angle - self.radius_deg) / self.width_deg) ** 2)
+    def evaluate(self, vectors: Float32Map) -> Float32Map:
+        """Return the brightness in the directions `(3, n)`, `(n,)`.
+
+        Angles enter through their cosines: near the centre, or near the ring, this is the Gaussian.
+        """
+        cosine = self.centre.astype(np.float32) @ vectors
+        width, radius = np.radians(self.width_deg), np.radians(self.radius_deg)
+        if radius:
+            cosine -= np.float32(np.cos(radius))
+            cosine *= cosine
+            cosine *= np.float32(-0.5 / (np.sin(radius) * width) ** 2)
+        else:
+            cosine -= np.float32(1)
+            cosine *= np.float32(width**-2)
+        values: Float32Map = np.float32(self.height) * np.exp(cosine, out=cosine)
+        return values
+
+
+@dataclass(frozen=True)
+class Arm:
+    """A stretch of the thin disc that is brighter, as where a line of sight runs along a spiral arm.
+
+    Attributes:
+        lon_deg: Galactic longitude.
+        width_deg: standard deviation in longitude.
+        contrast: how much is added to the thin disc there, in units of it.
+    """
+
+    lon_deg: float
+    width_deg: float
+    contrast: float
+
+    def evaluate(self, cosine: Float32Map, sine: Float32Map) -> Float32Map:
+        """Return the contrast at longitudes given by their cosines and sines, `(n,)`."""
+        lon = np.radians(self.lon_deg)
+        along = cosine * np.float32(np.cos(lon)) + sine * np.float32(np.sin(lon)) - np.float32(1)
+        values: Float32Map = np.float32(self.contrast) * np.exp(along * np.float32(np.radians(self.width_deg) ** -2))
         return values
 
 
@@ -80,6 +120,8 @@ class Profile:
         complexes: bright regions, textured by the turbulence as all the rest.
         compact: regions too small to be textured, which stand beside it.
         thin_height: sine of the latitude of the thin disc's standard deviation.
+        warp_deg: how far north of b = 0 the plane stands at `warp_lon_deg`, and south of it on the other side.
+        arms: brighter stretches of the thin disc.
     """
 
     level: float
@@ -92,22 +134,40 @@ class Profile:
     complexes: tuple[Complex, ...] = ()
     thin_height: float = 0.03
     compact: tuple[Complex, ...] = ()
+    warp_deg: float = 0.0
+    warp_lon_deg: float = 0.0
+    arms: tuple[Arm, ...] = ()
 
-    def evaluate(self, vectors: NDArray[np.float64]) -> NDArray[np.float64]:
+    def evaluate(self, vectors: Float32Map) -> Float32Map:
         """Return the brightness in the directions `(3, n)`, uK_RJ, `(n,)`."""
-        x, _, z = vectors
-        disc = self.level + self.disc * (z**2 + self.softening**2) ** (-0.5 * self.slope)
-        out = disc * np.exp(np.asarray(self.tilt) @ vectors)
-        out += self.thin * np.exp(self.thin_contrast * x - 0.5 * (z / self.thin_height) ** 2)
+        x, y, z = vectors
+        if self.warp_deg:
+            lon, slope = np.radians(self.warp_lon_deg), np.sin(np.radians(self.warp_deg))
+            z = z - (x * np.float32(slope * np.cos(lon)) + y * np.float32(slope * np.sin(lon)))
+        z2 = z * z
+        disc = np.log(z2 + np.float32(self.softening**2))
+        disc *= np.float32(-0.5 * self.slope)
+        out = np.float32(self.disc) * np.exp(disc, out=disc)
+        out += np.float32(self.level)
+        out *= np.exp(np.asarray(self.tilt, dtype=np.float32) @ vectors)
+        thin = np.exp(np.float32(self.thin_contrast) * x - z2 * np.float32(0.5 / self.thin_height**2))
+        thin *= np.float32(self.thin)
+        if self.arms:
+            across = np.sqrt(x * x + y * y)
+            thin *= 1 + sum(arm.evaluate(x / across, y / across) for arm in self.arms)
+        out += thin
         for spot in self.complexes:
             out += spot.evaluate(vectors)
         return out
 
-    def map(self, nside: int) -> Float32Map:
+    def map(self, nside: int, threads: int = 1) -> Float32Map:
         """Return the brightness at the pixel centres, uK_RJ, `(n_pix,)`."""
         out = np.empty(12 * nside**2, dtype=np.float32)
-        for part in chunks(nside):
+
+        def fill(part: slice) -> None:
             out[part] = self.evaluate(directions(nside, part))
+
+        over_chunks(fill, out.size, threads)
         return out
 
 
@@ -119,11 +179,14 @@ class Turbulence:
         sigma: standard deviation of the field with all its multipoles up to 8192.
         slope: of the spectrum, at l well above `knee`.
         knee: multipole below which the spectrum is flat; it bounds how far the large scales differ between seeds.
+        filaments: how much brighter ridges are than what lies between them, as the exponent that `cloudy` multiplies
+            a standard deviation of distance from them by; 0 for none.
     """
 
     sigma: float
     slope: float
     knee: float
+    filaments: float = 0.0
 
     def spectrum(self, lmax: int) -> NDArray[np.float64]:
         """Return C_l, `(lmax + 1,)`: the same numbers whatever `lmax`."""
@@ -133,13 +196,21 @@ class Turbulence:
         cl *= self.sigma**2 * 4 * np.pi / np.sum((2 * ell + 1) * cl)
         return cl[: lmax + 1]
 
+    def variance(self, lmax: int) -> float:
+        """Return the variance of the field that ends at `lmax`."""
+        return float(np.sum((2 * np.arange(lmax + 1) + 1) * self.spectrum(lmax)) / (4 * np.pi))
+
     def shape(self, alm: Alm) -> Alm:
         """Give coefficients of unit spectrum this spectrum."""
         return filter_alm(alm, np.sqrt(self.spectrum(alm_lmax(alm.shape[-1]))))
 
     def field(self, rng: np.random.Generator, nside: int, threads: int) -> Float32Map:
         """Draw the field at the pixel centres, `(n_pix,)`."""
-        return gaussian(self, unit_alm(rng, nside), nside, threads)
+        return gaussian(self, unit_alm(rng, template_lmax(nside)), nside, threads)
+
+
+RIDGES = Turbulence(sigma=1.0, slope=3.0, knee=25)
+"""The field whose zeros filaments follow."""
 
 
 def template_lmax(nside: int) -> int:
@@ -147,20 +218,32 @@ def template_lmax(nside: int) -> int:
     return 2 * nside
 
 
-def chunks(nside: int) -> list[slice]:
-    """Cut a map into parts of a fixed size: memory stays bounded and bits do not depend on the threads."""
-    n_pix = 12 * nside**2
-    return [slice(start, min(start + CHUNK, n_pix)) for start in range(0, n_pix, CHUNK)]
+def over_chunks(work: Callable[[slice], None], n_pix: int, threads: int) -> None:
+    """Do work on parts of a map, of a fixed size so that bits do not depend on the threads."""
+    parts = [slice(start, min(start + CHUNK, n_pix)) for start in range(0, n_pix, CHUNK)]
+    if threads == 1 or len(parts) == 1:
+        for part in parts:
+            work(part)
+        return
+    with ThreadPoolExecutor(threads) as pool:
+        for _ in pool.map(work, parts):
+            pass
 
 
-def directions(nside: int, part: slice) -> NDArray[np.float64]:
+def directions(nside: int, part: slice) -> Float32Map:
     """Return the unit vectors to a part of the pixels, `(3, n)`."""
-    return np.array(hp.pix2vec(nside, np.arange(part.start, part.stop)))
+    return _directions(nside, part.start, part.stop)
 
 
-def unit_alm(rng: np.random.Generator, nside: int) -> Alm:
+@lru_cache(maxsize=256)
+def _directions(nside: int, start: int, stop: int) -> Float32Map:
+    # Kept, because every component and every simulation asks for the same: at most 200 MB.
+    return np.array(hp.pix2vec(nside, np.arange(start, stop)), dtype=np.float32)
+
+
+def unit_alm(rng: np.random.Generator, lmax: int) -> Alm:
     """Draw single-precision coefficients of unit spectrum, `(1, n_alm)`."""
-    return random_alm(rng, template_lmax(nside), dtype=np.complex64)
+    return random_alm(rng, lmax, dtype=np.complex64)
 
 
 def gaussian(spectrum: Turbulence, alm: Alm, nside: int, threads: int) -> Float32Map:
@@ -169,8 +252,18 @@ def gaussian(spectrum: Turbulence, alm: Alm, nside: int, threads: int) -> Float3
     return values
 
 
-def cloudy(profile: Profile, turbulence: Turbulence, alm: Alm, nside: int, threads: int) -> Float32Map:
+def cloudy(
+    profile: Profile,
+    turbulence: Turbulence,
+    alm: Alm,
+    nside: int,
+    threads: int,
+    ridges: np.random.Generator | None = None,
+) -> Float32Map:
     """Multiply a smooth profile by log-normal turbulence of mean one.
+
+    Filaments are the ridges of exp(-f |r|), r a Gaussian field of unit variance: they follow its zeros. The mean of
+    that is 2 exp(f^2 / 2) Phi(-f), by which it is divided.
 
     Args:
         profile: the smooth shape.
@@ -178,23 +271,35 @@ def cloudy(profile: Profile, turbulence: Turbulence, alm: Alm, nside: int, threa
         alm: `(1, n_alm)`, of unit spectrum.
         nside: resolution.
         threads: CPU threads.
+        ridges: where the field of the filaments is drawn from, for turbulence that has them.
 
     Returns:
         `(n_pix,)`, uK_RJ at the reference frequency of the profile.
     """
     lmax = template_lmax(nside)
-    variance = np.sum((2 * np.arange(lmax + 1) + 1) * turbulence.spectrum(lmax)) / (4 * np.pi)
     out = gaussian(turbulence, alm, nside, threads)
-    out -= np.float32(variance / 2)
-    np.exp(out, out=out)
-    out *= profile.map(nside)
+    offset, distance, steepness = turbulence.variance(lmax) / 2, None, np.float32(turbulence.filaments)
+    if turbulence.filaments and ridges is not None:
+        spread = turbulence.filaments * np.sqrt(RIDGES.variance(lmax))
+        offset += spread**2 / 2 + np.log(2 * ndtr(-spread))
+        distance = RIDGES.field(ridges, nside, threads)
+
+    def shape(part: slice) -> None:
+        values = out[part]
+        if distance is not None:
+            values -= steepness * np.abs(distance[part])
+        values -= np.float32(offset)
+        np.exp(values, out=values)
+        values *= profile.evaluate(directions(nside, part))
+
+    over_chunks(shape, out.size, threads)
     for spot in profile.compact:
         near = hp.query_disc(nside, spot.centre, np.radians(5 * spot.width_deg))
-        out[near] += spot.evaluate(np.array(hp.pix2vec(nside, near)))
+        out[near] += spot.evaluate(np.array(hp.pix2vec(nside, near), dtype=np.float32))
     return out
 
 
-def ordered_polarisation(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
+def ordered_polarisation(vectors: NDArray[np.floating[Any]]) -> NDArray[np.floating[Any]]:
     """Return Q and U of emission polarised across the ordered local magnetic field.
 
     The field of the Solar neighbourhood points to `ORDERED_FIELD_LON_LAT` (Planck intermediate results XLIV,
@@ -207,7 +312,7 @@ def ordered_polarisation(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
     Returns:
         `(2, n)`: Q and U, of modulus at most 1.
     """
-    field = hp.ang2vec(*ORDERED_FIELD_LON_LAT, lonlat=True)
+    field = hp.ang2vec(*ORDERED_FIELD_LON_LAT, lonlat=True).astype(vectors.dtype)
     x, y, z = vectors
     across = np.sqrt(x**2 + y**2)
     south = (field[0] * x * z + field[1] * y * z) / across - field[2] * across
@@ -259,8 +364,11 @@ class Polarisation:
         alm[:, :2] = 0
         alm[:, template_lmax(nside) + 1] = 0
         out = synthesise(alm, nside, threads)
-        for part in chunks(nside):
-            out[:, part] += self.ordered * ordered_polarisation(directions(nside, part))
-            modulus = np.maximum(np.hypot(out[0, part], out[1, part]), 1e-12)
-            out[:, part] *= self.most * np.tanh(modulus / self.most) / modulus
+
+        def shape(part: slice) -> None:
+            out[:, part] += np.float32(self.ordered) * ordered_polarisation(directions(nside, part))
+            modulus = np.maximum(np.hypot(out[0, part], out[1, part]), np.float32(1e-12))
+            out[:, part] *= np.float32(self.most) * np.tanh(modulus / np.float32(self.most)) / modulus
+
+        over_chunks(shape, out.shape[1], threads)
         return out

@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 
 from cmbml.sky.maps import MapError
 
+BEAM_LIMIT = 1e-6
+
 
 def gaussian_window(fwhm_arcmin: float, lmax: int, spin: int = 0) -> NDArray[np.float64]:
     """Return the window b_l of a Gaussian beam, exp(-(l (l + 1) - spin^2) sigma^2 / 2).
@@ -89,3 +91,12 @@ def pixel_window(folder: Path | None, nside: int, lmax: int, n_comp: int) -> NDA
     table = Table.read(files[0], hdu=1)
     columns = ["TEMPERATURE", *["POLARIZATION"] * (n_comp - 1)]
     return np.stack([np.asarray(table[name], dtype=np.float64).ravel()[: lmax + 1] for name in columns])
+
+
+def signal_lmax(window: NDArray[np.float64]) -> int:
+    """Return the last multipole that a beam leaves anything of: a millionth, far below single precision of a map.
+
+    Args:
+        window: `(n_comp, lmax + 1)`, near 1 at l = 0.
+    """
+    return int(np.flatnonzero(np.abs(window).max(axis=0) > BEAM_LIMIT)[-1])

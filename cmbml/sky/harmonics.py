@@ -8,10 +8,11 @@ from functools import lru_cache
 from typing import Any
 
 import ducc0
+import healpy as hp
 import numpy as np
 from numpy.typing import NDArray
 
-from cmbml.sky.maps import MapError
+from cmbml.sky.maps import Frame, MapError
 
 Alm = NDArray[np.complexfloating[Any, Any]]
 Map = NDArray[np.floating[Any]]
@@ -191,6 +192,26 @@ def analyse(maps: Map, lmax: int, threads: int = 1, accuracy: float = 1e-7, max_
             values = np.ascontiguousarray(source[part], dtype=real)
             target[part] = ducc0.sht.pseudo_analysis(map=values, spin=spin, **common)[0]
     return out.reshape(*lead, n_comp, out.shape[-1])
+
+
+def rotate(alm: Alm, frame: Frame, wanted: Frame, threads: int = 1) -> Alm:
+    """Turn coefficients from one frame to another.
+
+    Args:
+        alm: `(n_comp, n_alm)`, T; or T, E, B, which turn like scalars.
+        frame: where they are.
+        wanted: where they are to be.
+        threads: CPU threads.
+
+    Returns:
+        `(n_comp, n_alm)`, of the same type.
+    """
+    if frame == wanted:
+        return alm
+    angles = hp.rotator.coordsys2euler_zyz([frame, wanted])
+    lmax = alm_lmax(alm.shape[-1])
+    turned = [ducc0.sht.rotate_alm(component, lmax, *angles, nthreads=threads) for component in alm]
+    return np.stack(turned)
 
 
 def power(alm: Alm, other: Alm | None = None) -> NDArray[np.float64]:

@@ -1,13 +1,24 @@
 """The detectors: what each channel of an instrument sees, how sharply and how well."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cmbml.settings import NonNegativeFloat, PositiveFloat, settings
 from cmbml.sky.beams import gaussian_window, read_window
+
+
+def white_depth(noise: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+    """Return the white noise level whose variance is the mean of that of a map, uK_CMB arcmin, `(n_field,)`.
+
+    Args:
+        noise: `(n_field, n_pix)`, uK_CMB: noise, or its standard deviation in each pixel.
+    """
+    pixel_arcmin = np.rad2deg(np.sqrt(4 * np.pi / noise.shape[1])) * 60
+    depth: NDArray[np.float64] = np.sqrt(np.mean(np.square(noise, dtype=np.float64), axis=1)) * pixel_arcmin
+    return depth
 
 
 @settings

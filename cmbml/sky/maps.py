@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Fields = Literal["I", "IQU"]
+Frame = Literal["G", "C", "E"]
 UNSEEN = -1.6375e30
 
 
@@ -37,7 +38,7 @@ class MapSpec:
     beam: Literal["none", "gaussian", "window"] = "none"
     fwhm_arcmin: float = 0.0
     pixel_window: bool = False
-    frame: Literal["G", "C", "E"] = "G"
+    frame: Frame = "G"
     polconv: Literal["COSMO", "IAU"] = "COSMO"
 
     @property

@@ -1,17 +1,19 @@
 """Score a cleaned map pixel by pixel, at every footing."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from astropy.table import Table
 
+from cmbml.core.errors import UndeclaredError
 from cmbml.core.executor import Executor
 from cmbml.core.space import Key
 from cmbml.core.unit_io import UnitIO
 from cmbml.handlers.raw_map import read_raw_columns
+from cmbml.methods.base import ChannelName
 from cmbml.metrics.floors import noise_rms, noise_spectrum, perfect_map
 from cmbml.metrics.footing import Footing, Window, map_window, to_conventions, to_footing, unit_factor, windows
 from cmbml.metrics.pixel import MonopoleDipole, Regions, State, pixel_metrics, sweep
@@ -24,12 +26,15 @@ from cmbml.sky.masks import degrade_mask
 from stages.assets import (
     CLEANED_MAP,
     CMB_ALM,
+    INFERENCE,
     MASK,
     METHOD,
     PREDICTION_ALM,
     PREDICTION_SPEC,
     SCORES,
     SIM,
+    SKY,
+    SKY_RECIPE,
     SPLIT,
     UNCERTAINTY_MAP,
 )
@@ -52,7 +57,8 @@ class ScorePixels(Executor):
     Attributes:
         footings: where they are compared.
         nside: of the comparison.
-        channels: the instrument, for what its noise alone allows.
+        channels: the instrument, for what the noise alone allows of the channels that a method was shown.
+        observed: the channels of the dataset: `all` that the instrument has, or some.
         sky_masks: name -> HEALPix file (its first column) of further parts of the sky.
         pixel_windows: folder of HEALPix pixel window files, for maps that are averaged over pixels.
     """
@@ -60,12 +66,14 @@ class ScorePixels(Executor):
     footings: tuple[Footing, ...]
     nside: Nside
     channels: Mapping[str, Channel]
+    observed: tuple[ChannelName, ...] | Literal["all"]
     sky_masks: Mapping[str, Path]
     pixel_windows: Path | None = None
-    reads: ClassVar = (PREDICTION_ALM, PREDICTION_SPEC, CLEANED_MAP, CMB_ALM, MASK)
-    may_read: ClassVar = (UNCERTAINTY_MAP,)
+    reads: ClassVar = (PREDICTION_ALM, PREDICTION_SPEC, CLEANED_MAP, INFERENCE, CMB_ALM, MASK)
+    may_read: ClassVar = (UNCERTAINTY_MAP, SKY_RECIPE)
     writes: ClassVar = (SCORES,)
     per: ClassVar = (METHOD, SPLIT, SIM)
+    version: ClassVar[int] = 2
 
     def files(self, key: Key) -> tuple[Path, ...]:  # noqa: ARG002
         """Return the files of the further masks."""
@@ -81,6 +89,7 @@ class ScorePixels(Executor):
         }
         regions, dipole = Regions.of(mask, skies=skies), MonopoleDipole.outside(mask)
         own = map_window(spec, alm_lmax(truth.shape[-1]), len(prediction), pixel_windows=self.pixel_windows)
+        shown = self._shown(io.read(INFERENCE)["channels"])
         rows: list[dict[str, Any]] = []
         for footing in self.footings:
             maps = to_footing(prediction, spec, truth, footing, self.nside, io.threads, own)
@@ -92,7 +101,7 @@ class ScorePixels(Executor):
                 if perfect is not None:
                     ideal = dipole.remove(perfect[i]) if field == "I" else perfect[i]
                     floors = {name: pixel_metrics(state) for name, state in sweep(t, ideal, regions).items()}
-                noise = self._noise(field, footing, own.shape[-1] - 1)
+                noise = noise_floor(shown, field, footing, own.shape[-1] - 1)
                 for name, state in states.items():
                     rows.append(
                         {"footing": footing.name, "field": field, "region": name, "n_pix": regions.n_pix[name]}
@@ -104,7 +113,7 @@ class ScorePixels(Executor):
         sigma = io.read_optional(UNCERTAINTY_MAP)
         if sigma is not None and (sigma.spec.nside, sigma.spec.frame) == (self.nside, spec.frame):
             rows += error_bars(truth, io.read(CLEANED_MAP), sigma, own, regions, dipole, io.threads)
-        io.write(SCORES, Table(rows))
+        io.write(SCORES, Table([{"sky": sky_of(io)} | row for row in rows]))
 
     def _perfect(self, truth: Alm, spec: MapSpec, footing: Footing, own: Window, threads: int) -> np.ndarray | None:
         """Return what a perfect map becomes at a footing; None where that is the truth itself."""
@@ -113,10 +122,25 @@ class ScorePixels(Executor):
             return None
         return perfect_map(truth, spec, footing, self.nside, threads, own)
 
-    def _noise(self, field: Any, footing: Footing, lmax: int) -> float:  # noqa: ANN401
-        spectra = np.stack([noise_spectrum(channel, field, lmax) for channel in self.channels.values()])
-        beams = np.stack([channel.beam(lmax, 1)[0] for channel in self.channels.values()])
-        return noise_rms(spectra, beams, footing.beam(lmax, 1)[0])
+    def _shown(self, channels: Collection[str] | None) -> list[Channel]:
+        """Return the channels of the dataset that a method was shown; all where nobody knows (None)."""
+        observed = self.channels if self.observed == "all" else self.observed
+        return [self.channels[name] for name in observed if channels is None or name in channels]
+
+
+def noise_floor(channels: Collection[Channel], field: Literal["I", "Q", "U"], footing: Footing, lmax: int) -> float:
+    """Return the rms that the noise of some channels alone allows of a field at a footing, uK_CMB."""
+    spectra = np.stack([noise_spectrum(channel, field, lmax) for channel in channels])
+    beams = np.stack([channel.beam(lmax, 1)[0] for channel in channels])
+    return noise_rms(spectra, beams, footing.beam(lmax, 1)[0])
+
+
+def sky_of(io: UnitIO) -> str:
+    """Return which sky a simulation sees; empty where nobody knows, as of imported simulations."""
+    try:
+        return io.along(SKY_RECIPE, SKY)[0]
+    except UndeclaredError:
+        return ""
 
 
 def spec_of(stored: Mapping[str, Any]) -> MapSpec:

@@ -160,4 +160,5 @@ def _training_runs(io: UnitIO) -> list[TrainingRun]:
             facts=dict(found) | {"simulations": found["method"]["simulations"]},
         )
         for key, found in io.read_all(TRAINING)
+        if key[METHOD] in curves
     ]

@@ -26,7 +26,6 @@ from stages.assets import (
     PREDICTION_ALM,
     PREDICTION_SPEC,
     SIM,
-    SKY,
     SPECTRA_SCORES,
     SPLIT,
     THEORY_SPECTRA,
@@ -46,7 +45,6 @@ class CoupleModes(Executor):
     fields: Fields
     reads: ClassVar = (MASK_APODISED,)
     writes: ClassVar = (MODE_COUPLING,)
-    per: ClassVar = (SKY,)
 
     def disk_bytes(self) -> int:
         """The matrices."""

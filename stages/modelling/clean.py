@@ -21,6 +21,7 @@ class Clean(MethodStage):
     writes: ClassVar = (CLEANED_MAP, INFERENCE)
     may_write: ClassVar = (UNCERTAINTY_MAP,)
     per: ClassVar = (METHOD, SPLIT, SIM)
+    version: ClassVar[int] = 2
 
     def process(self, io: UnitIO) -> None:
         """Read the maps, clean, write."""
@@ -36,7 +37,8 @@ class Clean(MethodStage):
             self._require_promised(asset.name, sky, observation.spec)
         for asset, sky in found:
             io.write(asset, SkyMap(sky.values.astype("f4"), sky.spec))
-        io.write(INFERENCE, {"inference_seconds": round(seconds, 4), "threads": io.threads})
+        shown = list(self.method.channels_shown(observation.spec))
+        io.write(INFERENCE, {"inference_seconds": round(seconds, 4), "threads": io.threads, "channels": shown})
 
     def _require_promised(self, name: str, given: SkyMap, spec: ObservationSpec) -> None:
         if wrong := given.spec.difference(self.method.accepts(spec), *(entry.name for entry in fields(MapSpec))):

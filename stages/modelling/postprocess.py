@@ -22,6 +22,7 @@ class Postprocess(ObservationStage):
     reads: ClassVar = (ANSWER, ANSWER_TIME)
     writes: ClassVar = (CLEANED_MAP, INFERENCE)
     per: ClassVar = (METHOD, SPLIT, SIM)
+    version: ClassVar[int] = 2
 
     def check(self, space: Space) -> None:
         """Look whether such observations can be turned into arrays, and back."""
@@ -35,4 +36,4 @@ class Postprocess(ObservationStage):
         """Read the answer, turn it back, write."""
         spec = self.observation_spec(list(self.channels))
         io.write(CLEANED_MAP, self.examples.to_map(io.read(ANSWER), spec))
-        io.write(INFERENCE, io.read(ANSWER_TIME))
+        io.write(INFERENCE, io.read(ANSWER_TIME) | {"channels": list(self.examples.channels_shown(spec))})

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Mapping
 from dataclasses import field
+from pathlib import Path
 from typing import Any, ClassVar
 
 from astropy.table import Table
@@ -10,16 +11,18 @@ from numpy.typing import NDArray
 
 from cmbml.core.asset import Asset
 from cmbml.core.errors import ConfigError, nearest
+from cmbml.core.handler import Stamp
 from cmbml.core.space import Axis, Space
 from cmbml.core.store import storage_errors
 from cmbml.core.unit_io import UnitIO
 from cmbml.figures.learning import learning_figure
 from cmbml.handlers.mapped_array import MappedArrays
 from cmbml.methods.normalisation import Moments
-from cmbml.methods.trained import Hardware, Lesson, TrainedMethod
+from cmbml.methods.trained import Hardware, Lesson, State, TrainedMethod
 from cmbml.settings import settings
 from stages.assets import (
     ARRAY_MOMENTS,
+    FEATURE_PARTS,
     FEATURES,
     METHOD,
     SIM,
@@ -51,7 +54,9 @@ class Train(ObservationStage):
     valid: str
     hardware: Hardware = field(metadata={"matters": False})
     reads: ClassVar = (FEATURES, TARGET, ARRAY_MOMENTS)
-    writes: ClassVar = (STATE, TRAINING_CURVE, TRAINING, TRAINING_FIGURE)
+    may_read: ClassVar = (FEATURE_PARTS,)
+    writes: ClassVar = (STATE, TRAINING)
+    may_write: ClassVar = (TRAINING_CURVE, TRAINING_FIGURE)
     per: ClassVar = (METHOD,)
     exact: ClassVar = False
 
@@ -83,7 +88,7 @@ class Train(ObservationStage):
         return 10 * self.method.state_bytes(self.observation_spec(list(self.channels)))
 
     def process(self, io: UnitIO) -> None:
-        """Map the arrays, train, write what came of it."""
+        """Map the arrays, train, write what came of it, once it has proved itself."""
         learnt, looked_at = ({SPLIT: [split]} for split in (self.train, self.valid))
         lesson = Lesson(
             spec=self.observation_spec(list(self.channels)),
@@ -95,13 +100,22 @@ class Train(ObservationStage):
             workdir=io.workdir(),
             logdir=io.logdir(),
             report=log.info,
+            parts=_arrays(io, FEATURE_PARTS, learnt) or None,
         )
         with storage_errors(lesson.workdir):
             trained = self.method.fit(lesson, self.hardware)
-        io.write(STATE, (trained.state.arrays, trained.state.about))
-        io.write(TRAINING_CURVE, Table(dict(trained.curve)))
+            state = self._read_back(trained.state, lesson.workdir / f"state{STATE.handler.suffix}")
+            self.method.require_score(state, lesson, self.hardware)
+        io.write(STATE, (state.arrays, state.about))
         io.write(TRAINING, dict(trained.summary) | {"method": dict(trained.state.about["training"])})
-        io.write(TRAINING_FIGURE, learning_figure({self.method.name: trained.curve}, [self.method.name]))
+        if trained.curve:
+            io.write(TRAINING_CURVE, Table(dict(trained.curve)))
+            io.write(TRAINING_FIGURE, learning_figure({self.method.name: trained.curve}, [self.method.name]))
+
+    def _read_back(self, state: State, path: Path) -> State:
+        """Send a state through its format: what is kept is what a prediction will read."""
+        STATE.handler.write(path, (state.arrays, state.about), Stamp(self.method.name, ""))
+        return State(*STATE.handler.read(path))
 
 
 def _arrays(io: UnitIO, asset: Asset[NDArray[Any]], only: Mapping[Axis, list[str]]) -> MappedArrays:

@@ -37,6 +37,7 @@ class RealiseCmb(Executor):
     reads: ClassVar = (THEORY_SPECTRA,)
     writes: ClassVar = (CMB_ALM, CMB_MAP)
     per: ClassVar = (SPLIT, SIM)
+    version: ClassVar = 2
 
     def check(self, space: Space) -> None:  # noqa: ARG002
         """Look whether the map can hold the multipoles."""

@@ -17,7 +17,7 @@ from stages.assets import COSMOLOGY, COSMOLOGY_PARAMETERS
 
 @settings
 class DrawCosmology(Executor):
-    """Draw the cosmology of one simulation, or of one split.
+    """Draw the cosmology of one simulation, of one split, or of the whole dataset.
 
     No row of a chain is used twice: rows are dealt like cards to `lanes` players, one per split in the order in which
     the config names them. More simulations, or a split added at the end, leave what is drawn already as it is.
@@ -52,7 +52,9 @@ class DrawCosmology(Executor):
         return {"source": self.source, "number": self.number(key)}
 
     def number(self, key: Key) -> int:
-        """Return the card dealt to a cosmology: unique over all splits."""
+        """Return the card dealt to a cosmology: unique over all splits, 0 where there is but one cosmology."""
+        if self.source.single:
+            return 0
         split, _, sim = key[COSMOLOGY].partition("_")
         return int(sim.removeprefix("sim") or 0) * self.lanes + list(self.splits).index(split)
 

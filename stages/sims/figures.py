@@ -1,20 +1,17 @@
 """Draw one simulation, for people to look at."""
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 from pydantic import PositiveInt
 
 from cmbml.core.executor import Executor
-from cmbml.core.space import Key
 from cmbml.core.unit_io import UnitIO
 from cmbml.figures.components import beams_figure, brightest_place, component_spectra_figure, components_figure
 from cmbml.figures.simulation import Simulation, nearest_channel, simulation_maps, simulation_spectra
 from cmbml.settings import Nside, PositiveFloat, settings
 from cmbml.sims.cmb import Lensing
-from cmbml.sims.foregrounds import SkyModel
 from cmbml.sky.harmonics import analyse, power
 from cmbml.sky.instrument import Channel
 from stages.assets import (
@@ -32,10 +29,12 @@ from stages.assets import (
     OBS_MAP,
     SIM,
     SKY,
+    SKY_RECIPE,
     SPECTRA_FIGURE,
     SPLIT,
     THEORY_SPECTRA,
 )
+from stages.sims.sky import foregrounds_of, model_from
 
 PATCH_CENTRE = (20.0, 16.0)  # of the CMB-ML paper's figure 3a: longitude and latitude, degrees; the plane is in it
 
@@ -58,13 +57,14 @@ class DrawSimulation(Executor):
     reads: ClassVar = (
         CMB_MAP,
         OBS_MAP,
-        FOREGROUND_MAP,
+        SKY_RECIPE,
         NOISE_STD_MAP,
         NOISE_SPECTRUM,
         MASK,
         MASK_APODISED,
         THEORY_SPECTRA,
     )
+    may_read: ClassVar = (FOREGROUND_MAP,)
     writes: ClassVar = (MAPS_FIGURE, SPECTRA_FIGURE)
     per: ClassVar = (SPLIT, SIM)
 
@@ -76,16 +76,17 @@ class DrawSimulation(Executor):
         """Read, draw, write."""
         found = {freq: self.channels[freq].freq_ghz for freq in io.along(OBS_MAP, FREQ)}
         freqs_ghz = dict(sorted(found.items(), key=lambda item: item[1]))
-        observed = {freq: seen.values for freq, seen in io.read_each(OBS_MAP, FREQ)}
+        maps = dict(io.read_each(OBS_MAP, FREQ))
         reference = nearest_channel(freqs_ghz, self.reference_ghz)
+        foregrounds = dict(foregrounds_of(io, {reference: self.channels[reference]}))
         noise = dict(io.read_each(NOISE_SPECTRUM, FREQ))[reference]
         simulation = Simulation(
             name=f"{io.key[SPLIT]}/{io.key[SIM]}",
             freqs_ghz=freqs_ghz,
             truth=io.read(CMB_MAP).values,
-            observed={freq: observed[freq] for freq in freqs_ghz},
+            observed={freq: maps[freq].values for freq in freqs_ghz},
             reference=reference,
-            foregrounds=dict(io.read_each(FOREGROUND_MAP, FREQ))[reference].values,
+            foregrounds=foregrounds[reference].values,
             noise_std=dict(io.read_each(NOISE_STD_MAP, FREQ))[reference].values,
             noise_cl=np.stack([noise[name] for name in ("noise_T", "noise_E", "noise_B") if name in noise.colnames]),
             mask=io.read(MASK).values[0],
@@ -102,26 +103,20 @@ class DrawSky(Executor):
     """Draw what a sky is made of, and what the instrument's beams make of its brightest source.
 
     Attributes:
-        models: the skies by name.
         channels: the instrument.
         nside: of the maps that are drawn.
         spectra_lmax: highest multipole of the spectra.
         reference_ghz: the channel nearest to this shows the components.
     """
 
-    models: Mapping[str, SkyModel]
     channels: Mapping[str, Channel]
     nside: Nside
     spectra_lmax: PositiveInt
     reference_ghz: PositiveFloat
-    reads: ClassVar = (FOREGROUND_MAP,)
+    reads: ClassVar = (SKY_RECIPE,)
+    may_read: ClassVar = (FOREGROUND_MAP,)
     writes: ClassVar = (COMPONENTS_FIGURE, COMPONENT_SPECTRA_FIGURE, BEAMS_FIGURE)
     per: ClassVar = (SKY,)
-    along: ClassVar = {"models": SKY}
-
-    def files(self, key: Key) -> tuple[Path, ...]:
-        """Return the sky's template files."""
-        return self.models[key[SKY]].files()
 
     def disk_bytes(self) -> int:
         """Three pictures."""
@@ -129,14 +124,14 @@ class DrawSky(Executor):
 
     def process(self, io: UnitIO) -> None:
         """Emit each component by itself, draw, write."""
-        seen = {freq: found.values[0] for freq, found in io.read_each(FOREGROUND_MAP, FREQ)}
+        seen = {freq: found.values[0] for freq, found in foregrounds_of(io, self.channels)}
         channels = {freq: self.channels[freq] for freq in seen}
         freqs = {freq: channel.freq_ghz for freq, channel in channels.items()}
         name = nearest_channel(freqs, self.reference_ghz)
-        seed = io.seed(f"sky {io.key[SKY]}")
+        recipe = io.read(SKY_RECIPE)
         parts = {
-            part: model.emission(channels[name], self.nside, "I", seed, io.threads)[0]
-            for part, model in self.models[io.key[SKY]].parts().items()
+            part: model.emission(channels[name], self.nside, "I", recipe["seed"], io.threads)[0]
+            for part, model in model_from(recipe).parts().items()
         }
         title = f"{freqs[name]:g} GHz"
         io.write(COMPONENTS_FIGURE, components_figure(parts, PATCH_CENTRE, title=title))

@@ -10,11 +10,12 @@ from pydantic import PositiveInt
 from cmbml.core.executor import Executor
 from cmbml.core.space import Key, Space
 from cmbml.core.unit_io import UnitIO
-from cmbml.handlers.raw_map import read_raw_map
+from cmbml.handlers.raw_map import read_raw_header, read_raw_map
 from cmbml.settings import Nside, settings
 from cmbml.sky.harmonics import analyse, require_band_limit
 from cmbml.sky.instrument import Channel
 from cmbml.sky.maps import Fields, MapError, MapSpec, SkyMap
+from cmbml.sky.plausibility import require_plausible
 from stages.assets import CMB_ALM, CMB_MAP, FREQ, OBS_MAP, SIM, SPLIT
 
 ITERATIONS = 30
@@ -24,8 +25,8 @@ ITERATIONS = 30
 class ImportSimulation(Executor):
     """Read one simulation from foreign FITS files, check it, and write it as our own assets.
 
-    Maps may be in any ordering and in K, mK or uK; they come out in RING order and uK_CMB. The truth is taken to have
-    no beam, every observation the beam of its channel, and neither a pixel window.
+    Maps are in Galactic coordinates, in any ordering and in K, mK or uK; they come out in RING order and uK_CMB. The
+    truth is taken to have no beam, every observation the beam of its channel, and neither a pixel window.
 
     Attributes:
         folder: the downloaded dataset.
@@ -86,19 +87,37 @@ class ImportSimulation(Executor):
             channel = self.channels[freq]
             path = self._path(self.observation, io.key.joined(Key.of({FREQ: freq})))
             seen = spec.with_(beam=channel.beam_kind, fwhm_arcmin=channel.fwhm_arcmin)
-            io.write(OBS_MAP, self._read(path, seen), {FREQ: freq})
+            io.write(OBS_MAP, self._read(path, seen, channel.freq_ghz), {FREQ: freq})
 
     def _path(self, template: str, key: Key) -> Path:
         freq = {"freq": key[FREQ]} if FREQ in key else {}
         split = self.split_names.get(key[SPLIT], key[SPLIT])
         return self.folder / fill_in(template, split=split, sim=key[SIM], **freq)
 
-    def _read(self, path: Path, spec: MapSpec) -> SkyMap:
-        values = read_raw_map(path, tuple(range(len(self.fields))), self.unit)
-        if values.shape[1] != spec.n_pix:
-            found = round(np.sqrt(values.shape[1] / 12))
-            message = f"{path} has nside {found}, and the scenario says {self.nside}; set scenario.nside={found}"
+    def _read(self, path: Path, spec: MapSpec, freq_ghz: float = 0.0) -> SkyMap:
+        """Read a map, of a channel or of the CMB alone, that is what the settings say.
+
+        Raises:
+            MapError: it is not.
+        """
+        columns = tuple(range(len(self.fields)))
+        header = read_raw_header(path)
+        if header.nside != self.nside:
+            message = (
+                f"{path} has nside {header.nside}, and the scenario says {self.nside}; set scenario.nside="
+                f"{header.nside}"
+            )
             raise MapError(message)
+        frame = header.frame(None, "COORDSYS")
+        if frame != "G":
+            message = (
+                f"{path} says COORDSYS={header.coordsys}, and a dataset is in Galactic coordinates, as its masks are; "
+                "rotate its maps to G first, or correct their headers"
+            )
+            raise MapError(message)
+        values = read_raw_map(path, columns, self.unit)
+        where, mend = header.taken_as(columns, self.unit), "set stages.import.unit to the unit that the numbers have"
+        require_plausible(values, frame, where, mend, freq_ghz)
         return SkyMap(values.astype(np.float32), spec)
 
 

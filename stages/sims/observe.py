@@ -12,14 +12,13 @@ from cmbml.core.executor import Executor
 from cmbml.core.space import Key
 from cmbml.core.unit_io import UnitIO
 from cmbml.settings import Nside, settings
-from cmbml.sky.beams import pixel_window
-from cmbml.sky.harmonics import cut_alm, filter_components, synthesise
+from cmbml.sky.beams import pixel_window, signal_lmax
+from cmbml.sky.harmonics import Alm, cut_alm, filter_components, synthesise
 from cmbml.sky.instrument import Channel
 from cmbml.sky.maps import Fields, SkyMap
-from stages.assets import CMB_ALM, FOREGROUND_MAP, FREQ, OBS_MAP, SIM, SPLIT
+from stages.assets import CMB_ALM, FOREGROUND_MAP, FREQ, OBS_MAP, SIM, SKY_RECIPE, SPLIT
 from stages.sims.noise import NOISE_PARTS, draw_channels
-
-BEAM_LIMIT = 1e-6
+from stages.sims.sky import foregrounds_of
 
 
 @settings
@@ -39,12 +38,13 @@ class Observe(Executor):
     lmax: PositiveInt
     fields: Fields
     pixel_windows: Path | None = None
-    reads: ClassVar = (CMB_ALM, FOREGROUND_MAP, *NOISE_PARTS)
+    reads: ClassVar = (CMB_ALM, SKY_RECIPE, *NOISE_PARTS)
+    may_read: ClassVar = (FOREGROUND_MAP,)
     writes: ClassVar = (OBS_MAP,)
     per: ClassVar = (SPLIT, SIM)
 
     def settings_at(self, key: Key) -> dict[str, Any]:
-        """Leave the instrument out: its beams and its noise come with the foregrounds and the noise that are read."""
+        """Leave the instrument out: its beams and its noise come with the sky and the noise that are read."""
         return {name: value for name, value in super().settings_at(key).items() if name != "channels"}
 
     def disk_bytes(self) -> int:
@@ -56,19 +56,28 @@ class Observe(Executor):
         freqs = io.along(OBS_MAP, FREQ)
         total = draw_channels(io, freqs)
         alm = io.read(CMB_ALM)
-        pixels = pixel_window(self.pixel_windows, self.nside, self.lmax, len(alm))
-        for observed, (freq, foreground) in zip(total, io.read_each(FOREGROUND_MAP, FREQ), strict=True):
-            window = self.channels[freq].beam(self.lmax, len(alm)) * pixels
-            seen = cut_alm(alm, signal_lmax(window))
-            observed += synthesise(filter_components(seen, window), self.nside, io.threads)
+        foregrounds = foregrounds_of(io, {freq: self.channels[freq] for freq in freqs})
+        for observed, (freq, foreground) in zip(total, foregrounds, strict=True):
+            observed += signal_in(alm, self.channels[freq], self.nside, self.lmax, self.pixel_windows, io.threads)
             observed += foreground.values
             io.write(OBS_MAP, SkyMap(observed, foreground.spec), {FREQ: freq})
 
 
-def signal_lmax(window: NDArray[np.float64]) -> int:
-    """Return the last multipole that a beam leaves anything of: a millionth, far below single precision of a map.
+def signal_in(
+    alm: Alm, channel: Channel, nside: int, lmax: int, pixel_windows: Path | None, threads: int
+) -> NDArray[np.floating[Any]]:
+    """Return the CMB as a channel sees it.
 
     Args:
-        window: `(n_comp, lmax + 1)`, near 1 at l = 0.
+        alm: `(n_comp, n_alm)`, without a beam.
+        channel: gives the beam.
+        nside: of the map.
+        lmax: highest multipole of `alm`.
+        pixel_windows: folder of pixel window files, or None.
+        threads: CPU threads.
+
+    Returns:
+        `(n_field, n_pix)`.
     """
-    return int(np.flatnonzero(np.abs(window).max(axis=0) > BEAM_LIMIT)[-1])
+    window = channel.beam(lmax, len(alm)) * pixel_window(pixel_windows, nside, lmax, len(alm))
+    return synthesise(filter_components(cut_alm(alm, signal_lmax(window)), window), nside, threads)

@@ -2,6 +2,7 @@
 
 import inspect
 import os
+import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -14,8 +15,9 @@ from omegaconf import DictConfig, OmegaConf
 from cmbml.core.app import CONFIG_FOLDER, build_pipeline
 from cmbml.core.errors import ConfigError
 from cmbml.core.pipeline import Pipeline
+from stages.assets import FREQ
 
-PROGRAMS = sorted(path.stem for path in CONFIG_FOLDER.glob("*.yaml") if path.stem != "common")
+PROGRAMS = sorted(path.stem for path in CONFIG_FOLDER.glob("*.yaml") if path.stem not in {"common", "verify"})
 OPTIONS = sorted(f"{path.parent.name}={path.stem}" for path in CONFIG_FOLDER.glob("*/*.yaml"))
 # What has no default, for nobody can guess it.
 GIVEN = {
@@ -24,7 +26,12 @@ GIVEN = {
     "stages=learnt": ["weights=/given"],
 }
 # Sequences of stages whose names do not begin with that of the program's own.
-PROGRAM_OF_STAGES = {"stages=import": "sims", "stages=sweep": "analysis"}
+PROGRAM_OF_STAGES = {
+    "stages=import": "sims",
+    "stages=sweep": "analysis",
+    "stages=learn": "cmbnncs",
+    "stages=learnt": "cmbnncs",
+}
 
 
 @pytest.fixture(autouse=True)
@@ -126,12 +133,53 @@ def test_option_names_settings_that_its_class_has(option: str) -> None:
         assert not unknown, f"{place} sets {unknown}, which {kind.__name__} has not"
 
 
+def unexplained(text: str) -> list[str]:
+    """Return the keys of a config file that no comment explains.
+
+    A comment explains the key on its line, the key below it and the siblings that follow at once, and every key that it
+    names. What holds others, or is taken from elsewhere, is explained there; so is what the file has explained before.
+    Names in quotes are channels, not keys.
+    """
+    named = set(re.findall(r"\w+", " ".join(re.findall(r"#.*", text))))
+    known, missing, shared = {"_target_", "_partial_", "defaults"}, [], -1
+    for line in text.splitlines():
+        if line.lstrip().startswith("#"):
+            shared = len(line) - len(line.lstrip())
+        elif found := re.match(r"([ -]*)([\w-]+|override [\w/]+):(?: +|$)([^#]*)(#?)", line):
+            indent, key, value, comment = len(found[1]), found[2], found[3].strip(), found[4]
+            shared = shared if indent >= shared else -1
+            elsewhere = not value or value.startswith("${") or key.startswith("override")
+            if comment or elsewhere or indent == shared or key in named:
+                known.add(key)
+            elif key not in known:
+                missing.append(key)
+        elif not line.strip():
+            shared = -1
+    return missing
+
+
 @pytest.mark.parametrize("option", OPTIONS)
-def test_every_line_of_a_small_file_is_reached_and_described(option: str) -> None:
+def test_every_key_of_a_file_is_explained(option: str) -> None:
     group, _, name = option.partition("=")
     text = (CONFIG_FOLDER / group / f"{name}.yaml").read_text()
-    assert "#" in text, "a config file says what its keys mean"
+    assert not unexplained(text), "a config file says what its keys mean"
     assert "\t" not in text
+
+
+def test_key_without_a_comment_is_found() -> None:
+    text = """# What it is for; third is said here.
+first: 1
+second: 2
+
+third: 3
+fourth: 4     # said
+fifth: 5
+other:
+  sixth: ${first}
+  seventh: 7
+  fourth: 8
+"""
+    assert unexplained(text) == ["fifth", "seventh"]
 
 
 @pytest.mark.parametrize("scenario", sorted(path.stem for path in (CONFIG_FOLDER / "scenario").glob("*.yaml")))
@@ -142,7 +190,9 @@ def test_scenarios_instruments_and_fields_go_together(
 ) -> None:
     config = composed("sims", f"scenario={scenario}", f"instrument={instrument}", f"scenario.fields={fields}")
     pipeline = built(config, tmp_path)
-    assert len(pipeline.spaces["beam"].keys(pipeline.graph.stages["beam"].per)) == len(config.instrument.channels)
+    assert len(pipeline.space.keys((FREQ,))) == len(config.instrument.channels)
+    skies = sum(config.splits.values()) if config.vary == "each" else 1
+    assert len(pipeline.spaces["sky"].keys(pipeline.graph.stages["sky"].per)) == skies
 
 
 def test_nside_channels_and_fields_are_said_once(tmp_path: Path) -> None:
@@ -163,5 +213,6 @@ def test_no_dataset_hangs_on_where_it_is_or_who_runs_it(tmp_path: Path) -> None:
 
 def test_a_shifted_split_sees_its_own_sky(tmp_path: Path) -> None:
     pipeline = built(composed("sims", "splits=shifted"), tmp_path)
-    emission = next(stage for stage in pipeline.plan().stages if stage.stage == "sky")
-    assert {str(key).partition("/")[0] for key in emission.todo} == {"main", "shifted"}
+    skies = next(stage for stage in pipeline.plan().stages if stage.stage == "sky")
+    assert {str(key).partition("_")[0] for key in skies.todo} == {"main", "shifted"}
+    assert len(skies.todo) == 8

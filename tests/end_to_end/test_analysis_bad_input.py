@@ -9,7 +9,7 @@ import pytest
 from astropy.io import fits
 from astropy.table import Table
 from comparing import METHODS, N_PIX, SIMS, predict
-from outcomes import done, refused
+from outcomes import as_if_written, done, refused
 
 Command = Callable[..., "Outcome"]  # noqa: F821 (of conftest.py)
 Analyse = Callable[..., "Outcome"]  # noqa: F821
@@ -31,22 +31,31 @@ def harm(path: Path, how: str) -> None:
     ],
 )
 def test_prediction_that_was_tampered_with(copy: Path, analyse: Analyse, how: str, words: list[str]) -> None:
-    harm(copy / "sky/clean/ilc_pixel/test/sim0001/cleaned_map.fits", how)
+    path = copy / "sky/clean/ilc_pixel/test/sim0001/cleaned_map.fits"
+    harm(path, how)
+    as_if_written(copy / "sky", path)
     outcome = analyse(copy, ("ilc_pixel",), "resume=restart")
     refused(outcome, "common ilc_pixel/test/sim0001", *words)
+
+
+def checked(n_pix: int) -> np.ndarray:
+    """Return a map that might be of the sky."""
+    return np.where(np.arange(n_pix) % 2, 100.0, -100.0)
 
 
 def test_prediction_too_coarse_for_the_footing(
     copy: Path, take: Callable[..., str], analyse: Analyse, tmp_path: Path
 ) -> None:
-    take(copy, "coarse", predict(tmp_path / "given", dict.fromkeys(SIMS, np.ones(12 * 4**2))))
+    take(
+        copy, "coarse", predict(tmp_path / "given", dict.fromkeys(SIMS, checked(12 * 4**2))), 0.0, "predictions.nside=4"
+    )
     outcome = analyse(copy, ("coarse",))
     refused(outcome, "cannot be brought to the footing 'deconvolved'", "nothing above l = 11 (nside 4)", "lmax=11")
     assert not list(copy.rglob("common/coarse/**/*.*"))
 
 
 def test_beam_too_wide_to_deconvolve(copy: Path, take: Callable[..., str], analyse: Analyse, tmp_path: Path) -> None:
-    take(copy, "blurred", predict(tmp_path / "given", dict.fromkeys(SIMS, np.ones(N_PIX))), 1500.0)
+    take(copy, "blurred", predict(tmp_path / "given", dict.fromkeys(SIMS, checked(N_PIX))), 1500.0)
     outcome = analyse(copy, ("blurred",))
     refused(
         outcome, "cannot be brought to the footing 'deconvolved'", "its beam (1500 arcmin) falls below", "wider beam"
@@ -54,7 +63,7 @@ def test_beam_too_wide_to_deconvolve(copy: Path, take: Callable[..., str], analy
 
 
 def test_pixel_window_that_is_not_there(copy: Path, take: Callable[..., str], analyse: Analyse, tmp_path: Path) -> None:
-    folder = predict(tmp_path / "given", dict.fromkeys(SIMS, np.ones(N_PIX)))
+    folder = predict(tmp_path / "given", dict.fromkeys(SIMS, checked(N_PIX)))
     take(copy, "averaged", folder, 0.0, "predictions.pixel_window=true")
     refused(analyse(copy, ("averaged",)), "averaged over pixels of nside 16", "pixel_window_n0016.fits")
 
@@ -91,7 +100,8 @@ def test_bad_setting(compared: Path, analyse: Analyse, overrides: list[str], wor
 
 def test_prediction_that_is_missing(copy: Path, analyse: Analyse) -> None:
     (copy / "sky/clean/ilc_pixel/test/sim0002/cleaned_map.fits").unlink()
-    refused(analyse(copy, ("ilc_pixel",)), "'clean ilc_pixel/test/sim0002' is not finished in")
+    words = ("'clean ilc_pixel/test/sim0002' is not as it was written", "sim0002/cleaned_map.fits is missing")
+    refused(analyse(copy, ("ilc_pixel",)), *words, "run: python main_clean.py", "method=ilc_pixel")
 
 
 def test_methods_with_different_test_sets(copy: Path, command: Command, analyse: Analyse) -> None:
@@ -121,11 +131,12 @@ def test_one_simulation_only(
 @pytest.mark.parametrize("kept", [0, 3])
 def test_mask_that_leaves_nothing(copy: Path, analyse: Analyse, kept: int) -> None:
     for name in ("mask", "mask_apodised"):
-        path = copy / "sky" / "mask" / "main" / f"{name}.fits"
+        path = copy / "sky" / "mask" / f"{name}.fits"
         with fits.open(path, mode="update") as hdus:
             flat = np.zeros(N_PIX, dtype=">f4")
             flat[:kept] = 1
             hdus[1].data.field(0)[:] = flat.reshape(hdus[1].data.field(0).shape)
+        as_if_written(copy / "sky", path)
     outcome = analyse(copy, ("ilc_pixel",), "resume=restart")
     words = (
         ("the mask is empty",) if kept == 0 else ("the 3 pixels that the mask leaves cannot tell", "use a wider one")

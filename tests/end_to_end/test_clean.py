@@ -12,9 +12,11 @@ import numpy as np
 import pytest
 import yaml
 from astropy.io import fits
-from outcomes import done, refused
+from outcomes import as_if_written, done, refused
 
 from cmbml.methods.base import BlindMethod, Cleaned
+from cmbml.methods.ilc.linear import LinearMethod
+from cmbml.methods.ilc.pixel import PixelIlc
 from cmbml.settings import settings
 from cmbml.sky.maps import MapSpec, SkyMap
 from cmbml.sky.observation import Observation, ObservationSpec
@@ -156,15 +158,55 @@ def test_parts_add_up_to_the_cleaned_map(sky: Path, clean: Clean, method: tuple[
     name = method[-1].rpartition("=")[2]
     done(clean(sky, f"method={method[0]}", *method[1:], "stages=clean_with_parts"))
     for sim in SIMS:
-        parts = [read(sky, name, sim, f"{part}_part", "parts") for part in ("signal", "foreground", "noise")]
+        folder = sky / "sky" / "parts" / name / "test" / sim
+        parts = [hp.read_map(path) for path in sorted(folder.glob("*_part.fits"))]
+        assert len(parts) >= 3
         whole = read(sky, name, sim)
         np.testing.assert_allclose(np.sum(parts, axis=0, dtype=float), whole, atol=2e-6 * np.abs(parts).max())
+
+
+BROKEN = {
+    "swapped": lambda foregrounds, noise: (noise, foregrounds),
+    "half of the foregrounds": lambda foregrounds, noise: (0.5 * foregrounds, noise),
+    "no noise": lambda foregrounds, noise: (foregrounds, 0 * noise),
+    "one pixel to the right": lambda foregrounds, noise: (np.roll(foregrounds, 1), noise),
+}
+
+
+@pytest.mark.parametrize("how", BROKEN)
+@pytest.mark.parametrize("method", ["ilc_pixel", "hilc"])
+def test_decompose_that_is_broken_is_caught(
+    sky: Path, clean: Clean, monkeypatch: pytest.MonkeyPatch, method: str, how: str
+) -> None:
+    """Parts that add up, as the signal is what is left, and are wrong all the same."""
+    kind = PixelIlc if method == "ilc_pixel" else LinearMethod
+    right = kind.decompose
+
+    def decompose(self: BlindMethod, *given: object) -> dict[str, SkyMap]:
+        parts = right(self, *given)
+        spec, whole = parts["signal"].spec, sum(part.values for part in parts.values())
+        foregrounds, noise = BROKEN[how](parts["foregrounds"].values, parts["noise"].values)
+        values = {"signal": whole - foregrounds - noise, "foregrounds": foregrounds, "noise": noise}
+        return {name: SkyMap(part.astype(np.float32), spec) for name, part in values.items()}
+
+    monkeypatch.setattr(kind, "decompose", decompose)
+    more = () if method == "ilc_pixel" else ('method.channels=["100","143","217","353"]', "method.fwhm_arcmin=60")
+    outcome = clean(sky, f"method={method}", *more, "stages=clean_with_parts")
+    refused(outcome, "the weights make something else of the CMB than the signal part", "decompose")
+
+
+@pytest.mark.parametrize("method", ["hilc", "nilc", "template_fit"])
+def test_decompose_of_linear_methods_is_whole(sky: Path, clean: Clean, method: str) -> None:
+    more = ['method.channels=["100","143","217","353"]', "method.fwhm_arcmin=60"]
+    if method == "template_fit":
+        more += ['method.cleaned=["143"]', 'method.templates=[["353","217"]]']
+    done(clean(sky, f"method={method}", *more, "stages=clean_with_parts"))
 
 
 def test_parts_of_a_single_channel_are_those_of_the_simulation(sky: Path, clean: Clean) -> None:
     """Which shows that the noise made again from the seed is the noise that was observed."""
     done(clean(sky, "method=control_channel", "stages=clean_with_parts"))
-    foregrounds = made(sky, "beam/main/foreground_map_143.fits")
+    foregrounds = made(sky, "sky/main/foreground_map_143.fits")
     signal, foreground, noise = (
         read(sky, "control_channel", "sim0001", f"{part}_part", "parts") for part in ("signal", "foreground", "noise")
     )
@@ -200,7 +242,7 @@ def predictions(
 ) -> dict[str, np.ndarray]:
     """Write a prediction of each simulation; return their values, uK_CMB, RING."""
     scale = {"uK_CMB": 1.0, "mK_CMB": 1e-3, "K_CMB": 1e-6}[unit]
-    values = {sim: np.random.default_rng(i).standard_normal(12 * nside**2) for i, sim in enumerate(sims)}
+    values = {sim: np.random.default_rng(i).normal(0, 100, 12 * nside**2) for i, sim in enumerate(sims)}
     (folder / "test").mkdir(parents=True, exist_ok=True)
     for sim, sky in values.items():
         given = hp.reorder(sky, r2n=True) if nest else sky
@@ -219,18 +261,21 @@ def theirs(clean: Clean, tmp_path: Path) -> Callable[..., "Outcome"]:  # noqa: F
 @pytest.mark.parametrize(("unit", "nest", "nside"), [("K_CMB", True, 16), ("mK_CMB", False, 8), ("uK_CMB", True, 32)])
 def test_imported_prediction(sky: Path, theirs: Clean, tmp_path: Path, unit: str, nest: bool, nside: int) -> None:
     values = predictions(tmp_path / "given", nside, unit, nest)
-    assert "3 units to do" in done(theirs(sky))
+    assert "3 units to do" in done(theirs(sky, f"predictions.nside={nside}"))
     for sim, expected in values.items():
         np.testing.assert_allclose(read(sky, "theirs", sim), expected, rtol=1e-6, atol=1e-6)
     header = fits.getheader(sky / "sky/clean/theirs/test/sim0000/cleaned_map.fits", 1)
     assert (header["NSIDE"], header["TUNIT1"], header["ORDERING"]) == (nside, "uK_CMB", "RING")
     assert (header["BEAMTYPE"], header["FWHM"], header["LMAX"]) == ("gaussian", 20, 3 * nside - 1)
-    assert "0 units to do, 3 fresh" in done(theirs(sky))
+    assert "0 units to do, 3 fresh" in done(theirs(sky, f"predictions.nside={nside}"))
 
 
 def test_imported_prediction_with_its_uncertainty(sky: Path, theirs: Clean, tmp_path: Path) -> None:
     predictions(tmp_path / "given", unit="K_CMB")
-    bars = predictions(tmp_path / "given" / "sigma", unit="K_CMB")
+    bars = {sim: np.abs(values) for sim, values in predictions(tmp_path / "given" / "sigma", unit="K_CMB").items()}
+    for sim, values in bars.items():
+        path = tmp_path / "given" / "sigma" / "test" / f"{sim}.fits"
+        hp.write_map(path, 1e-6 * values, column_units="K_CMB", dtype=np.float64, overwrite=True)
     done(theirs(sky, "predictions.uncertainty='sigma/{split}/{sim}.fits'"))
     found = read(sky, "theirs", "sim0002", "uncertainty_map")
     np.testing.assert_allclose(found, bars["sim0002"], rtol=1e-6, atol=1e-6)
@@ -239,9 +284,49 @@ def test_imported_prediction_with_its_uncertainty(sky: Path, theirs: Clean, tmp_
 def test_prediction_that_changed_is_imported_again(sky: Path, theirs: Clean, tmp_path: Path) -> None:
     predictions(tmp_path / "given")
     done(theirs(sky))
-    hp.write_map(tmp_path / "given/test/sim0001.fits", np.ones(3072), column_units="K_CMB", overwrite=True)
+    other = np.where(np.arange(3072) % 2, 1e-4, -1e-4)
+    hp.write_map(tmp_path / "given/test/sim0001.fits", other, column_units="K_CMB", dtype=float, overwrite=True)
     assert "1 units to do, 2 fresh" in done(theirs(sky))
-    assert (read(sky, "theirs", "sim0001") == 1e6).all()
+    np.testing.assert_allclose(read(sky, "theirs", "sim0001"), 1e6 * other, rtol=1e-6)
+
+
+IMPLAUSIBLE = {
+    "microkelvin called kelvin": (100.0, {}, [], ["taken as K_CMB", "rms of I at |b| > 30", "e+07 uK_CMB"]),
+    "kelvin called microkelvin": (1e-4, {"unit": "uK_CMB"}, [], ["taken as uK_CMB", "between 1 and 30000"]),
+    "millikelvin called microkelvin": (0.1, {"unit": "uK_CMB"}, [], ["set predictions.unit to the unit"]),
+    "of another nside": (1e-4, {"nside": 8}, [], ["has nside 8, and 16 is expected", "set predictions.nside=8"]),
+    "a beam in another unit": (1e-4, {}, ["predictions.fwhm_arcmin=1e6"], ["predictions.fwhm_arcmin=1e+06 arcmin"]),
+    "of another frame": (1e-4, {"coord": "C"}, ["predictions.frame=G"], ["COORDSYS=C, and predictions.frame=G"]),
+}
+
+
+@pytest.mark.parametrize("fault", IMPLAUSIBLE)
+def test_prediction_that_cannot_be_what_it_says(sky: Path, theirs: Clean, tmp_path: Path, fault: str) -> None:
+    rms, header, overrides, words = IMPLAUSIBLE[fault]
+    predictions(tmp_path / "given")
+    values = rms * np.random.default_rng(0).standard_normal(12 * header.get("nside", 16) ** 2)
+    path = tmp_path / "given/test/sim0002.fits"
+    more = {"column_units": header.get("unit", "K_CMB"), "coord": header.get("coord")}
+    hp.write_map(path, values, dtype=np.float64, overwrite=True, **more)
+    refused(theirs(sky, *overrides), *words)
+
+
+def test_implausible_error_bars(sky: Path, theirs: Clean, tmp_path: Path) -> None:
+    predictions(tmp_path / "given")
+    given = "predictions.uncertainty='sigma/{split}/{sim}.fits'"
+    predictions(tmp_path / "given" / "sigma")
+    refused(theirs(sky, given), "a standard deviation is -", "it cannot be negative")
+    for path in (tmp_path / "given" / "sigma").rglob("*.fits"):
+        hp.write_map(path, np.full(3072, 1e-4), column_units="uK_CMB", dtype=np.float64, overwrite=True)
+    refused(theirs(sky, given), "median standard deviation is 0.0001 uK_CMB", "set predictions.unit")
+
+
+def test_frame_of_a_prediction_is_what_its_header_says(sky: Path, theirs: Clean, tmp_path: Path) -> None:
+    predictions(tmp_path / "given", sims=("sim0000", "sim0001", "sim0002"))
+    for path in (tmp_path / "given").rglob("*.fits"):
+        fits.setval(path, "COORDSYS", value="C", ext=1)
+    done(theirs(sky))
+    assert fits.getheader(sky / "sky/clean/theirs/test/sim0000/cleaned_map.fits", 1)["COORDSYS"] == "C"
 
 
 @pytest.mark.parametrize(
@@ -328,7 +413,8 @@ def test_simulation_that_lost_a_file(sky: Path, clean: Clean, path: str) -> None
     (sky / "sky" / path).unlink()
     stage = path.split("/")[0]
     outcome = clean(sky, "method=control_channel", "method.name=again")
-    refused(outcome, f"'{stage} test/sim0001' is not finished in {sky / 'sky'}; run the program that makes it first")
+    lost = f"'{stage} test/sim0001' is not as it was written: {sky / 'sky' / path} is missing"
+    refused(outcome, f"{lost}; run: python main_sims.py system.root=", "dataset=sky")
     assert not list(sky.rglob("clean/again/**/*.fits"))
 
 
@@ -337,6 +423,7 @@ def test_observation_of_another_instrument(sky: Path, clean: Clean) -> None:
     path = sky / "sky" / "observe" / "test" / "sim0001" / "obs_map_217.fits"
     with fits.open(path, mode="update") as hdus:
         hdus[1].header["FWHM"] = 10.0
+    as_if_written(sky / "sky", path)
     outcome = clean(sky, "method=control_channel", "method.name=again")
     refused(outcome, "clean again/test/sim0001", "the map of channel 217", "fwhm_arcmin is 10.0, not 22.3")
 

@@ -177,9 +177,11 @@ def test_imported_dataset_is_cleaned_and_compared_like_our_own(
 def test_changed_download_is_imported_again(take: Command, harmed: Path, tmp_path: Path) -> None:
     assert take(harmed, tmp_path).status == 0
     assert "0 units to do, 5 fresh" in take(harmed, tmp_path).out
-    write(harmed / "Simulation/Test/sim0001/obs_100_map.fits", np.ones((1, 768)), "K_CMB", nest=False)
+    other = np.where(np.arange(768) % 2, 100.0, -100.0)
+    write(harmed / "Simulation/Test/sim0001/obs_100_map.fits", other[None], "K_CMB", nest=False)
     assert "1 units to do, 4 fresh" in take(harmed, tmp_path).out
-    assert (hp.read_map(tmp_path / "theirs/import/test/sim0001/obs_map_100.fits") == 1).all()
+    found = hp.read_map(tmp_path / "theirs/import/test/sim0001/obs_map_100.fits")
+    np.testing.assert_allclose(found, other, rtol=1e-6)
 
 
 # What may be wrong with it
@@ -207,6 +209,12 @@ def harm(path: Path, how: str) -> None:
                 del hdus[1].header["ORDERING"]
             elif how == "brightness":
                 hdus[1].header["TUNIT1"] = "MJy/sr"
+            elif how == "equatorial":
+                hdus[1].header["COORDSYS"] = "C"
+            elif how == "microkelvin called kelvin":
+                hdus[1].data.field(0)[:] *= 1e6
+            elif how == "kelvin called microkelvin":
+                hdus[1].header["TUNIT1"] = "uK_CMB"
             elif how == "no unit":
                 del hdus[1].header["TUNIT1"]
             else:
@@ -221,6 +229,9 @@ HARMS = {
     "part of the sky": ["has 700 pixels, which is no full HEALPix map"],
     "no ordering": ["does not say in ORDERING whether its pixels are RING or NESTED"],
     "brightness": ["unit 'MJy/sr' is not known to be a thermodynamic temperature", "K_CMB"],
+    "equatorial": ["says COORDSYS=C, and a dataset is in Galactic coordinates", "rotate its maps to G first"],
+    "microkelvin called kelvin": ["taken as K_CMB", "the rms of I at |b| > 30 degrees is", "set stages.import.unit"],
+    "kelvin called microkelvin": ["taken as uK_CMB", "has between 1 and 30000", "set stages.import.unit"],
     "no unit": ["unit '' is not known to be a thermodynamic temperature"],
     "NaN": ["NaN, infinite or UNSEEN; fill or mask them first"],
     "UNSEEN": ["NaN, infinite or UNSEEN; fill or mask them first"],
@@ -271,7 +282,7 @@ def test_missing_files_are_told_before_work(take: Command, harmed: Path, tmp_pat
         (["splits.test=3"], ["3 of 15 files are missing", "Test/sim0002", "check import_from and splits"]),
         (["+splits.other=1"], ["Simulation/other/sim0000"]),
         (["scenario.lmax=24"], ["scenario.lmax=24 is too high for nside=8"]),
-        (["scenario.fields=IQU"], ["cannot be read as a HEALPix map"]),
+        (["scenario.fields=IQU"], ["cmb_map_fid.fits", "it has no column 1, but T, counted from 0"]),
         (["stages.import.unit=apples"], ["unit 'apples'", "allowed are uK_CMB"]),
         (
             ["stages.import.truth='{split}/{simulation}.fits'"],

@@ -21,6 +21,7 @@ from astropy.table import Table
 from outcomes import done, refused
 from safetensors import safe_open
 
+from cmbml.handlers import tensors
 from cmbml.methods.training import callbacks
 
 Command = Callable[..., "Outcome"]  # noqa: F821 (of conftest.py)
@@ -103,6 +104,20 @@ def test_everything_that_was_promised_is_there(learnt: Path) -> None:
     assert list((learnt / "small" / "logs" / "train" / "cmbnncs").rglob("epochs.csv"))
 
 
+def test_weights_that_a_format_scrambles_are_not_kept(
+    learn: Learn, fresh: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As safetensors did with the layout that weights have once they are compiled."""
+    monkeypatch.setattr(torch, "compile", lambda network: network)
+    monkeypatch.setattr(tensors, "in_file_order", lambda array: array)
+    outcome = learn(fresh, "method.train.compile=true", "method.train.learning_rate=0.05")
+    refused(outcome, "read back, have a validation loss of", "method.train.compile=false", "(now true, 32-true, true)")
+    assert not (fresh / STATE).exists()
+    monkeypatch.undo()
+    monkeypatch.setattr(torch, "compile", lambda network: network)
+    assert learn(fresh, "method.train.compile=true", "method.train.learning_rate=0.05").status == 0
+
+
 @pytest.mark.parametrize("sim", ["sim0000", "sim0001"])
 def test_cleaned_maps_are_what_was_promised(learnt: Path, sim: str) -> None:
     folder = learnt / "small" / "clean" / "cmbnncs" / "test" / sim
@@ -140,12 +155,12 @@ def test_other_programs_take_it_like_any_method(known: Path, command: Command, s
         ([], {}),
         (["hardware.threads=2", "hardware.workers=1", "hardware.predict_batch=1", "hardware.devices=2"], {}),
         (["method.train.learning_rate=0.02"], {"train": 1, "predict": 1, "clean": 2}),
-        (["learn.train=test"], {"train": 1, "predict": 1, "clean": 2}),
+        (["learn.train=test"], {"preprocess_parts": 2, "train": 1, "predict": 1, "clean": 2}),
         (["method.features.limit=null"], {"train": 1, "predict": 1, "clean": 2}),
         (["method.name=other"], {"train": 1, "predict": 1, "clean": 2}),
         (
             ["method.examples.target_fwhm_arcmin=60"],
-            {"preprocess": 8, "train": 1, "predict": 1, "clean": 2},
+            {"preprocess": 8, "preprocess_parts": 4, "train": 1, "predict": 1, "clean": 2},
         ),
         (["over.split=[test,valid]"], {"predict": 1, "clean": 2}),
     ],

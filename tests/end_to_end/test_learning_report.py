@@ -58,7 +58,7 @@ def learn(root: Path, method: str, learning_rate: float) -> None:
 def shifted(command: Command, whole_sky: tuple[str, ...], tmp_path: Path) -> Path:
     """Make a small dataset with a second split under a brighter sky, and clean both; return its folder."""
     small = [word for word in whole_sky if not word.startswith(("splits.test", "scenario.channels"))]
-    splits = ("splits.test={sims: 2, cosmology: shared}", "+splits.shift={sims: 2, cosmology: shared, sky: shifted}")
+    splits = ("splits.test={sims: 2, cosmology: shared}", "+splits.shift={sims: 2, cosmology: shared, model: shifted}")
     sky = ("+sky@skies.shifted=embedded", "skies.shifted.dust.amplitude=4", "skies.shifted.synchrotron.amplitude=4")
     done(command("sims", tmp_path, *small, 'scenario.channels=["100","143"]', *splits, *sky))
     for method in METHODS:

@@ -14,6 +14,7 @@ from cmbml.sky.beams import gaussian_window
 
 Outcome = Callable[..., "Outcome"]
 NSIDE, LMAX, FWHM = 16, 20, 400.0
+PLAIN = ("method=ilc_pixel", "method.zone_edges_deg=[]")
 # Channel: frequency, beam, nside, ordering, unit, and what a uK_CMB is in it.
 FILES = {
     "low": (30.0, 300.0, 16, "RING", "mK_CMB", 1e-3),
@@ -64,14 +65,19 @@ def clean(command: Callable[..., Outcome], folder: Path, tmp_path: Path) -> Call
     }
     missions = ["30", "44", "70", "100", "143", "217", "353", "545", "857"]
     words = [
-        *("dataset=real", "method=ilc_pixel", "method.channels=[low,mid,high]", f"method.fwhm_arcmin={FWHM}"),
-        *("method.zone_edges_deg=[]", "observations=planck", f"observed.folder={folder}", "runner.threads=1"),
+        *("dataset=real", "method.channels=[low,mid,high]", f"method.fwhm_arcmin={FWHM}"),
+        *("observations=planck", f"observed.folder={folder}", "runner.threads=1"),
         *(f"observed.nside={NSIDE}", f"observed.lmax={LMAX}"),
         *(f"~observed.maps.{name}" for name in missions),
         *(f"+observed.maps.{name}={entry}" for name, entry in entries.items()),
         "+observed.maps.high.mjy_per_k=58.04",
     ]
-    return lambda *more: command("clean", tmp_path / "out", *words, *more)
+
+    def run(*more: str) -> Outcome:
+        method = () if any(word.startswith("method=") for word in more) else PLAIN
+        return command("clean", tmp_path / "out", *words, *method, *more)
+
+    return run
 
 
 def result(tmp_path: Path) -> tuple[np.ndarray, dict[str, object]]:
@@ -165,6 +171,145 @@ def test_method_that_needs_the_truth(command: Callable[..., Outcome], folder: Pa
     refused(outcome, "control_truth needs the truth, which nobody knows of observed maps")
 
 
+# What is known of the noise
+
+NOISE_UK = {"low": 3.0, "mid": 5.0, "high": 40.0}
+BLIND = ("method=hilc",)
+
+
+def depth(name: str, nside: int = NSIDE) -> float:
+    """Return the depth of white noise of that much in a pixel."""
+    return NOISE_UK[name] * np.sqrt(4 * np.pi / (12 * nside**2)) * 10800 / np.pi
+
+
+def known(how: str, folder: Path, only: tuple[str, ...] = tuple(NOISE_UK)) -> list[str]:
+    """Say the noise of channels in one of the ways, all of which mean the same."""
+    words, rng = [], np.random.default_rng(5)
+    for name in only:
+        *_, nside, ordering, unit, scale = FILES[name]
+        n_pix, place = 12 * nside**2, f"+observed.maps.{name}"
+        more = {"nest": ordering == "NESTED", "dtype": np.float64, "column_units": unit, "overwrite": True}
+        column = int(name == "mid")
+        if how == "depth":
+            words.append(f"{place}.depth_uk_arcmin={depth(name, nside)}")
+        elif how == "std":
+            hp.write_map(folder / f"{name}_std.fits", np.full(n_pix, scale * NOISE_UK[name]), **more)
+            words.append(f"{place}.noise_std={name}_std.fits")
+        else:
+            with fits.open(folder / f"{name}.fits") as hdus:
+                sky = hdus[1].data.field(column).ravel()
+            noise = scale * NOISE_UK[name] * rng.standard_normal(n_pix)
+            for half, sign in (("a", 1), ("b", -1)):
+                columns = [sky + sign * noise] * 2
+                hp.write_map(folder / f"{name}_{half}.fits", columns, **more)
+            words.append(f"{place}.halves=[{name}_a.fits,{name}_b.fits]")
+    return words
+
+
+def uncertainty(tmp_path: Path) -> Path:
+    return tmp_path / "out/real/clean/hilc/observed/sim0000/uncertainty_map.fits"
+
+
+def test_no_error_bars_without_the_noise(clean: Callable[..., Outcome], folder: Path, tmp_path: Path) -> None:
+    """An uncertainty of 1e-6 uK, or one without noise, is none."""
+    outcome = clean(*BLIND)
+    assert (outcome.status, outcome.err) == (0, "")
+    said = "hilc gets no uncertainty map: nothing is known of the noise of channel low, mid, high"
+    assert said in outcome.out
+    assert not uncertainty(tmp_path).exists()
+    outcome = clean(*BLIND, *known("depth", folder, ("low", "high")))
+    assert "nothing is known of the noise of channel mid; give depth_uk_arcmin" in outcome.out
+    assert not uncertainty(tmp_path).exists()
+    outcome = clean(*BLIND, *known("depth", folder))
+    assert "no uncertainty map" not in outcome.out
+    assert uncertainty(tmp_path).exists()
+
+
+def test_noise_may_be_said_in_three_ways(clean: Callable[..., Outcome], folder: Path, tmp_path: Path) -> None:
+    found = {}
+    for how in ("depth", "std", "halves"):
+        outcome = clean(*BLIND, *known(how, folder))
+        assert (outcome.status, outcome.err) == (0, "")
+        found[how] = hp.read_map(uncertainty(tmp_path)).mean()
+    assert 1e-3 < found["depth"] < NOISE_UK["high"]
+    assert found["std"] == pytest.approx(found["depth"], rel=1e-4)
+    # Half the difference of the least map has 768 pixels.
+    assert found["halves"] == pytest.approx(found["depth"], rel=0.1)
+
+
+def test_noise_map_that_changed_is_looked_at_again(clean: Callable[..., Outcome], folder: Path) -> None:
+    words = known("std", folder)
+    assert clean(*BLIND, *words).status == 0
+    hp.write_map(folder / "low_std.fits", np.full(3072, 9e-3), dtype=float, column_units="mK_CMB", overwrite=True)
+    assert "1 units to do" in clean(*BLIND, *words).out
+
+
+def test_templates_are_not_averaged_by_noise_that_nobody_knows(clean: Callable[..., Outcome], folder: Path) -> None:
+    words = (
+        *(
+            "method=template_fit",
+            "method.templates=[[low,high]]",
+            "method.cleaned=[low,mid]",
+            "method.beam_criterion=0.001",
+        ),
+    )
+    refused(clean(*words), "averages the channels of method.cleaned by their noise", "low, mid", "depth_uk_arcmin")
+    assert clean(*words, *known("depth", folder)).status == 0
+    assert clean(*words, "method.cleaned=[mid]").status == 0
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (["+observed.maps.low.noise_std=none.fits"], ["none.fits, is not there", "observed.maps.low"]),
+        (
+            ["+observed.maps.low.noise_std=mid.fits", "+observed.maps.low.depth_uk_arcmin=5"],
+            ["observed.maps.low says its noise by depth_uk_arcmin and by noise_std; keep one"],
+        ),
+        (["+observed.maps.low.depth_p_uk_arcmin=5"], ["low.depth_p_uk_arcmin needs depth_uk_arcmin"]),
+        (["+observed.maps.low.noise_std=high.fits"], ["high.fits", "unit 'MJy/sr'"]),
+        (["+observed.maps.low.noise_std=low.fits"], ["low.fits: a standard deviation is -", "cannot be negative"]),
+    ],
+)
+def test_noise_that_cannot_be(overrides: list[str], words: list[str], clean: Callable[..., Outcome]) -> None:
+    refused(clean(*BLIND, *overrides), *words)
+
+
+# What a header says, and the numbers do not
+
+
+def test_frame_is_what_the_header_says(clean: Callable[..., Outcome], folder: Path, tmp_path: Path) -> None:
+    clean()
+    galactic, _ = result(tmp_path)
+    for name in FILES:
+        _, _, nside, ordering, unit, _ = FILES[name]
+        values = hp.read_map(folder / f"{name}.fits", field=int(name == "mid"))
+        alm = hp.map2alm(values, lmax=LMAX, iter=20)
+        hp.Rotator(coord=["G", "C"]).rotate_alm(alm, inplace=True)
+        turned = hp.alm2map(alm, nside)
+        nest = ordering == "NESTED"
+        columns = [hp.reorder(turned, r2n=True) if nest else turned] * 2
+        more = {"dtype": np.float64, "column_units": unit, "coord": "C", "overwrite": True}
+        hp.write_map(folder / f"{name}.fits", columns, nest=nest, **more)
+    assert clean().status == 0
+    found, header = result(tmp_path)
+    assert header["COORDSYS"] == "G"
+    np.testing.assert_allclose(found, galactic, atol=2e-2 * galactic.std())
+    outcome = clean("+observed.maps.low.frame=G")
+    refused(outcome, "low.fits says COORDSYS=C, and observed.maps.low.frame=G", "set observed.maps.low.frame=C")
+
+
+def test_microkelvin_called_kelvin(clean: Callable[..., Outcome], folder: Path) -> None:
+    fits.setval(folder / "low.fits", "TUNIT1", value="nK_CMB", ext=1)
+    refused(clean(), "taken as nK_CMB", "rms of I at |b| > 30", "set observed.maps.low.unit")
+    fits.setval(folder / "low.fits", "TUNIT1", value="K_CMB", ext=1)
+    refused(clean(), "taken as K_CMB", "between 1 and 30000", "set observed.maps.low.unit")
+
+
+def test_beam_in_another_unit(clean: Callable[..., Outcome]) -> None:
+    refused(clean("observed.maps.low.fwhm_arcmin=1e6"), "observed.maps.low.fwhm_arcmin=1e+06 arcmin is wider than 1800")
+
+
 BAD_FILES = {
     "missing": (lambda path: path.unlink(), ["low.fits, is not there", "observed.folder"]),
     "no FITS": (lambda path: path.write_text("x"), ["low.fits", "cannot be read"]),
@@ -190,7 +335,10 @@ def test_file_that_cannot_be_used(fault: str, clean: Callable[..., Outcome], fol
     ("override", "words"),
     [
         ("observed.lmax=24", ["channel high has nside 8, which holds multipoles up to 23", "observed.lmax=24"]),
-        ("observed.maps.low.columns=[5]", ["low.fits has the columns", "columns=[5]"]),
+        (
+            "observed.maps.low.columns=[5]",
+            ["low.fits", "it has no column 5, but", "observed.maps.low.unit, .mjy_per_k and .columns"],
+        ),
         ("observed.maps.low.columns=[0,1]", ["fields I need 1 column"]),
         ("observed.fields=IQU", ["fields IQU need 3 columns"]),
         ("+observed.maps.low.feild=0", ["observed.maps.low.feild: unknown key"]),

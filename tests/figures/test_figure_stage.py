@@ -22,6 +22,7 @@ from stages.assets import (
     NOISE_STD_MAP,
     OBS_MAP,
     SIM,
+    SKY_RECIPE,
     SPECTRA_FIGURE,
     SPLIT,
     THEORY_SPECTRA,
@@ -47,7 +48,13 @@ def inputs(fields):
 
     mask = SkyMap((np.arange(spec.n_pix) > 500).astype(np.float32)[None], MapSpec(nside=NSIDE, unit=""))
     noise = Table({f"noise_{name}": np.full(LMAX + 1, 1e-3) for name in "TEB"[:n_field]})
-    single = {CMB_MAP: sky(100), MASK: mask, MASK_APODISED: mask, THEORY_SPECTRA: Spectra(cl)}
+    single = {
+        SKY_RECIPE: {"kept": True},
+        CMB_MAP: sky(100),
+        MASK: mask,
+        MASK_APODISED: mask,
+        THEORY_SPECTRA: Spectra(cl),
+    }
     many = {
         OBS_MAP: {name: sky(100 if name != "857" else 1e5) for name in FREQS},
         FOREGROUND_MAP: {name: sky(50) for name in FREQS},

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from cmbml.handlers.raw_map import read_raw_columns, read_raw_map
+from cmbml.handlers.raw_map import read_raw_columns, read_raw_header, read_raw_map
 from cmbml.sky.maps import MapError
 
 NSIDE = 8
@@ -56,6 +56,42 @@ def test_unit_that_is_no_temperature_is_refused_and_may_be_overruled(tmp_path: P
         read_raw_map(path)
     assert str(path) in str(error.value)
     assert read_raw_map(path, unit="K_CMB")[0] == pytest.approx(1e6 * VALUES[0])
+
+
+SAID = {"G": "G", "GALACTIC": "G", "C": "C", "Celestial": "C", "ICRS": "C", "E": "E", "Ecliptic": "E"}
+
+
+@pytest.mark.parametrize("coordsys", SAID)
+def test_frame_is_what_header_and_setting_agree_on(tmp_path: Path, coordsys: str) -> None:
+    path = foreign(tmp_path / "m.fits")
+    assert [read_raw_header(path).frame(wanted, "a.frame") for wanted in (None, "G", "E")] == ["G", "G", "E"]
+    fits.setval(path, "COORDSYS", value=coordsys, ext=1)
+    header, frame = read_raw_header(path), SAID[coordsys]
+    assert header.frame(None, "a.frame") == header.frame(frame, "a.frame") == frame
+    other = "E" if frame == "C" else "C"
+    with pytest.raises(MapError, match=f"says COORDSYS={coordsys}, and a.frame={other}: .*set a.frame={frame}"):
+        header.frame(other, "a.frame")
+
+
+def test_frame_that_nobody_knows(tmp_path: Path) -> None:
+    path = foreign(tmp_path / "m.fits")
+    fits.setval(path, "COORDSYS", value="S", ext=1)
+    assert read_raw_header(path).frame("E", "a.frame") == "E"
+    with pytest.raises(MapError, match=r"COORDSYS=S, which is none of G, .*; say in a.frame whether"):
+        read_raw_header(path).frame(None, "a.frame")
+
+
+def test_header_says_what_the_pixels_are(tmp_path: Path) -> None:
+    header = read_raw_header(foreign(tmp_path / "m.fits", nest=True, units=["K", "mK", "uK"]))
+    assert (header.nside, header.nested, list(header.units.values())) == (NSIDE, True, ["K", "mK", "uK"])
+
+
+@pytest.mark.parametrize(("polcconv", "sign"), [("IAU", -1), ("COSMO", 1)])
+def test_sign_of_u_is_that_of_healpix(tmp_path: Path, polcconv: str, sign: int) -> None:
+    path = foreign(tmp_path / "m.fits")
+    fits.setval(path, "POLCCONV", value=polcconv, ext=1)
+    values = read_raw_columns(path, (0, 1, 2))[0]
+    assert np.array_equal(values, VALUES * np.array([[1], [1], [sign]]))
 
 
 @pytest.mark.parametrize("nest", [False, True])

@@ -9,18 +9,22 @@ import numpy as np
 import pytest
 import torch
 from learning import (
+    CPU,
     N_TRAIN,
     Forgetful,
     Mixture,
     fit,
+    method,
     said,
     same,
     same_weights,
 )
 from torch import nn
 
+from cmbml.core.handler import Stamp
+from cmbml.handlers.tensors import TensorFile
 from cmbml.methods.base import MethodError
-from cmbml.methods.trained import Hardware, Lesson
+from cmbml.methods.trained import Hardware, Lesson, State, Trained
 from cmbml.methods.training.data import Pairs, loader
 from cmbml.settings import settings
 
@@ -80,12 +84,71 @@ def test_half_precision_does_not_touch_the_normalisation(lesson: Lesson) -> None
     assert torch.equal(first, second)
 
 
+OPTIONS = [
+    {"precision": precision, "channels_last": channels_last, "compile": compiled} | average
+    for precision in ("32-true", "bf16-mixed")
+    for channels_last in (True, False)
+    for compiled in (True, False)
+    for average in ({}, {"ema_decay": 0.5})
+]
+
+
+def read_back(trained: Trained, lesson: Lesson) -> State:
+    """Send a state through its file."""
+    path = lesson.workdir / "state.safetensors"
+    TensorFile().write(path, (trained.state.arrays, trained.state.about), Stamp("train", ""))
+    return State(*TensorFile().read(path))
+
+
+def permuted(state: State) -> State:
+    """Return a state whose weights lie as if their channels were innermost, and are read as if they were not."""
+    arrays = {
+        name: np.moveaxis(array, 1, -1).reshape(array.shape) if array.ndim == 4 else array
+        for name, array in state.arrays.items()
+    }
+    return replace(state, arrays=arrays)
+
+
+@pytest.fixture
+def no_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compile nothing, but lay weights out as if it was to be compiled."""
+    monkeypatch.setattr(torch, "compile", lambda network: network)
+
+
+@pytest.mark.usefixtures("no_compiler")
+@pytest.mark.parametrize("keep", ["best", "last"])
+@pytest.mark.parametrize("train", OPTIONS, ids=lambda train: ", ".join(map(str, train.values())))
+def test_weights_that_were_kept_score_what_was_validated(lesson: Lesson, train: dict[str, Any], keep: str) -> None:
+    tiny = method(keep=keep, **train)
+    trained = fit(lesson, keep=keep, **train)
+    state = read_back(trained, lesson)
+    tiny.require_score(state, lesson, CPU)
+    with pytest.raises(
+        MethodError, match=r"read back, have a validation loss of .* was validated: .*train.compile=false"
+    ):
+        tiny.require_score(permuted(state), lesson, CPU)
+
+
+@pytest.mark.usefixtures("no_compiler")
+def test_what_is_read_back_answers_as_what_was_trained(lesson: Lesson) -> None:
+    trained = fit(lesson, compile=True)
+    assert any(not array.flags.c_contiguous for array in trained.state.arrays.values())
+    answers = [
+        list(method().predict(state, list(lesson.valid[0]), CPU))
+        for state in (trained.state, read_back(trained, lesson))
+    ]
+    np.testing.assert_array_equal(*answers)
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="needs a compiler")
-def test_compiled_network_learns_the_same(lesson: Lesson) -> None:
-    plain, compiled = fit(lesson), fit(lesson, compile=True, ema_decay=None)
+@pytest.mark.parametrize("train", [{}, {"precision": "bf16-mixed"}, {"ema_decay": 0.5}], ids=str)
+def test_compiled_network_learns_the_same(lesson: Lesson, train: dict[str, Any]) -> None:
+    plain, compiled = fit(lesson, **train), fit(lesson, compile=True, **train)
     assert plain.state.arrays.keys() == compiled.state.arrays.keys()
-    np.testing.assert_allclose(compiled.curve["valid_loss"], plain.curve["valid_loss"], rtol=1e-3)
+    rounding = 3e-2 if train.get("precision") else 1e-3
+    np.testing.assert_allclose(compiled.curve["valid_loss"], plain.curve["valid_loss"], rtol=rounding)
+    method(compile=True, **train).require_score(read_back(compiled, lesson), lesson, CPU)
 
 
 @pytest.mark.slow

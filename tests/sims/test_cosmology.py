@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from cmbml.core.space import Key
 from cmbml.sims.cosmology import (
     BOUNDS,
     ChainError,
@@ -15,6 +16,9 @@ from cmbml.sims.cosmology import (
     GetdistChain,
     Wmap9Chain,
 )
+from stages.assets import COSMOLOGY
+from stages.sims.cosmology import DrawCosmology
+from stages.space import make_space
 
 WMAP_FILES = {
     "H0": (70.0, 2.0),
@@ -340,3 +344,16 @@ def test_a_moved_copy_of_a_chain_gives_the_same_cosmologies(wmap_folder, tmp_pat
     shutil.copytree(wmap_folder, copy)
     here, there = (Wmap9Chain(folder=folder, mnu=0.06) for folder in (wmap_folder, copy))
     assert draw_all(here, 20) == draw_all(there, 20)
+
+
+def test_one_cosmology_serves_every_simulation_of_a_dataset():
+    splits = {"train": 3, "test": {"sims": 2, "cosmology": "shared"}}
+
+    def cosmologies(source):
+        return [str(key) for key in make_space(splits, ["100"], "all", source=source).keys((COSMOLOGY,))]
+
+    assert cosmologies(FixedCosmology()) == ["all"]
+    assert cosmologies(EmbeddedCosmology()) == ["train_sim0000", "train_sim0001", "train_sim0002", "test"]
+    stage = DrawCosmology(source=FixedCosmology(), splits=splits)
+    stage.check(make_space(splits, ["100"], "all", source=FixedCosmology()))
+    assert stage.number(Key.of({COSMOLOGY: "all"})) == 0

@@ -8,13 +8,16 @@ from pathlib import Path
 
 import healpy as hp
 import numpy as np
+import pysm3
+import pysm3.units as u
 import pytest
 import yaml
 from pydantic import ValidationError
 
-from cmbml.sims.components import Band
-from cmbml.sims.foregrounds import EmbeddedSky, PysmSky
+from cmbml.sims.components import Band, VaryingSpectrum, grey_body, power_law
+from cmbml.sims.embedded_sky import EmbeddedSky
 from cmbml.sims.galaxy import Dust
+from cmbml.sims.pysm_sky import PysmSky
 from cmbml.sims.sources import (
     CosmicInfraredBackground,
     InfraredSources,
@@ -198,10 +201,11 @@ def test_settings_come_from_plain_mappings_and_wrong_ones_are_refused():
 
 def test_the_config_file_states_the_defaults():
     config = yaml.safe_load((Path(__file__).parents[2] / "cfg/sky/embedded.yaml").read_text())
-    assert config.pop("_target_") == "cmbml.sims.foregrounds.EmbeddedSky"
+    assert config.pop("_target_") == "cmbml.sims.embedded_sky.EmbeddedSky"
     assert EmbeddedSky(**config) == EmbeddedSky()
     for name in COMPONENTS:
-        assert set(config[name]) == {field.name for field in fields(getattr(EmbeddedSky(), name))}
+        numbers = {field.name for field in fields(getattr(EmbeddedSky(), name))} - {"profile", "turbulence", "spectral"}
+        assert set(config[name]) == numbers
 
 
 def test_an_amplitude_scales_its_component():
@@ -270,6 +274,41 @@ def test_the_sunyaev_zeldovich_effect_vanishes_at_217_ghz_and_changes_sign():
     assert abs(scaling[217.5]) < 0.01 * abs(scaling[143.0])
     narrow = Band(freq_ghz=np.linspace(142, 144, 21), weights=np.ones(21))
     assert thermal_sz_scaling(narrow) == pytest.approx(scaling[143.0], rel=1e-3)
+
+
+@pytest.mark.parametrize("table", [None, "HFI_BANDPASS_F217_reformat.txt", "LFI_BANDPASS_F030_reformat.txt"])
+def test_spectra_are_those_of_pysm(table):
+    """Of its own component classes, in delta functions and in measured bands."""
+    if table and not (ASSETS / "instrument").is_dir():
+        pytest.skip("set CMBML_ASSETS to the folder of test data")
+    rng = np.random.default_rng(1)
+    ones, index = np.ones(50, dtype=np.float32), rng.normal(1.55, 0.2, 50).astype(np.float32)
+    temperature, steep = rng.uniform(12, 35, 50).astype(np.float32), rng.normal(-3, 0.3, 50).astype(np.float32)
+    common = {"freq_ref_I": 353 * u.GHz, "freq_ref_P": 353 * u.GHz, "nside": 1}
+    stokes = {f"map_{name}": ones * u.uK_RJ for name in "IQU"}
+    models = {
+        "grey": pysm3.ModifiedBlackBody(
+            **stokes, **common, map_mbb_index=index, map_mbb_temperature=temperature, unit_mbb_temperature="K"
+        ),
+        "power": pysm3.PowerLaw(**stokes, **common, map_pl_index=steep),
+        "curved": pysm3.CurvedPowerLaw(
+            **stokes, **common, map_pl_index=steep, spectral_curvature=-0.3, freq_curve=353 * u.GHz
+        ),
+    }
+    scalings = {
+        "grey": grey_body(353.0, index, temperature),
+        "power": power_law(353.0, steep),
+        "curved": power_law(353.0, steep, -0.3),
+    }
+    path = ASSETS / "instrument/bandpasses" / table if table else None
+    for freq in (217.0,) if table else FREQS_GHZ:
+        band = Band.of(Channel(freq_ghz=freq, fwhm_arcmin=10.0, depth_uk_arcmin=1.0, bandpass=path))
+        for name, model in models.items():
+            wanted = model.get_emission(band.freqs * (1 + 1e-12), band.weights).value[0]
+            found = np.zeros((1, 50), dtype=np.float32)
+            VaryingSpectrum(ones[None], scalings[name]).add_to(found, band, 1.0, 1)
+            # Single precision, and at 28 GHz the difference of an exponential from one.
+            np.testing.assert_allclose(found[0], wanted, rtol=2e-5)
 
 
 def test_turbulence_has_the_spectrum_it_names():

@@ -7,7 +7,6 @@ from astropy.io import fits
 from pydantic import ValidationError
 
 from cmbml.sims.noise import build_model, draw_noise
-from cmbml.sims.noise_files import unit_factor
 from cmbml.sims.noise_planck import PlanckNoise
 from cmbml.sims.noise_sources import CorrelatedNoise
 from cmbml.sims.noise_spectrum import NoiseError, scatter_modes
@@ -207,17 +206,6 @@ def test_mjy_maps_need_and_use_a_calibration(tmp_path):
     noise = source(tmp_path, kind="anisotropic", mjy_per_k={"100": 58.0})
     model = noise.model("100", CHANNEL, NSIDE_FILE, LMAX, "I", threads=1)
     np.testing.assert_allclose(model.std_map, 2 / 58 * 1e6, rtol=1e-5)
-
-
-@pytest.mark.parametrize("unit", ["Kcmb^2", "K_CMB^2", "(K_CMB)^2", "K_CMB**2", "(Kcmb)2", " K_CMB ^2"])
-def test_spellings_of_the_unit(unit):
-    assert unit_factor(unit, 2, None, "x") == 1e12
-
-
-@pytest.mark.parametrize(("unit", "power_of"), [("Kcmb", 2), ("K_CMB^2", 1), ("", 2), ("Jy", 1), ("MJy/sr", 1)])
-def test_wrong_units_are_refused(unit, power_of):
-    with pytest.raises(NoiseError, match="x has unit"):
-        unit_factor(unit, power_of, None, "x")
 
 
 def refused(folder, match, *, nside=NSIDE, lmax=LMAX, whole=False, **changes):

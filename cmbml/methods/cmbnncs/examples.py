@@ -1,16 +1,19 @@
 """Whole skies as planes, as cmbNNCS shows them to its networks."""
 
+from typing import ClassVar
+
 import numpy as np
 from numpy.typing import NDArray
 
 from cmbml.methods.base import ChannelName, MethodError
-from cmbml.methods.planes import from_plane, to_plane
+from cmbml.methods.planes import from_plane, to_plane, turned_plane
 from cmbml.methods.trained import Examples, describe
 from cmbml.settings import NonNegativeFloat, settings
 from cmbml.sky.beams import gaussian_window
 from cmbml.sky.harmonics import analyse, filter_components, synthesise
 from cmbml.sky.maps import MapSpec, SkyMap
 from cmbml.sky.observation import Observation, ObservationSpec
+from cmbml.sky.symmetry import N_SYMMETRIES, handedness
 
 
 @settings
@@ -62,6 +65,16 @@ class Planes(Examples):
     def to_map(self, answer: NDArray[np.float32], spec: ObservationSpec) -> SkyMap:
         """Put the faces back onto the sphere."""
         return SkyMap(from_plane(answer), self.accepts(spec))
+
+    n_symmetries: ClassVar[int] = N_SYMMETRIES
+
+    def turned(self, values: NDArray[np.float32], number: int, n_field: int) -> NDArray[np.float32]:
+        """Move every pixel of the planes to where the symmetry takes it."""
+        flat = values.reshape(-1, n_field, values.shape[-2] * values.shape[-1])
+        out = np.take(flat, turned_plane(values.shape[-1] // 3, number), axis=-1)
+        if n_field == 3:
+            out[:, 2] *= handedness(number)
+        return out.reshape(values.shape)
 
     def describe(self, spec: ObservationSpec) -> dict[str, object]:
         """Say what the observations are, as far as the arrays depend on it."""

@@ -6,7 +6,7 @@ Each component (T; or T, E, B) is cleaned by itself, with weights of its own.
 from abc import abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,6 +54,7 @@ class LinearMethod(BlindMethod):
     iterations: Annotated[int, Field(ge=0, le=100)] | None = None
     uncertainty: bool = True
     draws: PositiveInt = 2
+    linear: ClassVar[bool] = True
 
     @abstractmethod
     def plan(self, spec: ObservationSpec, component: int) -> Any:  # noqa: ANN401

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, final
+from typing import Annotated, ClassVar, final
 
 import healpy as hp
 import numpy as np
@@ -37,6 +37,7 @@ class PixelIlc(BlindMethod):
     channels: tuple[ChannelName, ...]
     fwhm_arcmin: PositiveFloat
     zone_edges_deg: tuple[Annotated[float, Field(gt=0, lt=90)], ...] = ()
+    linear: ClassVar[bool] = True
 
     def accepts(self, spec: ObservationSpec) -> MapSpec:
         """Accept an observation whose channels can all be brought to the common beam.

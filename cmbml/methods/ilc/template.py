@@ -103,7 +103,15 @@ class TemplateFit(LinearMethod):
         """Average by the noise at the common beam."""
         factors = self.rebeaming(spec, component)[rows]
         field = "I" if component == 0 else "Q"
-        depth = np.array([max(spec.channels[self.channels[i]].depth(field), 1e-6) for i in rows])[:, None]
+        depth = np.array([spec.channels[self.channels[i]].depth(field) for i in rows])[:, None]
+        if len(rows) > 1 and not depth.all():
+            silent = [self.channels[i] for i, found in zip(rows, depth[:, 0], strict=True) if not found]
+            message = (
+                f"{self.name} averages the channels of method.cleaned by their noise, and that of {', '.join(silent)} "
+                "is not known, or zero; give its depth_uk_arcmin, or clean one channel"
+            )
+            raise MethodError(message)
+        depth[depth == 0] = 1.0  # a channel alone needs no weight
         weight = np.divide(1, depth * factors, out=np.zeros_like(factors), where=factors > 0) ** 2
         total = weight.sum(axis=0)
         if not total.all():

@@ -1,12 +1,16 @@
 """Memory-mapped arrays as what a training reads."""
 
+from collections.abc import Callable, Iterator
+
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
 from cmbml.methods.trained import Arrays
 
 Item = tuple[torch.Tensor, torch.Tensor, int]
+Turn = Callable[[NDArray[np.float32], int], NDArray[np.float32]]
 
 
 class Pairs(Dataset[Item]):
@@ -23,10 +27,52 @@ class Pairs(Dataset[Item]):
     def __len__(self) -> int:
         return len(self.features)
 
-    def __getitem__(self, number: int) -> Item:
+    def __getitem__(self, index: int) -> Item:
+        number = index % len(self)
         # A mapped array is copied once, here; a batch is then stacked from these.
         features, target = (torch.from_numpy(np.array(a[number])) for a in (self.features, self.targets))
         return features, target, number
+
+
+class Mixtures(Pairs):
+    """Features and targets put together anew each time: CMB of one simulation, foregrounds and noise of others.
+
+    Observations are linear in their parts, so that n simulations make n^3 observations, times the turns and
+    reflections of the sphere that CMB and foregrounds are given, each its own. Noise follows the scan and is not
+    turned. What is drawn hangs on the seed, the epoch and the simulation alone.
+
+    Args:
+        features: an array for each simulation.
+        targets: the same.
+        parts: for each simulation, what signal and noise are in its features, `(2, n_channel, ...)`.
+        turn: gives an array a symmetry of the sphere.
+        n_symmetries: how many there are.
+        seed: of all that is drawn.
+    """
+
+    def __init__(
+        self, features: Arrays, targets: Arrays, parts: Arrays, turn: Turn, n_symmetries: int, seed: int
+    ) -> None:
+        super().__init__(features, targets)
+        self.parts, self.turn, self.n_symmetries, self.seed = parts, turn, n_symmetries, seed
+
+    def __getitem__(self, index: int) -> Item:
+        epoch, number = divmod(index, len(self))
+        rng = np.random.default_rng([self.seed, epoch, number])
+        foregrounds_of, noise_of = rng.integers(len(self), size=2)
+        turn_of_cmb, turn_of_foregrounds = rng.integers(self.n_symmetries, size=2)
+        signal, noise = self.parts[number][0], self.parts[noise_of][1]
+        foregrounds = self.features[foregrounds_of] - self.parts[foregrounds_of].sum(axis=0)
+        features = self.turn(signal, turn_of_cmb) + self.turn(foregrounds, turn_of_foregrounds) + noise
+        return torch.from_numpy(features), torch.from_numpy(self.turn(self.targets[number], turn_of_cmb)), number
+
+
+class EpochSampler(DistributedSampler[Item]):
+    """An order of each epoch's own; the numbers tell the epoch, too: epoch times how many there are, plus which."""
+
+    def __iter__(self) -> Iterator[int]:
+        size = len(self.dataset)  # type: ignore[arg-type]
+        return (self.epoch * size + number for number in super().__iter__())
 
 
 def loader(
@@ -45,7 +91,7 @@ def loader(
         pin: whether to read into memory from which a GPU copies faster.
     """
     once = range(rank, len(pairs), ranks)
-    sampler = once if seed is None else DistributedSampler(pairs, ranks, rank, seed=seed % 2**63)
+    sampler = once if seed is None else EpochSampler(pairs, ranks, rank, seed=seed % 2**63)
     return DataLoader(
         pairs,
         batch_size,

@@ -4,6 +4,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
 from dataclasses import replace
+from functools import partial
 from itertools import islice
 from multiprocessing import current_process
 from typing import Any
@@ -22,11 +23,12 @@ from cmbml.methods.normalisation import Normalisation, Scaling
 from cmbml.methods.trained import Hardware, Lesson, State, Trained, TrainedMethod, plain
 from cmbml.methods.training.callbacks import BEST, COLUMNS, LAST, Clock, Curve, Keeper, MovingAverage, Patience
 from cmbml.methods.training.checkpoint import WholeCheckpoints, read_checkpoint
-from cmbml.methods.training.data import Pairs
+from cmbml.methods.training.data import Mixtures, Pairs
 from cmbml.methods.training.devices import chosen_device, quiet, threads_of
 from cmbml.methods.training.faults import interruptible, out_of_memory, relayed, told_by_processes
 from cmbml.methods.training.module import Normalised, Trainee, mixed_seed
 from cmbml.methods.training.network import Network
+from cmbml.methods.training.score import require_agreement, validation_loss
 from cmbml.methods.training.settings import Training
 from cmbml.settings import settings
 from cmbml.sky.maps import MapSpec
@@ -152,8 +154,8 @@ class NetworkMethod(TrainedMethod):
                 message = "hardware.devices: a worker of this runner may start no processes; take runner=serial"
                 raise MethodError(message)
         threads = max(1, hardware.threads_used // hardware.devices)
-        pairs = (Pairs(*lesson.train), Pairs(*lesson.valid))
         seed = mixed_seed(lesson.seed, train.seed)
+        pairs = (self._training_pairs(lesson, seed), Pairs(*lesson.valid))
         trainee = Trainee(model, train, pairs, list(lesson.names), seed, workers, threads)
         with (
             out_of_memory("method.train.batch_size", train.batch_size, hardware.devices),
@@ -183,6 +185,15 @@ class NetworkMethod(TrainedMethod):
             )
             trainer.fit(trainee, ckpt_path=last if last.exists() else None, weights_only=True)
 
+    def _training_pairs(self, lesson: Lesson, seed: int) -> Pairs:
+        if not self.train.mix:
+            return Pairs(*lesson.train)
+        if lesson.parts is None:
+            message = "method.train.mix=true needs what signal and noise are in the arrays; take stages=learn_mixed"
+            raise MethodError(message)
+        turn = partial(self.examples.turned, n_field=len(lesson.spec.truth.fields))
+        return Mixtures(*lesson.train, lesson.parts, turn, self.examples.n_symmetries, seed)
+
     def _callbacks(self, lesson: Lesson, report: Callable[[str], None]) -> list[Callback]:
         curve = Curve(lesson.logdir)
         callbacks = [curve, Clock(curve, report), LearningRateMonitor("epoch"), Keeper(curve, lesson.workdir)]
@@ -191,6 +202,27 @@ class NetworkMethod(TrainedMethod):
         if self.train.patience:
             callbacks.append(Patience(curve, self.train.patience))
         return callbacks
+
+    def require_score(self, state: State, lesson: Lesson, hardware: Hardware) -> None:
+        """Validate a state once more in a fresh network, without `torch.compile`, and compare the loss.
+
+        Raises:
+            MethodError: it is not the loss that was validated when the state was kept.
+        """
+        device, size = chosen_device(hardware), self.train.batch_size // hardware.devices
+        with threads_of(hardware), out_of_memory("method.train.batch_size", size):
+            model = self._rebuilt(state).to(device)
+            found = validation_loss(model, self.train, Pairs(*lesson.valid), size, device)
+        told = state.about["training"]
+        require_agreement(found, told["valid_loss"], told["kept_epoch"], self.train)
+
+    def _rebuilt(self, state: State) -> Normalised:
+        """Make a fresh network of a state, to be asked and not trained."""
+        norms = (Scaling.from_plain(state.about[name]) for name in ("features", "target"))
+        network = self.network.build(*state.about["channels"])
+        require_weights(network, state)
+        network.load_state_dict({name: torch.from_numpy(np.array(array)) for name, array in state.arrays.items()})
+        return Normalised(network, *norms, self.train.channels_last).eval()
 
     def predict(
         self, state: State, features: Iterable[NDArray[np.float32]], hardware: Hardware
@@ -201,11 +233,7 @@ class NetworkMethod(TrainedMethod):
             MethodError: the weights are not this network's, or there is no such device.
         """
         device = chosen_device(hardware)
-        norms = (Scaling.from_plain(state.about[name]) for name in ("features", "target"))
-        network = self.network.build(*state.about["channels"])
-        require_weights(network, state)
-        network.load_state_dict({name: torch.from_numpy(np.array(array)) for name, array in state.arrays.items()})
-        model = Normalised(network, *norms, self.train.channels_last).to(device).eval()
+        model = self._rebuilt(state).to(device)
         stream = iter(features)
         while batch := list(islice(stream, hardware.predict_batch)):
             with threads_of(hardware), torch.inference_mode(), out_of_memory("hardware.predict_batch", len(batch)):

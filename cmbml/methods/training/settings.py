@@ -21,6 +21,8 @@ class Training:
         epochs: passes through the training simulations.
         batch_size: simulations per batch; several devices share them.
         passes: steps of the optimiser that each batch is used for, one after the other.
+        mix: whether CMB, foregrounds and noise of different simulations are put together anew in each epoch, turned and
+            reflected, so that no sky is seen twice.
         loss: `l1` mean absolute, `l2` mean squared, `huber`.
         learning_rate: of Adam, at the start.
         final_learning_rate: and at the end, no higher.
@@ -38,6 +40,7 @@ class Training:
     epochs: PositiveInt
     batch_size: PositiveInt
     passes: PositiveInt = 1
+    mix: bool = False
     loss: Literal["l1", "l2", "huber"] = "l1"
     learning_rate: PositiveFloat
     final_learning_rate: PositiveFloat

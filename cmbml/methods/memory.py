@@ -1,0 +1,312 @@
+"""Controls that remember: what is scored by knowing the training skies, and nothing of how to tell a CMB from a sky.
+
+Where all simulations share their foregrounds, whoever stores them needs no other skill. `Memory` stores their mean, and
+`PrincipalComponents` the directions in which they differ. A method that scores no better on a dataset has not shown
+that it can do more.
+"""
+
+from abc import abstractmethod
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Annotated, Any, final
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, NonNegativeInt, PositiveInt
+
+from cmbml.methods.base import ChannelName, MethodError
+from cmbml.methods.ilc.needlets import Bands
+from cmbml.methods.trained import Arrays, Examples, Hardware, Lesson, State, Trained, TrainedMethod, describe, plain
+from cmbml.settings import PositiveFloat, settings
+from cmbml.sky.beams import gaussian_window
+from cmbml.sky.harmonics import analyse, filter_components, synthesise
+from cmbml.sky.maps import MapSpec, SkyMap
+from cmbml.sky.observation import Observation, ObservationSpec
+
+Float32 = NDArray[np.float32]
+Beams = NDArray[np.float64]
+MAD_TO_SIGMA = 1.4826
+
+
+@final
+@settings
+class Maps(Examples):
+    """The maps of some channels as they are.
+
+    Attributes:
+        name: where the arrays stand on the axis of arrays.
+        channels: which, in this order.
+        fwhm_arcmin: beam of the CMB map that is given.
+    """
+
+    channels: tuple[ChannelName, ...]
+    fwhm_arcmin: PositiveFloat
+
+    def accepts(self, spec: ObservationSpec) -> MapSpec:
+        """Look whether the channels are there."""
+        if not self.channels or len(set(self.channels)) < len(self.channels):
+            message = "method.examples.channels: name at least one channel, and each once"
+            raise MethodError(message)
+        for name in self.channels:
+            spec.require_channel(name)
+        return spec.truth.with_(beam="gaussian", fwhm_arcmin=self.fwhm_arcmin)
+
+    def shapes(self, spec: ObservationSpec) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Return `(n_channel, n_field, n_pix)` and `(n_field, n_pix)`."""
+        field = (len(spec.truth.fields), spec.truth.n_pix)
+        return (len(self.channels), *field), field
+
+    def features(self, observation: Observation) -> Float32:
+        """Stack the maps."""
+        return np.stack([observation.maps[name].values for name in self.channels]).astype(np.float32)
+
+    def target(self, truth: SkyMap) -> Float32:
+        """Return the CMB, without a beam."""
+        return truth.values.astype(np.float32)
+
+    def to_map(self, answer: Float32, spec: ObservationSpec) -> SkyMap:
+        """Say what an answer is."""
+        return SkyMap(answer, self.accepts(spec))
+
+    def describe(self, spec: ObservationSpec) -> dict[str, Any]:
+        """Say what the observations are."""
+        return describe(spec, self.channels)
+
+
+@settings
+class Remembering(TrainedMethod):
+    """Subtract from each channel what is remembered, and average channels by what is then left in them.
+
+    What is left is measured on validation simulations, robustly, so that the Galactic plane does not count: v_c. The
+    CMB's coefficients are sum_c (b_c / v_c) a_c / sum_c (b_c^2 / v_c), brought to the beam of the result.
+
+    Attributes:
+        examples: the channels, and the beam of the result.
+        simulations: how many training simulations are remembered: the first ones, or all if there are fewer.
+        looked_at: on how many validation simulations what is left is measured: the first ones, or all.
+    """
+
+    examples: Maps
+    simulations: PositiveInt
+    looked_at: PositiveInt = 8
+
+    def about(self, spec: ObservationSpec) -> dict[str, Any]:
+        """Say what is remembered of which observations."""
+        return {
+            "settings": plain(self, "name", "examples"),
+            "examples": plain(self.examples, "name"),
+            "observations": self.examples.describe(spec),
+        }
+
+    def fit(self, lesson: Lesson, hardware: Hardware) -> Trained:
+        """Remember, and measure what is left."""
+        threads, spec = hardware.threads_used, lesson.spec
+        beams = self._beams(spec)
+        train, valid = (_Foregrounds(*arrays, beams, threads) for arrays in (lesson.train, lesson.valid))
+        if not len(valid):
+            message = "learn.valid: what is left in the channels is measured there, and the split is empty"
+            raise MethodError(message)
+        train, valid = train.first(self.simulations), valid.first(self.looked_at)
+        arrays, found = self.remember(train, valid, beams, threads)
+        spread = np.mean([self._left(arrays, valid, i, beams, threads) for i in range(len(valid))], axis=0)
+        lesson.report(
+            f"{self.name}: remembers {len(train)} training simulations; what is left in "
+            + ", ".join(f"{name}: {row[0]:.2f} uK" for name, row in zip(self.examples.channels, spread, strict=True))
+        )
+        about = {
+            "method": self.name,
+            "settings": plain(self, "name"),
+            "holds_for": self.about(spec),
+            "training": {"simulations": len(train), **found},
+        }
+        state = State(arrays | {"left": spread.astype(np.float32), "beams": beams.astype(np.float32)}, about)
+        return Trained(state, {}, {"n_parameters": sum(array.size for array in arrays.values())} | found)
+
+    def _left(
+        self, arrays: Mapping[str, Float32], valid: "_Foregrounds", number: int, beams: Beams, threads: int
+    ) -> NDArray[np.float64]:
+        """Measure what is left in the channels of one observation, `(n_channel, n_field)`, uK."""
+        # Recalled as in a prediction: from the observation, CMB and all.
+        error = valid[number] - self.recall(arrays, np.asarray(valid.features[number]), beams, threads)
+        found: NDArray[np.float64] = MAD_TO_SIGMA * np.median(np.abs(error), axis=-1)
+        return found
+
+    def predict(self, state: State, features: Iterable[Float32], hardware: Hardware) -> Iterator[Float32]:
+        """Subtract what is remembered, and average."""
+        beams, left = state.arrays["beams"].astype(np.float64), state.arrays["left"].astype(np.float64)
+        lmax, threads = beams.shape[-1] - 1, hardware.threads_used
+        out = np.stack([gaussian_window(self.examples.fwhm_arcmin, lmax, 2 * (i > 0)) for i in range(beams.shape[1])])
+        weights = beams / left[..., None] ** 2
+        weights *= out / (beams * weights).sum(axis=0)
+        for maps in features:
+            cleaned = maps - self.recall(state.arrays, maps, beams, threads)
+            alm = sum(
+                filter_components(analyse(channel.astype(np.float64), lmax, threads), weight)
+                for channel, weight in zip(cleaned, weights, strict=True)
+            )
+            yield synthesise(alm, round(np.sqrt(maps.shape[-1] / 12)), threads).astype(np.float32)
+
+    def _beams(self, spec: ObservationSpec) -> Beams:
+        """Return each channel's beam, `(n_channel, n_comp, lmax + 1)`."""
+        lmax, n_comp = spec.truth.lmax or 3 * spec.truth.nside - 1, len(spec.truth.fields)
+        return np.stack([spec.channels[name].beam(lmax, n_comp) for name in self.examples.channels])
+
+    @abstractmethod
+    def remember(
+        self, train: "_Foregrounds", valid: "_Foregrounds", beams: Beams, threads: int
+    ) -> tuple[dict[str, Float32], dict[str, Any]]:
+        """Return what is kept of the foregrounds of training simulations, and what is to be told of it.
+
+        Args:
+            train: foregrounds and noise of each simulation, `(n_channel, n_field, n_pix)`.
+            valid: those of validation simulations.
+            beams: of the channels.
+            threads: CPU threads.
+        """
+
+    @abstractmethod
+    def recall(self, arrays: Mapping[str, Float32], maps: Float32, beams: Beams, threads: int) -> Float32:
+        """Return what is taken for the foregrounds of one observation, shaped as its maps."""
+
+
+class _Foregrounds(Sequence[Float32]):
+    """What observations hold beside the CMB: observation less beam times truth, worked out when it is asked for."""
+
+    def __init__(self, features: Arrays, targets: Arrays, beams: Beams, threads: int) -> None:
+        self.features, self.targets, self.beams, self.threads = features, targets, beams, threads
+
+    def first(self, number: int) -> "_Foregrounds":
+        """Keep to the first simulations."""
+        few = range(min(number, len(self)))
+        return _Foregrounds([self.features[i] for i in few], [self.targets[i] for i in few], self.beams, self.threads)
+
+    def __len__(self) -> int:
+        return len(self.features)
+
+    def __getitem__(self, number: Any) -> Any:  # noqa: ANN401
+        if number >= len(self):
+            raise IndexError(number)
+        truth = np.asarray(self.targets[number], dtype=np.float64)
+        nside = round(np.sqrt(truth.shape[-1] / 12))
+        alm = analyse(truth, self.beams.shape[-1] - 1, self.threads)
+        seen = [synthesise(filter_components(alm, beam), nside, self.threads) for beam in self.beams]
+        return (np.asarray(self.features[number]) - np.stack(seen)).astype(np.float32)
+
+
+@final
+@settings
+class Memory(Remembering):
+    """Subtract the mean of the foregrounds of a few training simulations: a look-up."""
+
+    simulations: PositiveInt = 5
+
+    def state_bytes(self, spec: ObservationSpec) -> int:
+        """One map for each channel and field."""
+        return 4 * int(np.prod(self.examples.shapes(spec)[0]))
+
+    def remember(
+        self, train: "_Foregrounds", valid: "_Foregrounds", beams: Beams, threads: int
+    ) -> tuple[dict[str, Float32], dict[str, Any]]:
+        """Average."""
+        del valid, beams, threads
+        total = sum(maps.astype(np.float64) for maps in train)
+        return {"mean": (total / len(train)).astype(np.float32)}, {}
+
+    def recall(self, arrays: Mapping[str, Float32], maps: Float32, beams: Beams, threads: int) -> Float32:
+        """Give the mean."""
+        del maps, beams, threads
+        mean: Float32 = arrays["mean"]
+        return mean
+
+
+@final
+@settings
+class PrincipalComponents(Remembering):
+    """Fit the leading components of the training foregrounds to every observation, by channel and scale; subtract them.
+
+    Pixels count by the inverse of the standard deviation that foregrounds and CMB have there, so that the plane does
+    not decide alone. How many components are fitted is what leaves least in the validation simulations. The scales of
+    all that is looked at are held in memory: 4 bytes a pixel, channel and scale of each training simulation, and twice
+    that of each validation simulation: 0.2 GB as set at nside 64, 12 GB at 512.
+
+    Attributes:
+        bands: the scales.
+        components: how many may be fitted, of those that the simulations allow; the best is taken for each channel and
+            scale.
+        floor_uk: standard deviation that is added to that of the foregrounds in a pixel, about that of the CMB, uK.
+    """
+
+    simulations: PositiveInt = 64
+    bands: Bands
+    components: Annotated[tuple[NonNegativeInt, ...], Field(min_length=1)] = (0, 1, 2, 4, 8, 16, 32)
+    floor_uk: PositiveFloat = 50.0
+
+    def state_bytes(self, spec: ObservationSpec) -> int:
+        """The mean, the weights and the components of every channel and scale."""
+        return 4 * int(np.prod(self.examples.shapes(spec)[0])) * self._n_scales(spec) * (2 + max(self.components))
+
+    def _n_scales(self, spec: ObservationSpec) -> int:
+        return len(self.bands.windows(spec.truth.lmax or 3 * spec.truth.nside - 1, spec.truth.nside))
+
+    def remember(
+        self, train: "_Foregrounds", valid: "_Foregrounds", beams: Beams, threads: int
+    ) -> tuple[dict[str, Float32], dict[str, Any]]:
+        """Find the components of every channel and scale, and how many of them are worth fitting."""
+        # As many as the simulations differ in.
+        allowed = [k for k in self.components if k < len(train)]
+        seen = [self._scales(maps, beams, threads) for maps in train]
+        looked_at = [self._scales(maps, beams, threads) for maps in valid]
+        # A fit is disturbed by the CMB, which is in an observation and not in its foregrounds.
+        observed = [self._scales(np.asarray(maps), beams, threads) for maps in valid.features]
+        arrays, chosen = {}, []
+        for c in range(seen[0].shape[0]):
+            for s in range(seen[0].shape[1]):
+                rows = np.stack([maps[c, s].ravel() for maps in seen])
+                mean, weight = rows.mean(axis=0), 1 / np.hypot(rows.std(axis=0), self.floor_uk)
+                basis = _components((rows - mean) * weight, max(allowed))
+                errors = np.zeros(len(allowed))
+                for truth, whole in zip(looked_at, observed, strict=True):
+                    fitted = basis @ ((whole[c, s].ravel() - mean) * weight)
+                    wanted = (truth[c, s].ravel() - mean) * weight
+                    for number, k in enumerate(allowed):
+                        errors[number] += np.median(np.abs(wanted - fitted[:k] @ basis[:k]))
+                best = allowed[int(errors.argmin())]
+                chosen.append(best)
+                arrays |= {
+                    f"mean_{c}_{s}": mean,
+                    f"weight_{c}_{s}": weight,
+                    f"basis_{c}_{s}": np.ascontiguousarray(basis[:best]),
+                }
+        told = {"components": " ".join(map(str, chosen))}
+        return {name: array.astype(np.float32) for name, array in arrays.items()}, told
+
+    def recall(self, arrays: Mapping[str, Float32], maps: Float32, beams: Beams, threads: int) -> Float32:
+        """Fit the components and add them up over scales."""
+        scales = self._scales(maps, beams, threads)
+        found = np.zeros_like(maps)
+        for c in range(scales.shape[0]):
+            for s in range(scales.shape[1]):
+                mean, weight, basis = (arrays[f"{name}_{c}_{s}"] for name in ("mean", "weight", "basis"))
+                fitted = basis @ ((scales[c, s].ravel() - mean) * weight)
+                found[c] += (mean + (fitted @ basis) / weight).reshape(found[c].shape)
+        return found
+
+    def _scales(self, maps: Float32, beams: Beams, threads: int) -> Float32:
+        """Cut maps into scales that add up to them, `(n_channel, n_scale, n_field, n_pix)`."""
+        lmax, nside = beams.shape[-1] - 1, round(np.sqrt(maps.shape[-1] / 12))
+        windows = self.bands.windows(lmax, nside) ** 2
+        out = np.empty((len(maps), len(windows), *maps.shape[1:]), dtype=np.float32)
+        for channel, scales in zip(maps, out, strict=True):
+            alm = analyse(channel.astype(np.float64), lmax, threads, accuracy=1e-5)
+            for scale, window in zip(scales[:-1], windows, strict=False):
+                scale[:] = synthesise(filter_components(alm, np.tile(window, (len(alm), 1))), nside, threads)
+            # What lies above the band limit stays, too.
+            scales[-1] = channel - scales[:-1].sum(axis=0)
+        return out
+
+
+def _components(rows: NDArray[np.floating[Any]], most: int) -> NDArray[np.float64]:
+    """Return the leading principal components of rows, orthonormal, `(most, n)`; fewer where rows are alike."""
+    values, vectors = np.linalg.eigh(rows.astype(np.float64) @ rows.T)
+    order = [k for k in np.argsort(values)[::-1][:most] if values[k] > 1e-10 * values.max()]
+    found: NDArray[np.float64] = (vectors[:, order].T @ rows) / np.sqrt(values[order])[:, None]
+    return found
