@@ -71,13 +71,16 @@ PREDICTION_SPEC = Asset(
 MODE_COUPLING = Asset("mode_coupling", Array(), per=())  # what MASK_APODISED does to spectra
 SCORES = Asset("scores", EcsvTable(), per=(METHOD, SPLIT, SIM))  # a row per footing, field and region
 SPECTRA_SCORES = Asset("spectra_scores", EcsvTable(), per=(METHOD, SPLIT, SIM))  # a row per kind, field and bin
-PARTS_RMS = Asset("parts_rms", EcsvTable(), per=(METHOD, SPLIT, SIM))  # how large each part of the error is
+PARTS_RMS = Asset("parts_rms", EcsvTable(), per=(METHOD, SPLIT, SIM))  # how large each part is, per footing
 PARTS_SPECTRA = Asset("parts_spectra", EcsvTable(), per=(METHOD, SPLIT, SIM))  # and its spectrum
 RESIDUAL_MEAN = Asset("residual_mean", HealpixMap(), per=(METHOD, SPLIT))  # mean error over simulations
 SUMMARY = Asset("summary", EcsvTable(), per=(SPLIT,))  # a row per method, footing, field, region and metric
 SUMMARY_CSV = Asset("summary_rows", TextFile(".csv"), per=(SPLIT,))  # SUMMARY again, for other programs
 SUMMARY_MARKDOWN = Asset("summary_table", TextFile(".md"), per=(SPLIT,))  # its main part, to be read
 SUMMARY_LATEX = Asset("summary_latex", TextFile(".tex"), per=(SPLIT,))  # the same, for a paper
+BENCHMARK = Asset("benchmark", YamlFile(), per=(SPLIT,))  # whether the split is the frozen one that it is called after
+VERDICT = Asset("verdict", YamlFile(), per=(SPLIT,))  # what SUMMARY comes to, in sentences
+PARTS_SUMMARY = Asset("parts_summary", EcsvTable(), per=(SPLIT,))  # a row per method, footing and part of its error
 BUNDLE = Asset(
     "bundle", TextFile(".json"), per=(SPLIT,)
 )  # scores of every simulation, with hashes, for others to check

@@ -76,6 +76,21 @@ class TrainingRun:
 
 
 @dataclass(frozen=True, kw_only=True)
+class TextTable:
+    """A table that is shown as it is.
+
+    Attributes:
+        heads: of the columns; the first two name a line.
+        lines: the cells' texts.
+        marked: the cells that stand out.
+    """
+
+    heads: Sequence[str]
+    lines: Sequence[Sequence[str]]
+    marked: Sequence[Sequence[bool]]
+
+
+@dataclass(frozen=True, kw_only=True)
 class PredictionMaps:
     """What a method gave for one simulation beside the truth, on one footing.
 

@@ -6,8 +6,9 @@ from dataclasses import astuple, dataclass, fields
 
 import numpy as np
 
+from cmbml.metrics.intervals import ratio_interval
 from cmbml.metrics.pixel import ScoreError
-from cmbml.metrics.summary import METRICS, Grid, Numbers, Place, Score, csv_text, mean_and_std, plus_minus, resamples
+from cmbml.metrics.summary import METRICS, Grid, Place, Score, csv_text, mean_and_std, plus_minus, skies_of
 
 
 @dataclass(frozen=True)
@@ -24,8 +25,9 @@ class OtherSkyRow:
         mean: mean over the latter.
         std: their sample standard deviation.
         ratio: mean / reference: above 1 where the method is worse on the other sky.
-        ratio_low: lower end of its 95 % interval; NaN where a split has one simulation only.
+        ratio_low: lower end of its 95 % interval; NaN where a split has fewer than three simulations.
         ratio_high: upper end.
+        over: what the interval takes as independent: simulations, or the skies that they see.
     """
 
     method: str
@@ -44,14 +46,13 @@ class OtherSkyRow:
     ratio: float
     ratio_low: float
     ratio_high: float
+    over: str
 
 
 def compare_skies(
     scores: Mapping[str, Sequence[Score]],
     reference: str,
     metrics: Sequence[str] = ("rmse", "mae"),
-    n_resamples: int = 10_000,
-    seed: int = 0,
 ) -> list[OtherSkyRow]:
     """Compare the scores of every method on one split with those on others.
 
@@ -59,8 +60,6 @@ def compare_skies(
         scores: split -> scores of all methods and simulations, in any order.
         reference: the split that the others are compared with.
         metrics: which; of those whose smaller values are better.
-        n_resamples: of the bootstrap.
-        seed: of the bootstrap.
 
     Returns:
         Rows sorted by other split, place and method; without those where a split has no finite value.
@@ -76,52 +75,27 @@ def compare_skies(
             known = ", ".join(name for name, metric in METRICS.items() if metric.best == -math.inf)
             message = f"of the metric '{name}' no ratio can be taken; of these it can: {known}"
             raise ScoreError(message)
-    tables = {split: _values(found, metrics) for split, found in scores.items()}
+    tables = {split: _finite(found, metrics) for split, found in scores.items()}
     rows = []
     for split in sorted(tables.keys() - {reference}):
         for place, method in sorted(tables[reference].keys() & tables[split].keys()):
-            known, other = (tables[name][place, method] for name in (reference, split))
-            low, high = ratio_interval(known, other, n_resamples, seed)
+            both = [tables[name][place, method] for name in (reference, split)]
+            known, other = (np.array([score.value for score in of]) for of in both)
+            found = ratio_interval(known, other, *map(skies_of, both))
             (n_known, mean_known, std_known), (n, mean, std) = mean_and_std(known), mean_and_std(other)
-            ratio = mean / mean_known if mean_known else math.nan
             where = (method, place.footing, place.field, place.region, place.metric, reference, split)
-            rows.append(OtherSkyRow(*where, n_known, n, mean_known, std_known, mean, std, ratio, low, high))
+            interval = (found.value, found.low, found.high, found.over)
+            rows.append(OtherSkyRow(*where, n_known, n, mean_known, std_known, mean, std, *interval))
     return rows
 
 
-def _values(scores: Sequence[Score], metrics: Sequence[str]) -> dict[tuple[Place, str], Numbers]:
-    """Return the finite values at each place of each method, in the order of the simulations' names."""
-    found: dict[tuple[Place, str], dict[str, float]] = {}
+def _finite(scores: Sequence[Score], metrics: Sequence[str]) -> dict[tuple[Place, str], list[Score]]:
+    """Return the scores of finite value at each place of each method, in the order of the simulations' names."""
+    found: dict[tuple[Place, str], dict[str, Score]] = {}
     for score in scores:
         if score.place.metric in metrics and math.isfinite(score.value):
-            found.setdefault((score.place, score.method), {})[score.sim] = score.value
-    return {key: np.array([values[sim] for sim in sorted(values)]) for key, values in found.items()}
-
-
-def ratio_interval(
-    reference: Numbers, values: Numbers, n_resamples: int = 10_000, seed: int = 0, level: float = 0.95
-) -> tuple[float, float]:
-    """Return the interval of the ratio of two means by the bootstrap (Efron & Tibshirani 1993, sections 8.3 and 13.3).
-
-    The simulations of two splits have nothing to do with one another, so each split is resampled by itself.
-
-    Args:
-        reference: `(n_reference,)`, positive: the means in the denominator.
-        values: `(n,)`, the means in the numerator.
-        n_resamples: number of draws.
-        seed: of the draws.
-        level: of the interval.
-
-    Returns:
-        Its ends; NaN where one of the two has less than two values.
-    """
-    if min(len(reference), len(values)) < 2 or not (reference > 0).all():
-        return math.nan, math.nan
-    # Not by BLAS, whose sums depend on the number of threads; and with two seeds, lest both be drawn alike.
-    below = np.einsum("bn,n->b", resamples(len(reference), n_resamples, 2 * seed), reference)
-    above = np.einsum("bn,n->b", resamples(len(values), n_resamples, 2 * seed + 1), values)
-    low, high = np.quantile(above / below, [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
+            found.setdefault((score.place, score.method), {})[score.sim] = score
+    return {key: [of[sim] for sim in sorted(of)] for key, of in found.items()}
 
 
 def other_sky_csv(rows: Sequence[OtherSkyRow]) -> str:

@@ -5,11 +5,11 @@ import io
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass, fields
-from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cmbml.metrics.intervals import Interval, mean_interval
 from cmbml.metrics.pixel import ScoreError
 
 Numbers = NDArray[np.float64]
@@ -78,8 +78,9 @@ class SummaryRow:
         noise_floor: mean of what noise alone allows.
         rank: 1 for the best mean; 0 for what takes no part.
         difference: mean minus that of the best method (or of the reference), over the simulations that both have.
-        ci_low: lower end of its 95 % interval; NaN for one simulation.
+        ci_low: lower end of its 95 % interval; NaN for fewer than three simulations.
         ci_high: upper end.
+        n_skies: different skies that the simulations see; 0 where nobody knows. From three on, intervals are over them.
         train_seconds: of the method.
         inference_seconds: of the method, for one simulation.
     """
@@ -98,6 +99,7 @@ class SummaryRow:
     difference: float
     ci_low: float
     ci_high: float
+    n_skies: int
     train_seconds: float
     inference_seconds: float
 
@@ -122,43 +124,22 @@ def mean_and_std(values: Numbers) -> tuple[int, float, float]:
     return len(kept), mean, std
 
 
-@lru_cache(maxsize=2)
-def resamples(n: int, n_resamples: int, seed: int) -> Numbers:
-    """Return how often each of n simulations is drawn in each resample, over n: `(n_resamples, n)`."""
-    draws = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=n_resamples)
-    return draws / n
+def paired_interval(values: Numbers, reference: Numbers, skies: Sequence[str] | None = None) -> Interval:
+    """Compare two methods on the same simulations.
 
-
-def paired_bootstrap(
-    values: Numbers, reference: Numbers, n_resamples: int = 10_000, seed: int = 0, level: float = 0.95
-) -> tuple[float, float, float]:
-    """Compare two methods on the same simulations (Efron & Tibshirani 1993, section 13.3: percentile interval).
-
-    Simulations are drawn with replacement, each with the values of both methods, so that what is hard for both about
-    one simulation drops out. All comparisons of as many simulations share their draws.
+    What is hard for both about one simulation drops out of their difference.
 
     Args:
         values: `(n_sim,)`.
         reference: `(n_sim,)`, in the same order.
-        n_resamples: number of draws.
-        seed: of the draws.
-        level: of the interval.
+        skies: the sky of each simulation; None where nobody knows.
 
     Returns:
-        Mean of values - reference over the simulations where both are finite, and the ends of its interval; NaN where
-        there is nothing to tell it from.
+        Mean of values - reference over the simulations where both are finite, and its 95 % interval.
     """
     both = np.isfinite(values) & np.isfinite(reference)
     differences = (values - np.where(both, reference, 0.0))[both]
-    if not len(differences):
-        return math.nan, math.nan, math.nan
-    mean = math.fsum(differences) / len(differences)
-    if len(differences) == 1:
-        return mean, math.nan, math.nan
-    # Not by BLAS, whose sums depend on the number of threads.
-    means = np.einsum("bn,n->b", resamples(len(differences), n_resamples, seed), differences)
-    low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
-    return mean, float(low), float(high)
+    return mean_interval(differences, None if skies is None else [skies[i] for i in np.flatnonzero(both)])
 
 
 def ranks(means: Mapping[str, float], metric: Metric, unranked: Collection[str] = ()) -> dict[str, int]:
@@ -182,6 +163,13 @@ class Score:
     value: float
     floor: float = math.nan
     noise_floor: float = math.nan
+    sky: str = ""
+
+
+def skies_of(scores: Iterable[Score]) -> list[str] | None:
+    """Return the sky of each score's simulation; None where nobody knows that of one."""
+    skies = [score.sky for score in scores]
+    return skies if all(skies) else None
 
 
 def summarise(
@@ -189,8 +177,6 @@ def summarise(
     seconds: Mapping[str, tuple[float, float]] | None = None,
     unranked: Collection[str] = (),
     reference: str | None = None,
-    n_resamples: int = 10_000,
-    seed: int = 0,
 ) -> list[SummaryRow]:
     """Summarise the scores of all methods over simulations.
 
@@ -199,8 +185,6 @@ def summarise(
         seconds: method -> (training, inference of one simulation).
         unranked: methods that are shown and take no part in the ranking, such as controls that see the truth.
         reference: what differences are taken to; the best ranked method of each place by default.
-        n_resamples: of the bootstrap.
-        seed: of the bootstrap.
 
     Returns:
         Rows sorted by place and method, the same for any order of the scores.
@@ -217,7 +201,7 @@ def summarise(
         of_method[score.sim] = score
     rows: list[SummaryRow] = []
     for place in sorted(table):
-        rows += _summarise_place(place, table[place], seconds or {}, unranked, reference, n_resamples, seed)
+        rows += _summarise_place(place, table[place], seconds or {}, unranked, reference)
     return rows
 
 
@@ -227,11 +211,10 @@ def _summarise_place(
     seconds: Mapping[str, tuple[float, float]],
     unranked: Collection[str],
     reference: str | None,
-    n_resamples: int,
-    seed: int,
 ) -> list[SummaryRow]:
     _require_known(place, methods, reference)
     sims = sorted(next(iter(methods.values())))
+    skies = skies_of(next(iter(methods.values()))[sim] for sim in sims)
     values = {name: np.array([of[sim].value for sim in sims]) for name, of in sorted(methods.items())}
     moments = {name: mean_and_std(array) for name, array in values.items()}
     rank = ranks({name: mean for name, (_, mean, _) in moments.items()}, METRICS[place.metric], unranked)
@@ -241,7 +224,8 @@ def _summarise_place(
         n, mean, std = moments[name]
         floors = [[getattr(methods[name][sim], kind) for sim in sims] for kind in ("floor", "noise_floor")]
         floor, noise_floor = (mean_and_std(np.array(kind))[1] for kind in floors)
-        difference = paired_bootstrap(array, values[best], n_resamples, seed) if best else (math.nan,) * 3
+        found = paired_interval(array, values[best], skies) if best else Interval(math.nan)
+        difference = (found.value, found.low, found.high, len(set(skies or ())))
         train, inference = seconds.get(name, (math.nan, math.nan))
         where = (name, place.footing, place.field, place.region, place.metric)
         rows.append(SummaryRow(*where, n, mean, std, floor, noise_floor, rank[name], *difference, train, inference))

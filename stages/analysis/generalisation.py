@@ -6,7 +6,6 @@ from typing import ClassVar
 
 import numpy as np
 from astropy.table import Table
-from pydantic import PositiveInt
 
 from cmbml.core.errors import ConfigError
 from cmbml.core.executor import Executor
@@ -39,14 +38,12 @@ class Generalise(Executor):
         reference: the split, of these, that the others are compared with.
         metrics: which; of those whose smaller values are better. The first is drawn.
         left_out: methods that are left out, such as controls that see the truth.
-        n_resamples: of the bootstrap.
     """
 
     splits: tuple[str, ...]
     reference: str
     metrics: tuple[str, ...] = ("rmse", "mae")
     left_out: tuple[str, ...] = ()
-    n_resamples: PositiveInt = 10_000
     reads: ClassVar = (SCORES,)
     may_write: ClassVar = (
         GENERALISATION,
@@ -89,7 +86,7 @@ class Generalise(Executor):
                 scores[key[SPLIT]] += scores_of(key[METHOD], key[SIM], table)
         if len(self.splits) < 2:
             return
-        rows = compare_skies(scores, self.reference, self.metrics, self.n_resamples)
+        rows = compare_skies(scores, self.reference, self.metrics)
         if not rows:
             return
         table = Table([asdict(row) for row in rows])

@@ -13,9 +13,19 @@ from pydantic import PositiveInt
 from cmbml.core.executor import Executor
 from cmbml.core.unit_io import UnitIO
 from cmbml.figures.report import ReportData, render_report
-from cmbml.figures.results import OUTLIER_Z, Columns, PredictionMaps, SimulationTable, TrainingRun, robust_z
+from cmbml.figures.results import (
+    OUTLIER_Z,
+    Columns,
+    PredictionMaps,
+    SimulationTable,
+    TextTable,
+    TrainingRun,
+    robust_z,
+    words,
+)
 from cmbml.metrics.footing import Footing
 from cmbml.metrics.summary import METRICS
+from cmbml.metrics.verdict import PartRow, part_grid, skies_note
 from cmbml.settings import Nside, PositiveFloat, settings
 from stages.analysis.figures import prediction_maps, simulation_tables, theory_band
 from stages.analysis.metrics import spec_of
@@ -25,6 +35,7 @@ from stages.assets import (
     GENERALISATION,
     MASK,
     METHOD,
+    PARTS_SUMMARY,
     PREDICTION_ALM,
     PREDICTION_SPEC,
     REPORT,
@@ -36,6 +47,7 @@ from stages.assets import (
     THEORY_BAND,
     TRAINING,
     TRAINING_CURVE,
+    VERDICT,
 )
 
 PACKAGES = ("cmbml", "numpy", "ducc0", "healpy", "astropy", "camb", "pysm3")
@@ -64,6 +76,7 @@ class WriteReport(Executor):
     pixel_windows: Path | None = None
     reads: ClassVar = (
         SUMMARY,
+        VERDICT,
         SCORES,
         SPECTRA_SCORES,
         THEORY_BAND,
@@ -72,7 +85,7 @@ class WriteReport(Executor):
         CMB_ALM,
         MASK,
     )
-    may_read: ClassVar = (GENERALISATION, TRAINING, TRAINING_CURVE)
+    may_read: ClassVar = (GENERALISATION, PARTS_SUMMARY, TRAINING, TRAINING_CURVE)
     writes: ClassVar = (REPORT,)
     per: ClassVar = (SPLIT,)
 
@@ -91,6 +104,9 @@ class WriteReport(Executor):
             methods=methods,
             summary=_columns(summary),
             scores=scores,
+            verdict=io.read(VERDICT),
+            parts=parts_table(io.read_optional(PARTS_SUMMARY), words(scores, "footing")),
+            intervals=skies_note([str(table.columns["sky"][0]) for table in scores]),
             spectra=simulation_tables(io, SPECTRA_SCORES),
             bands={} if band is None else {"TT": band},
             generalisation=_columns(io.read_optional(GENERALISATION)),
@@ -147,6 +163,15 @@ class WriteReport(Executor):
 
 def _columns(table: Table | None) -> Columns:
     return {} if table is None else {name: np.asarray(table[name]) for name in table.colnames}
+
+
+def parts_table(table: Table | None, footings: list[str]) -> TextTable | None:
+    """Lay out the parts of the errors, where they were scored."""
+    if table is None:
+        return None
+    rows = [PartRow(**{name: row[name] for name in table.colnames}) for row in table]
+    grid = part_grid(rows, footings)
+    return TextTable(heads=grid.heads, lines=grid.lines, marked=grid.best)
 
 
 def _training_runs(io: UnitIO) -> list[TrainingRun]:

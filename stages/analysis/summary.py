@@ -2,29 +2,34 @@
 
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 from astropy.table import Table
-from pydantic import PositiveInt
 
 from cmbml.core.executor import Executor
 from cmbml.core.unit_io import UnitIO
+from cmbml.methods.base import ChannelName
 from cmbml.metrics.footing import map_window
 from cmbml.metrics.pixel import ScoreError
 from cmbml.metrics.summary import METRICS, Place, Score, score_grid, summarise, to_csv
-from cmbml.settings import settings
+from cmbml.metrics.verdict import About, PartRow, markdown, part_grid, part_rows, verdict
+from cmbml.settings import Nside, settings
+from cmbml.sims.foregrounds import SkyModel
 from cmbml.sky.harmonics import alm_lmax, cut_alm, filter_components, synthesise
 from cmbml.sky.maps import SkyMap
 from stages.analysis.metrics import spec_of
 from stages.assets import (
+    BENCHMARK,
     BUNDLE,
     CMB_ALM,
     INFERENCE,
     METHOD,
+    PARTS_RMS,
+    PARTS_SUMMARY,
     PREDICTION_ALM,
     PREDICTION_SPEC,
     RESIDUAL_MEAN,
@@ -36,7 +41,39 @@ from stages.assets import (
     SUMMARY_LATEX,
     SUMMARY_MARKDOWN,
     TRAINING,
+    VERDICT,
 )
+
+PARTS_HEAD = (
+    "What the errors are made of: rms of each part of I inside the mask, mean ± scatter over simulations, the largest "
+    "bold. Parts may be correlated, so that their squares need not add up to that of the whole error."
+)
+
+
+@settings
+class Dataset:
+    """What the verdict says of the dataset.
+
+    Attributes:
+        nside: of its maps.
+        instrument: the channels that there are.
+        channels: those that it has: `all`, or some.
+        skies: the models of foregrounds that a split may name.
+        seed: root of its randomness.
+    """
+
+    nside: Nside
+    instrument: tuple[ChannelName, ...]
+    channels: tuple[ChannelName, ...] | Literal["all"]
+    skies: Mapping[str, SkyModel]
+    seed: int
+
+    def about(self, split: str, skies: set[str], benchmark: str | None) -> About:
+        """Return what the verdict is told, of a split whose simulations see these skies."""
+        seen = {n: model for n, model in self.skies.items() if any(s == n or s.startswith(f"{n}_") for s in skies)}
+        models = [" ".join((type(model).__name__, *getattr(model, "presets", ()))) for model in seen.values()]
+        channels = self.instrument if self.channels == "all" else self.channels
+        return About(self.nside, channels, " and ".join(models), self.seed, split, benchmark)
 
 
 @settings
@@ -45,27 +82,44 @@ class Summarise(Executor):
 
     Attributes:
         unranked: methods that are shown and not ranked, such as controls that see the truth.
-        n_resamples: of the paired bootstrap.
+        controls: methods that the verdict sets apart: none of them can win.
+        memory_controls: of these, those that only remember their training; those that were not scored do not matter.
+        footing: at which the verdict compares.
+        dataset: what the dataset is.
     """
 
     unranked: tuple[str, ...]
-    n_resamples: PositiveInt = 10_000
+    controls: tuple[str, ...]
+    memory_controls: tuple[str, ...]
+    footing: str
+    dataset: Dataset
     reads: ClassVar = (SCORES, INFERENCE, PREDICTION_SPEC)
-    may_read: ClassVar = (TRAINING,)
-    writes: ClassVar = (SUMMARY, SUMMARY_CSV, SUMMARY_MARKDOWN, SUMMARY_LATEX, BUNDLE)
+    may_read: ClassVar = (BENCHMARK, TRAINING, PARTS_RMS)
+    writes: ClassVar = (SUMMARY, SUMMARY_CSV, SUMMARY_MARKDOWN, SUMMARY_LATEX, BUNDLE, VERDICT)
+    may_write: ClassVar = (PARTS_SUMMARY,)
     per: ClassVar = (SPLIT,)
+    version: ClassVar[int] = 2
 
     def process(self, io: UnitIO) -> None:
         """Read all scores, summarise, write."""
         tables = {(key[METHOD], key[SIM]): table for key, table in io.read_all(SCORES)}
         scores = [score for (method, sim), table in tables.items() for score in scores_of(method, sim, table)]
-        rows = summarise(scores, self._seconds(io), self.unranked, n_resamples=self.n_resamples)
+        rows = summarise(scores, self._seconds(io), self.unranked)
         io.write(SUMMARY, Table([asdict(row) for row in rows]))
         scored = [(str(row["footing"]), float(row["mae"])) for table in tables.values() for row in table]
         footings = list(dict.fromkeys(name for name, mae in scored if not math.isnan(mae)))
         grid = score_grid(rows, footings=footings)
         io.write(SUMMARY_CSV, to_csv(rows))
-        io.write(SUMMARY_MARKDOWN, grid.markdown())
+        parts = _parts(io)
+        frozen = io.read_optional(BENCHMARK)
+        about = self.dataset.about(io.key[SPLIT], {score.sky for score in scores}, frozen and frozen["verdict"])
+        lines = verdict(scores, about, self.footing, self.controls, self.memory_controls, parts)
+        io.write(VERDICT, lines)
+        text = f"{markdown(lines)}\n{grid.markdown()}"
+        if parts:
+            io.write(PARTS_SUMMARY, Table([asdict(row) for row in parts]))
+            text += f"\n{PARTS_HEAD}\n\n{part_grid(parts, footings).markdown()}"
+        io.write(SUMMARY_MARKDOWN, text)
         io.write(SUMMARY_LATEX, grid.latex())
         specs = {(key[METHOD], key[SIM]): spec for key, spec in io.read_all(PREDICTION_SPEC)}
         io.write(BUNDLE, _bundle(tables, specs))
@@ -82,6 +136,14 @@ class Summarise(Executor):
         }
 
 
+def _parts(io: UnitIO) -> list[PartRow]:
+    """Average the parts of the errors of I, where they were scored."""
+    tables = ((key[METHOD], table[table["field"] == "I"]) for key, table in io.read_all(PARTS_RMS))
+    return part_rows(
+        (method, str(row["footing"]), str(row["part"]), float(row["rms"])) for method, table in tables for row in table
+    )
+
+
 def scores_of(method: str, sim: str, table: Table) -> Iterator[Score]:
     """Return the scores of one simulation that are numbers."""
     for row in table:
@@ -92,7 +154,7 @@ def scores_of(method: str, sim: str, table: Table) -> Iterator[Score]:
             place = Place(str(row["footing"]), str(row["field"]), str(row["region"]), metric)
             floor = float(row[f"floor_{metric}"]) if f"floor_{metric}" in table.colnames else math.nan
             noise = float(row["noise_rmse"]) if metric == "rmse" else math.nan
-            yield Score(method, sim, place, value, floor, noise)
+            yield Score(method, sim, place, value, floor, noise, str(row["sky"]))
 
 
 def _bundle(tables: dict[tuple[str, str], Table], specs: dict[tuple[str, str], dict]) -> str:

@@ -258,7 +258,14 @@ def test_parts_of_the_error_are_scored(copy: Path, command: Command, scoring: tu
     done(command("analysis", copy, "dataset=sky", methods, *scoring, "stages=analysis_with_parts"))
     for method, sim in itertools.product(("control_channel", "ilc_pixel"), SIMS):
         folder = copy / "sky" / "parts_scores" / method / "test" / sim
-        found = Table.read(folder / "parts_rms.ecsv")
+        everywhere = Table.read(folder / "parts_rms.ecsv")
+        for footing in FOOTINGS:
+            at = {row["part"]: row for row in everywhere[everywhere["footing"] == footing]}
+            # The parts are in single precision, and each is analysed by itself.
+            score = scores(copy, method, "rmse", footing)[SIMS.index(sim)]
+            assert at["residual"]["rms"] == pytest.approx(score, rel=2e-3)
+            assert sum(row["share"] for part, row in at.items() if part != "residual") == pytest.approx(1, abs=1e-6)
+        found = everywhere[everywhere["footing"] == "as given"]
         of = {row["part"]: row for row in found}
         names = ["signal_loss", "foregrounds", "noise", *(["chance"] if method == "ilc_pixel" else [])]
         assert list(of) == [*names, "residual"], "chance correlations are a part of the error of linear methods"

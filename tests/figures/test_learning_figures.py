@@ -29,7 +29,12 @@ def two_skies(splits=("shift",)):
             **{"method": method, "footing": footing, "field": "I", "region": "mask", "metric": metric},
             **{"reference_split": "test", "split": split, "n_reference": 5, "n": 4},
             **{"reference": known, "reference_std": 0.1, "mean": other + i, "std": 0.2},
-            **{"ratio": (other + i) / known, "ratio_low": other / known - 0.1, "ratio_high": other / known + 0.1},
+            **{
+                "ratio": (other + i) / known,
+                "ratio_low": other / known - 0.1,
+                "ratio_high": other / known + 0.1,
+                "over": "skies",
+            },
         }
         for i, split in enumerate(splits)
         for footing in FOOTINGS

@@ -16,7 +16,15 @@ from cmbml.figures.report.tables import (
     spectra_curves,
     training_rows,
 )
-from cmbml.figures.results import Columns, FigureError, PredictionMaps, SimulationTable, TheoryBand, TrainingRun
+from cmbml.figures.results import (
+    Columns,
+    FigureError,
+    PredictionMaps,
+    SimulationTable,
+    TextTable,
+    TheoryBand,
+    TrainingRun,
+)
 from cmbml.figures.style import round_to
 
 PICTURE_WIDTH = 800  # points along the equator
@@ -43,6 +51,9 @@ class ReportData:
         methods: in the order of drawing; the place gives the colour.
         summary: SUMMARY: one row per method, footing, field, region and metric.
         scores: SCORES of single simulations.
+        verdict: heading -> sentences that the page begins with; may be empty.
+        parts: what the errors are made of; may be None.
+        intervals: what the intervals of differences are, and what they do not hold.
         spectra: spectra of single simulations; may be empty.
         bands: spectrum (`TT`) -> theory over the training cosmologies; may be empty.
         maps: what the gallery shows; may be empty. Outliers are linked to their maps where they are among them.
@@ -60,6 +71,9 @@ class ReportData:
     methods: Sequence[str]
     summary: Columns
     scores: Sequence[SimulationTable]
+    verdict: Mapping[str, str] = field(default_factory=dict)
+    parts: TextTable | None = None
+    intervals: str = ""
     spectra: Sequence[SimulationTable] = ()
     bands: Mapping[str, TheoryBand] = field(default_factory=dict)
     maps: Sequence[PredictionMaps] = ()
@@ -96,6 +110,13 @@ class ReportData:
     def known_split(self) -> str:
         """The split that others are compared with; empty where there are none."""
         return str(self.generalisation["reference_split"][0]) if self.generalisation else ""
+
+    @property
+    def independent(self) -> str:
+        """What the intervals of ratios between splits are over."""
+        if set(self.generalisation["over"]) == {"skies"}:
+            return "the skies of both splits"
+        return "the simulations of both splits, and does not hold what another choice of skies would change"
 
     @property
     def simulations(self) -> list[str]:

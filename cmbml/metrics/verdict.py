@@ -1,0 +1,292 @@
+"""What a comparison says, in sentences: on which data, who wins by how much, how sure that is, and what limits it."""
+
+import math
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from cmbml.metrics.intervals import FEWEST, Interval
+from cmbml.metrics.summary import Grid, Numbers, Place, Score, mean_and_std, paired_interval, plus_minus, skies_of
+
+WHOLE = "residual"
+"""What the table of parts calls the error that the parts add up to."""
+
+
+@dataclass(frozen=True)
+class About:
+    """What the numbers hold for.
+
+    Attributes:
+        nside: of the dataset.
+        channels: of its observations.
+        sky: the model of its foregrounds; empty where nobody knows.
+        seed: root of its randomness.
+        split: which was scored.
+        benchmark: how it compares with the frozen benchmark that it is called after; None where it is called after none.
+    """
+
+    nside: int
+    channels: Sequence[str]
+    sky: str
+    seed: int
+    split: str
+    benchmark: str | None = None
+
+
+@dataclass(frozen=True)
+class PartRow:
+    """How large one part of a method's error is at a footing, over simulations.
+
+    Attributes:
+        part: its name, or `residual` for the whole error.
+        n: simulations.
+        rms: mean over them, uK_CMB.
+        std: their sample standard deviation; NaN for one.
+    """
+
+    method: str
+    footing: str
+    part: str
+    n: int
+    rms: float
+    std: float
+
+
+def part_rows(found: Iterable[tuple[str, str, str, float]]) -> list[PartRow]:
+    """Average the parts of errors over simulations.
+
+    Args:
+        found: method, footing, part and rms (uK_CMB) of each simulation.
+
+    Returns:
+        Rows in the order in which method, footing and part first appear.
+    """
+    values: dict[tuple[str, str, str], list[float]] = {}
+    for *where, rms in found:
+        values.setdefault((where[0], where[1], where[2]), []).append(rms)
+    return [PartRow(*where, *mean_and_std(np.array(of))) for where, of in values.items()]
+
+
+def part_grid(rows: Sequence[PartRow], footings: Sequence[str]) -> Grid:
+    """Lay out a table of methods and parts, the largest part of each line marked.
+
+    Args:
+        rows: of `part_rows`.
+        footings: in the order of the table; others are left out.
+    """
+    parts = sorted({row.part for row in rows} - {WHOLE}, key=[row.part for row in rows].index)
+    cells = {(row.footing, row.method, row.part): row for row in rows}
+    heads = ["Beam", "Method", *[f"{readable(part)} (µK_CMB)" for part in parts], "whole error (µK_CMB)"]
+    lines, marks = [], []
+    for footing in footings:
+        for i, method in enumerate(sorted({row.method for row in rows if row.footing == footing})):
+            own = [cells.get((footing, method, part)) for part in (*parts, WHOLE)]
+            texts = [plus_minus(math.nan, math.nan) if row is None else plus_minus(row.rms, row.std) for row in own]
+            largest = max((row.rms for row in own[:-1] if row is not None), default=math.nan)
+            lines.append(["" if i else footing, method, *texts])
+            marks.append([False, False, *[row is not None and row.rms == largest for row in own[:-1]], False])
+    return Grid(heads, lines, marks)
+
+
+def readable(part: str) -> str:
+    """Return what a part is called in a sentence.
+
+    Example:
+        >>> readable("signal_loss")
+        'signal loss'
+    """
+    return part.replace("_", " ")
+
+
+@dataclass(frozen=True)
+class Contest:
+    """The RMSE of all methods at one footing, and what may be said of it.
+
+    Attributes:
+        scores: of all methods at one place.
+        controls: methods that are shown apart, and cannot win.
+        memory: of these, those that only remember what they were trained on.
+    """
+
+    scores: Sequence[Score]
+    controls: Collection[str] = ()
+    memory: Collection[str] = ()
+
+    @cached_property
+    def sims(self) -> list[str]:
+        """The simulations, sorted."""
+        return sorted({score.sim for score in self.scores})
+
+    @cached_property
+    def skies(self) -> list[str] | None:
+        """The sky of each simulation; None where nobody knows."""
+        of = {score.sim: score for score in self.scores}
+        return skies_of(of[sim] for sim in self.sims)
+
+    @cached_property
+    def values(self) -> dict[str, Numbers]:
+        """Method -> its score of each simulation, best mean first; NaN where it has none."""
+        of = {(score.method, score.sim): score.value for score in self.scores}
+        methods = sorted({score.method for score in self.scores})
+        values = {name: np.array([of.get((name, sim), math.nan) for sim in self.sims]) for name in methods}
+        return dict(sorted(values.items(), key=lambda item: self.mean(item[1])))
+
+    @cached_property
+    def ranked(self) -> list[str]:
+        """The methods that may win, best first."""
+        return [name for name in self.values if name not in {*self.controls, *self.memory}]
+
+    @staticmethod
+    def mean(values: Numbers) -> float:
+        """Return the mean of the scores that there are."""
+        return mean_and_std(values)[1]
+
+    def noise_floor(self, method: str) -> float:
+        """Return what noise alone allows a method, uK_CMB."""
+        return mean_and_std(np.array([score.noise_floor for score in self.scores if score.method == method]))[1]
+
+    def between(self, method: str, other: str) -> Interval:
+        """Return by how much a method's error is larger than another's."""
+        return paired_interval(self.values[method], self.values[other], self.skies)
+
+    def score(self, method: str) -> str:
+        """Write a method and its score."""
+        _, mean, std = mean_and_std(self.values[method])
+        return f"{method} {plus_minus(mean, std)} µK"
+
+
+def verdict(
+    scores: Iterable[Score],
+    about: About,
+    footing: str,
+    controls: Collection[str] = (),
+    memory: Collection[str] = (),
+    parts: Sequence[PartRow] = (),
+) -> dict[str, str]:
+    """Say in a few sentences what the scores of a comparison come to.
+
+    Args:
+        scores: of all methods; RMSE of I inside the mask is what counts.
+        about: what they hold for.
+        footing: at which methods are compared.
+        controls: methods that are shown apart, and cannot win.
+        memory: controls that only remember their training: what all others must beat.
+        parts: of the methods' errors, where they were scored.
+
+    Returns:
+        Heading -> sentences, in the order in which they are to be read.
+    """
+    place = Place(footing, "I", "mask", "rmse")
+    contest = Contest([score for score in scores if score.place == place], controls, memory)
+    lines = {"Data": data_line(about, contest), "Benchmark": benchmark_line(about.benchmark)}
+    if contest.ranked:
+        lines["Winner"] = f"RMSE at {footing}, inside the mask: {winner_line(contest)}"
+        lines["Certainty"] = certainty_line(contest)
+        lines["What limits it"] = limit_line(contest, [row for row in parts if row.footing == footing])
+    else:
+        lines["Winner"] = f"No method but controls was scored at {footing}."
+    if found := [contest.score(name) for name in contest.values if name in {*controls, *memory}]:
+        lines["Controls"] = f"Not in the running: {', '.join(found)}."
+    if remembered := [name for name in contest.values if name in memory]:
+        lines["Memory"] = memory_line(contest, remembered[0])
+    return lines
+
+
+def data_line(about: About, contest: Contest) -> str:
+    """Say what the dataset is."""
+    n_skies = len(set(contest.skies or ()))
+    skies = "how many skies is not known" if not n_skies else "one sky for all" if n_skies == 1 else f"{n_skies} skies"
+    return (
+        f"nside {about.nside}; channels {', '.join(about.channels)}; foregrounds {about.sky or 'made elsewhere'}, "
+        f"{skies}; seed {about.seed}; {count(len(contest.sims), 'simulation')} of split {about.split}."
+    )
+
+
+def benchmark_line(benchmark: str | None) -> str:
+    """Say whether others have scores on the same data."""
+    if benchmark is None:
+        return "None of the frozen benchmarks: these numbers compare with one another, and with no one else's."
+    return f"{benchmark[0].upper()}{benchmark[1:]}."
+
+
+def winner_line(contest: Contest) -> str:
+    """Say who wins, and by how much."""
+    best, *others = contest.ranked
+    if not others:
+        return f"{contest.score(best)}; there is no other method to compare it with."
+    return f"{contest.score(best)}. Next is {contest.score(others[0])}, {difference(contest.between(others[0], best))}."
+
+
+def difference(found: Interval) -> str:
+    """Write a difference and its interval."""
+    interval = "" if math.isnan(found.low) else f" [{found.low:.3g}, {found.high:.3g}]"
+    return f"{found.value:.3g}{interval} µK more"
+
+
+def certainty_line(contest: Contest) -> str:
+    """Say which methods the simulations cannot tell from the winner, and what the intervals do not hold."""
+    best, *others = contest.ranked
+    n = len(contest.sims)
+    these = "This 1 simulation" if n == 1 else f"These {n} simulations"
+    found = {name: contest.between(name, best) for name in others}
+    alike = [name for name, interval in found.items() if not interval.low > 0]
+    if not others:
+        text = "A method alone is neither better nor worse."
+    elif n < FEWEST:
+        text = f"{these} cannot tell {best} from any other method: there is no interval below {FEWEST} simulations."
+    elif alike:
+        text = f"{these} cannot tell {best} from {' or '.join(alike)} (95 % intervals of the paired differences)."
+    else:
+        text = f"{these} tell {best} from every other method (95 % intervals of the paired differences)."
+    return f"{text} {skies_note(contest.skies)}".strip() if n >= FEWEST else text
+
+
+def skies_note(skies: Sequence[str] | None) -> str:
+    """Say what intervals over simulations leave out."""
+    n = len(set(skies or ()))
+    if skies is None:
+        return "Which sky each simulation sees is not known: the scatter over skies may not be in these intervals."
+    if n < FEWEST:
+        return f"All on {'one sky' if n == 1 else f'{n} skies'}: the scatter over skies is not in these intervals."
+    return f"The intervals are over {n} skies."
+
+
+def limit_line(contest: Contest, parts: Sequence[PartRow]) -> str:
+    """Say what the winner's error is mostly made of, or how far it is from what noise allows."""
+    best = contest.ranked[0]
+    own = sorted((row for row in parts if row.method == best and row.part != WHOLE), key=lambda row: -row.rms)
+    if own:
+        first, *rest = [f"{readable(row.part)} ({plus_minus(row.rms, row.std)} µK)" for row in own]
+        return f"Most of the error of {best} is {first}" + (f"; then {', '.join(rest)}." if rest else ".")
+    mean, floor = contest.mean(contest.values[best]), contest.noise_floor(best)
+    if not (floor > 0 and math.isfinite(floor)):
+        return f"The parts of the error of {best} have not been scored (stages=clean_with_parts, analysis_with_parts)."
+    return (
+        f"The noise of the channels that {best} was shown allows {floor:.3g} µK: its error is {mean / floor:.3g} times "
+        "that. Its parts have not been scored (stages=clean_with_parts, analysis_with_parts)."
+    )
+
+
+def memory_line(contest: Contest, control: str) -> str:
+    """Say which methods do no better than one that only remembers."""
+    found = {name: contest.between(name, control) for name in contest.ranked}
+    beaten = [name for name, of in found.items() if not (of.value if math.isnan(of.high) else of.high) < 0]
+    what = f"On this dataset, memory alone scores {contest.mean(contest.values[control]):.3g} µK ({control})"
+    return f"{what}; methods that do no better have shown nothing: {', '.join(beaten) or 'none'}."
+
+
+def count(number: int, thing: str) -> str:
+    """Write a number of things.
+
+    Example:
+        >>> count(1, "simulation"), count(3, "simulation")
+        ('1 simulation', '3 simulations')
+    """
+    return f"{number} {thing}{'s' * (number != 1)}"
+
+
+def markdown(lines: Mapping[str, str]) -> str:
+    """Return a verdict as a list in Markdown."""
+    return "".join(f"- **{heading}**: {text}\n" for heading, text in lines.items())

@@ -1,0 +1,104 @@
+"""What a comparison says of itself."""
+
+import math
+
+import numpy as np
+import pytest
+
+from cmbml.metrics.summary import Place, Score
+from cmbml.metrics.verdict import About, PartRow, markdown, part_grid, part_rows, verdict
+
+FOOTING = "60 arcmin"
+PLACE = Place(FOOTING, "I", "mask", "rmse")
+ABOUT = About(64, ("100", "143"), "EmbeddedSky", 7, "test")
+
+
+def scores(sky="own", n=20, **means):
+    """Return scores whose scatter is mostly shared."""
+    rng = np.random.default_rng(1)
+    hard = rng.normal(0, 0.3, n)
+    return [
+        Score(
+            name,
+            f"{i:04d}",
+            PLACE,
+            mean + hard[i] + rng.normal(0, 0.05),
+            0.0,
+            0.5,
+            f"main_{i}" if sky == "own" else sky,
+        )
+        for name, mean in means.items()
+        for i in range(n)
+    ]
+
+
+def said(given, parts=(), about=ABOUT, controls=("zero",), memory=("memory",)):
+    return verdict(given, about, FOOTING, controls, memory, parts)
+
+
+def test_it_begins_with_the_data_and_the_winner():
+    lines = said(scores(nilc=2.0, cnilc=4.0, memory=9.0, zero=100.0))
+    assert list(lines) == ["Data", "Benchmark", "Winner", "Certainty", "What limits it", "Controls", "Memory"]
+    assert lines["Data"].startswith("nside 64; channels 100, 143; foregrounds EmbeddedSky, 20 skies; seed 7; 20 sim")
+    assert "nilc 2." in lines["Winner"]
+    assert "Next is cnilc" in lines["Winner"]
+    assert "µK more" in lines["Winner"]
+    assert lines["Certainty"].startswith("These 20 simulations tell nilc from every other method")
+    assert "over 20 skies" in lines["Certainty"]
+    assert "zero 100" in lines["Controls"]
+    assert lines["Memory"].endswith("have shown nothing: none.")
+
+
+def test_a_control_cannot_win_and_memory_shames_those_that_it_beats():
+    lines = said(scores(nilc=2.0, cnilc=4.0, memory=1.0, zero=0.1))
+    assert "nilc" in lines["Winner"]
+    assert lines["Memory"].startswith("On this dataset, memory alone scores 0.9")
+    assert lines["Memory"].endswith("shown nothing: nilc, cnilc.")
+    assert said(scores(memory=1.0, zero=2.0))["Winner"].startswith("No method but controls")
+
+
+def test_what_cannot_be_told_apart_is_named():
+    lines = said(scores(nilc=2.0, other=2.001, cnilc=4.0))
+    assert "cannot tell" in lines["Certainty"]
+    assert "cnilc" not in lines["Certainty"]
+    assert "Memory" not in lines
+
+
+@pytest.mark.parametrize(("n", "text"), [(1, "This 1 simulation cannot tell"), (2, "no interval below 3 simulations")])
+def test_few_simulations_tell_nothing(n, text):
+    assert text in said(scores(n=n, nilc=2.0, cnilc=4.0))["Certainty"]
+
+
+@pytest.mark.parametrize("n", [3, 5])
+def test_what_the_intervals_of_few_hold_is_said(n):
+    assert "hold the truth less often" in said(scores(n=n, nilc=2.0, cnilc=4.0))["Certainty"]
+    assert "less often" not in said(scores(n=20, nilc=2.0, cnilc=4.0))["Certainty"]
+
+
+def test_one_sky_is_said_to_be_one():
+    assert "All on one sky" in said(scores(sky="main", nilc=2.0, cnilc=4.0))["Certainty"]
+    assert "not known" in said(scores(sky="", nilc=2.0, cnilc=4.0))["Certainty"]
+
+
+def test_what_limits_the_winner_comes_from_its_parts_or_from_the_noise():
+    found = [("nilc", FOOTING, "foregrounds", 1.5), ("nilc", FOOTING, "noise", 0.8), ("nilc", FOOTING, "residual", 1.9)]
+    found += [("nilc", FOOTING, "foregrounds", 1.7), ("cnilc", FOOTING, "noise", 9.0)]
+    rows = part_rows(found)
+    assert rows[0] == PartRow("nilc", FOOTING, "foregrounds", 2, 1.6, pytest.approx(math.sqrt(0.02)))
+    given = scores(nilc=2.0, cnilc=4.0)
+    assert said(given, rows)["What limits it"].startswith("Most of the error of nilc is foregrounds (1.60 ± 0.14 µK)")
+    assert "is 3.9" in said(given)["What limits it"] or "is 4" in said(given)["What limits it"]
+    grid = part_grid(rows, [FOOTING])
+    assert grid.lines[1][:3] == [FOOTING, "cnilc", "–"] or grid.lines[0][1] == "cnilc"
+    assert sum(map(sum, grid.best)) == 2
+
+
+def test_the_frozen_benchmark_is_named():
+    about = About(64, ("100",), "EmbeddedSky", 7, "test", "benchmark_v1, 40 simulations")
+    assert "benchmark_v1" in said(scores(nilc=2.0), about=about)["Benchmark"]
+    assert "None of the frozen" in said(scores(nilc=2.0))["Benchmark"]
+
+
+def test_markdown_has_a_line_for_each():
+    lines = said(scores(nilc=2.0, cnilc=4.0))
+    assert markdown(lines).count("\n") == len(lines)
