@@ -1,7 +1,7 @@
 """Harmonic internal linear combination: one set of weights per bin of multipoles (Tegmark et al. 2003)."""
 
 from dataclasses import dataclass
-from typing import final
+from typing import ClassVar, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,6 +64,7 @@ class HarmonicIlc(LinearMethod):
 
     bin_width: PositiveInt
     bias_tolerance: Fraction | None = None
+    left_out: ClassVar[float] = 0.2
 
     def plan(self, spec: ObservationSpec, component: int) -> Plan:
         """Choose the bins and their channels."""

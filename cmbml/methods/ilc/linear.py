@@ -5,6 +5,8 @@ Each component (T; or T, E, B) is cleaned by itself, with weights of its own.
 
 from abc import abstractmethod
 from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
@@ -55,6 +57,8 @@ class LinearMethod(BlindMethod):
     uncertainty: bool = True
     draws: PositiveInt = 2
     linear: ClassVar[bool] = True
+    left_out: ClassVar[float]
+    """What the squares of the moves from `simpler` methods are multiplied by to stand for foregrounds' part of the error."""
 
     @abstractmethod
     def plan(self, spec: ObservationSpec, component: int) -> Any:  # noqa: ANN401
@@ -80,6 +84,14 @@ class LinearMethod(BlindMethod):
         Returns:
             `(n_pix,)` at any nside up to the result's, uK^2.
         """
+
+    def simpler(self, spec: ObservationSpec) -> tuple["LinearMethod", ...]:
+        """Return methods that know less of the foregrounds: without the lowest, and without the highest frequency."""
+        by_freq = sorted(self.channels, key=lambda name: spec.channels[name].freq_ghz)
+        return tuple(
+            replace(self, channels=tuple(name for name in self.channels if name != end))
+            for end in (by_freq[0], by_freq[-1])
+        )
 
     def prepared(self, maps: Mapping[str, SkyMap]) -> Mapping[str, SkyMap]:
         """Return maps as they are to be analysed."""
@@ -160,20 +172,33 @@ class LinearMethod(BlindMethod):
             cleaned.append(found)
             if self.uncertainty:
                 noise = self.noise_variance(plan, weights, self._noise(observation.spec, component))
-                moved = self._spread(observation.spec, component, channels, found, threads)
-                variances.append(sum_on_grid(noise, moved))
+                chance = spread(
+                    self._chance(observation.spec, component, channels, found, threads), spec.nside, threads
+                )
+                moves = self._moves(observation.spec, component, channels, found, threads)
+                left = self.left_out * len(moves) * spread(moves, spec.nside, threads)
+                variances.append(sum_on_grid(noise, chance + left))
         sigma = SkyMap(self._sigma(variances, spec.nside, threads), spec) if self.uncertainty else None
         return Cleaned(self._evaluate(np.stack(cleaned), spec, threads), sigma)
 
-    def _spread(
+    def _chance(
         self, spec: ObservationSpec, component: int, alm: Coefficients, cleaned: Coefficients, threads: int
-    ) -> Maps:
-        """Find out how far the result moves when weights are found with another CMB, `(n_pix,)`, uK^2."""
+    ) -> list[Coefficients]:
+        """Find out how far the result moves when weights are found with another CMB, `(n_alm,)` for each draw."""
         plan, rest = self.plan(spec, component), alm - cleaned
-        differences = [
-            self.find(rest + drawn, plan, threads)[0] - drawn for drawn in surrogates(cleaned, self.draws, component)
-        ]
-        return spread(differences, spec.truth.nside, threads)
+        drawn = surrogates(cleaned, spec.truth.nside, self.draws, component, threads)
+        return [self.find(rest + other, plan, threads)[0] - other for other in drawn]
+
+    def _moves(
+        self, spec: ObservationSpec, component: int, alm: Coefficients, cleaned: Coefficients, threads: int
+    ) -> list[Coefficients]:
+        """Find out how far the result is from that of each simpler method that is possible, `(n_alm,)` each."""
+        moves = []
+        for other in self.simpler(spec):
+            with suppress(MethodError):
+                rows = [self.channels.index(name) for name in other.channels]
+                moves.append(other.find(alm[rows], other.plan(spec, component), threads)[0] - cleaned)
+        return moves
 
     def decompose(
         self,

@@ -6,7 +6,7 @@ Delabrouille et al. 2009 (arXiv:0807.0773); Remazeilles et al. 2011 (arXiv:1006.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal, final
+from typing import Annotated, ClassVar, Literal, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -79,6 +79,7 @@ class NeedletIlc(LinearMethod):
     observation_mask: Path | None = None
     join_tolerance: Fraction | None = None
     noise_weight: NonNegativeFloat = 0.0
+    left_out: ClassVar[float] = 0.65
 
     def files(self) -> tuple[Path, ...]:
         """Return the masks."""

@@ -4,9 +4,9 @@ Templates are differences of two channels at one beam, so that they hold foregro
 is to be cleaned, the combination of templates is taken away that leaves the least variance outside the Galaxy.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, final
+from typing import Annotated, ClassVar, final
 
 import healpy as hp
 import numpy as np
@@ -63,6 +63,7 @@ class TemplateFit(LinearMethod):
     templates: Annotated[tuple[tuple[ChannelName, ChannelName], ...], Field(min_length=1)]
     galactic_cut_deg: Annotated[float, Field(ge=0, lt=90)] = 10.0
     mask: Path | None = None
+    left_out: ClassVar[float] = 0.25
 
     def files(self) -> tuple[Path, ...]:
         """Return the mask."""
@@ -84,6 +85,10 @@ class TemplateFit(LinearMethod):
             message = f"the mask leaves {fitted.sum()} pixels to fit {len(pairs)} templates in; give a smaller one"
             raise MethodError(message)
         return Plan(rows, pairs, windows, self._blend(spec, component, list(rows)), fitted)
+
+    def simpler(self, spec: ObservationSpec) -> tuple[LinearMethod, ...]:  # noqa: ARG002
+        """Return the method without its last template."""
+        return (replace(self, templates=self.templates[:-1]),) if len(self.templates) > 1 else ()
 
     def _require_names(self) -> None:
         named = {*self.cleaned, *(name for pair in self.templates for name in pair)}

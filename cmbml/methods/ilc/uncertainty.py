@@ -1,10 +1,11 @@
-"""What the error of a cleaned map is expected to be: from the channels' noise, and from what another CMB would do.
+"""What the error of a cleaned map is expected to be.
 
-Two parts are added up. Noise: white noise of the channels' depths, through the weights. Chance: the cleaned map is
+Three parts are added up. Noise: white noise of the channels' depths, through the weights. Chance: the cleaned map is
 taken away from all channels, and another CMB, drawn at random from its spectrum, is put in its place (a parametric
-bootstrap). What the method then gives besides that CMB is what chance correlations do, and, where noise counts more
-than it is while weights are found, what foregrounds that leaves. Foregrounds whose spectra vary where weights do not go
-unseen.
+bootstrap); what the method then gives besides that CMB is what chance correlations do. Foregrounds: how far the map
+moves when the lowest or the highest frequency is left out, times a factor of the class (`LinearMethod.left_out`).
+
+@@CAL@@
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,10 +13,11 @@ from collections.abc import Iterator, Sequence
 import healpy as hp
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import ndtri
 
 from cmbml.methods.ilc.covariance import averaged, averaging_kernel, grid_for
 from cmbml.methods.ilc.engine import ScaleWeights
-from cmbml.methods.ilc.transforms import power_per_pixel
+from cmbml.methods.ilc.transforms import analysed, power_per_pixel
 from cmbml.sky.harmonics import alm_lmax, filter_alm, power, random_alm, synthesise
 
 Coefficients = NDArray[np.complex128]
@@ -26,22 +28,32 @@ LEAST_VARIANCE = 1e-12
 SPREAD_RAD = np.deg2rad(5.0) / np.sqrt(8 * np.log(2))
 """Over which squares are averaged: a few draws say little of a single pixel."""
 
+OUTLIER = 3.0
+"""Standard deviations beyond which a cleaned map is cut while its spectrum is found."""
+
 SEED = 2009
 
 
-def surrogates(cleaned: Coefficients, n_draw: int, component: int) -> Iterator[Coefficients]:
+def surrogates(cleaned: Coefficients, nside: int, n_draw: int, component: int, threads: int) -> Iterator[Coefficients]:
     """Draw Gaussian skies that have the spectrum of a cleaned one.
 
     Args:
         cleaned: `(n_alm,)`.
+        nside: of the grid on which its outliers are cut.
         n_draw: how many.
         component: of which they are, so that T, E and B are drawn independently.
+        threads: CPU threads.
 
     Yields:
         `(n_alm,)`; the same ones for the same component.
     """
     rng, lmax = np.random.default_rng((SEED, component)), alm_lmax(cleaned.size)
-    amplitude = np.sqrt(power(cleaned[None])[0])
+    sky = synthesise(cleaned[None], nside, threads)
+    sky -= np.median(sky)
+    # What foregrounds leave in the Galactic plane is no CMB; with it, too many chance correlations would be drawn.
+    most = OUTLIER * np.median(np.abs(sky)) / ndtri(0.75)
+    amplitude = np.sqrt(power(analysed(np.clip(sky, -most, most), lmax, threads))[0])
+    amplitude[:2] = 0
     for _ in range(n_draw):
         yield filter_alm(random_alm(rng, lmax)[0], amplitude)
 
