@@ -76,7 +76,10 @@ class MethodStage(ObservationStage):
     method: BlindMethod
 
     def check(self, space: Space) -> None:
-        """Ask the method whether it accepts such observations."""
+        """Ask the method whether it accepts such observations, and whether the files that it names are there."""
+        if missing := [str(path) for path in self.method.files() if not path.is_file()]:
+            message = f"{self.method.name} is told to read {', '.join(missing)}, and there is no such file"
+            raise MethodError(message)
         self.method.accepts(self.spec_of(space))
 
     def files(self, key: Key) -> tuple[Path, ...]:  # noqa: ARG002

@@ -58,7 +58,7 @@ class LinearMethod(BlindMethod):
     draws: PositiveInt = 2
     linear: ClassVar[bool] = True
     left_out: ClassVar[float]
-    """What the squares of the moves from `simpler` methods are multiplied by to stand for foregrounds' part of the error."""
+    """By what the squares of the moves from `simpler` methods are multiplied for the foregrounds' part of the error."""
 
     @abstractmethod
     def plan(self, spec: ObservationSpec, component: int) -> Any:  # noqa: ANN401

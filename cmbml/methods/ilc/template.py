@@ -87,8 +87,8 @@ class TemplateFit(LinearMethod):
         return Plan(rows, pairs, windows, self._blend(spec, component, list(rows)), fitted)
 
     def simpler(self, spec: ObservationSpec) -> tuple[LinearMethod, ...]:  # noqa: ARG002
-        """Return the method without its last template."""
-        return (replace(self, templates=self.templates[:-1]),) if len(self.templates) > 1 else ()
+        """Return the method without its last template, unless no more are left than tell dust from synchrotron."""
+        return (replace(self, templates=self.templates[:-1]),) if len(self.templates) > 2 else ()
 
     def _require_names(self) -> None:
         named = {*self.cleaned, *(name for pair in self.templates for name in pair)}
