@@ -5,12 +5,13 @@ taken away from all channels, and another CMB, drawn at random from its spectrum
 bootstrap); what the method then gives besides that CMB is what chance correlations do. Foregrounds: how far the map
 moves when the lowest or the highest frequency is left out, times a factor of the class (`LinearMethod.left_out`).
 
-The factors were chosen on ten embedded skies at nside 128, by rms error over rms sigma. On ten others, the rms of error
-over sigma inside the mask (least, median, most; how many within 0.85-1.15) is: hilc .74 .93 1.10, 8; cnilc .74 .94 1.77,
-7; nilc .95 1.24 1.71, 2; template_fit .73 .97 2.10, 2. nilc's bars have the size of its errors on average (rms error over
-rms sigma is .99 over the ten skies), and are not spread over the sky as these are. What a single sky's bars can hold is
-limited: chance correlations at the large scales have few degrees of freedom, so that their size scatters; and foregrounds
-that look like the CMB to the channels cannot be told from it, so that their part rests on the factor.
+The factors were chosen on ten embedded skies at nside 128, by rms error over rms sigma. On ten others, the rms of
+error over sigma inside the mask (least, median, most; how many within 0.85-1.15) is: hilc .74 .93 1.10, 8; cnilc .74
+.94 1.77, 7; nilc .95 1.24 1.71, 2; template_fit .73 .97 2.10, 2. nilc's bars have the size of its errors on average
+(rms error over rms sigma is .99 over the ten skies), and are not spread over the sky as these are. What a single
+sky's bars can hold is limited: chance correlations at the large scales have few degrees of freedom, so that their
+size scatters; and foregrounds that look like the CMB to the channels cannot be told from it, so that their part rests
+on the factor.
 """
 
 from collections.abc import Iterator, Sequence
