@@ -32,6 +32,10 @@ class Method(ABC):
     needs_truth: ClassVar[bool] = False
     """Whether it is shown the truth, as only controls are."""
 
+    def files(self) -> tuple[Path, ...]:
+        """Return the files that settings name and that results depend on."""
+        return ()
+
     @abstractmethod
     def accepts(self, spec: ObservationSpec) -> MapSpec:
         """Look, before any work, whether the method can clean such an observation.

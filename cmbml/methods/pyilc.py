@@ -25,6 +25,7 @@ from pydantic import Field
 
 from cmbml.methods.base import BlindMethod, ChannelName, Cleaned, MethodError, minus, plus
 from cmbml.methods.ilc.needlets import CosineNeedlets
+from cmbml.methods.masking import masked
 from cmbml.settings import Fraction, PositiveFloat, settings
 from cmbml.sky.maps import MapSpec, SkyMap
 from cmbml.sky.observation import Observation, ObservationSpec
@@ -48,6 +49,8 @@ class Pyilc(BlindMethod):
         fwhm_arcmin: the beam that all are brought to, and that the result has.
         lmax_per_nside: highest multipole that is used, over nside; the dataset's where that is lower.
         beam_criterion: a channel is used at the scales where its beam is above this.
+        observation_mask: HEALPix file, below a half where observations are set to zero before all else, and the result
+            means nothing; None: they are used as they are.
         python: the interpreter that has the package; the one that runs this program where None.
         checkout: a clone of the package's repository; the installed package where None.
     """
@@ -56,9 +59,14 @@ class Pyilc(BlindMethod):
     fwhm_arcmin: PositiveFloat
     lmax_per_nside: Annotated[float, Field(gt=0, le=3)] = 2.0
     beam_criterion: Fraction = 1e-3
+    observation_mask: Path | None = None
     python: Path | None = field(default=None, metadata={"matters": False})
     checkout: Path | None = field(default=None, metadata={"matters": False})
     linear: ClassVar[bool] = True
+
+    def files(self) -> tuple[Path, ...]:
+        """Return the mask."""
+        return () if self.observation_mask is None else (self.observation_mask,)
 
     @abstractmethod
     def _filters(self, lmax: int, nside: int) -> dict[str, Any]:
@@ -119,7 +127,8 @@ class Pyilc(BlindMethod):
                 # It takes results that it finds for those that were asked for.
                 for left in folder.glob("needletILCmap_*"):
                     left.unlink()
-                paths = [_write_map(folder / f"part_{name}.fits", part[name]) for name in order]
+                seen = masked(part, self.observation_mask)
+                paths = [_write_map(folder / f"part_{name}.fits", seen[name]) for name in order]
                 self._run(folder, threads, {"maps_to_apply_weights": paths})
                 found[which] = _result(folder, spec)
         chance = whole.values - sum(part.values for part in found.values())
@@ -138,7 +147,7 @@ class Pyilc(BlindMethod):
     def _folder(self, observation: Observation, scratch: Path) -> Iterator[Path]:
         """Lay out all that the package reads in a folder that is removed afterwards."""
         spec, lmax = observation.spec, self._lmax(observation.spec)
-        order = self._order(spec)
+        order, maps = self._order(spec), masked(observation.maps, self.observation_mask)
         with tempfile.TemporaryDirectory(dir=scratch, prefix="pyilc_") as place:
             folder = Path(place).resolve()
             beams = [_write_beam(folder / f"beam_{n}.txt", spec.channels[n].beam(lmax, 1)[0]) for n in order]
@@ -153,7 +162,7 @@ class Pyilc(BlindMethod):
                 "N_freqs": len(order),
                 "bandpass_type": "DeltaBandpasses",
                 "freqs_delta_ghz": [spec.channels[name].freq_ghz for name in order],
-                "freq_map_files": [_write_map(folder / f"map_{n}.fits", observation.maps[n]) for n in order],
+                "freq_map_files": [_write_map(folder / f"map_{n}.fits", maps[n]) for n in order],
                 "beam_type": "1DBeams",
                 "beam_files": beams,
                 "perform_ILC_at_beam": self.fwhm_arcmin,

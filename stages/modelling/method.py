@@ -6,7 +6,7 @@ from pathlib import Path
 from pydantic import PositiveInt
 
 from cmbml.core.executor import Executor
-from cmbml.core.space import Space
+from cmbml.core.space import Key, Space
 from cmbml.core.unit_io import UnitIO
 from cmbml.methods.base import BlindMethod, MethodError
 from cmbml.settings import Nside, settings
@@ -76,8 +76,15 @@ class MethodStage(ObservationStage):
     method: BlindMethod
 
     def check(self, space: Space) -> None:
-        """Ask the method whether it accepts such observations."""
+        """Ask the method whether it accepts such observations, and whether the files that it names are there."""
+        if missing := [str(path) for path in self.method.files() if not path.is_file()]:
+            message = f"{self.method.name} is told to read {', '.join(missing)}, and there is no such file"
+            raise MethodError(message)
         self.method.accepts(self.spec_of(space))
+
+    def files(self, key: Key) -> tuple[Path, ...]:  # noqa: ARG002
+        """Return what the method's settings name."""
+        return self.method.files()
 
     def disk_bytes(self) -> int:
         """One map for each asset."""

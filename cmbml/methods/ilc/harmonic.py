@@ -1,7 +1,7 @@
 """Harmonic internal linear combination: one set of weights per bin of multipoles (Tegmark et al. 2003)."""
 
 from dataclasses import dataclass
-from typing import final
+from typing import ClassVar, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,6 +64,7 @@ class HarmonicIlc(LinearMethod):
 
     bin_width: PositiveInt
     bias_tolerance: Fraction | None = None
+    left_out: ClassVar[float] = 0.2
 
     def plan(self, spec: ObservationSpec, component: int) -> Plan:
         """Choose the bins and their channels."""
@@ -104,8 +105,8 @@ class HarmonicIlc(LinearMethod):
         """Combine other coefficients with weights that were found before."""
         return weighted(alm, weights)
 
-    def variance(self, plan: Plan, weights: Maps, noise: Maps, lmax: int) -> Maps:  # noqa: ARG002
-        """Propagate the noise; harmonic weights do not see where foregrounds are left."""
+    def noise_variance(self, plan: Plan, weights: Maps, noise: Maps) -> Maps:  # noqa: ARG002
+        """Propagate the noise, which is the same everywhere."""
         return np.full(12, power_per_pixel((weights**2 * noise).sum(axis=0)) + LEAST_VARIANCE)
 
 

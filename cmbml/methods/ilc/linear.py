@@ -5,17 +5,20 @@ Each component (T; or T, E, B) is cleaned by itself, with weights of its own.
 
 from abc import abstractmethod
 from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import Field, PositiveInt
 
 from cmbml.methods.base import BlindMethod, ChannelName, Cleaned, MethodError
 from cmbml.methods.ilc.covariance import upsampled
 from cmbml.methods.ilc.sed import Emission, mixing_matrix
 from cmbml.methods.ilc.transforms import analysed
+from cmbml.methods.ilc.uncertainty import spread, sum_on_grid, surrogates
 from cmbml.settings import Fraction, PositiveFloat, settings
 from cmbml.sky.beams import gaussian_window
 from cmbml.sky.harmonics import cut_alm, filter_alm, synthesise
@@ -42,6 +45,7 @@ class LinearMethod(BlindMethod):
         iterations: of the analysis of maps, as healpy counts them; None: by least squares, which is better near
             3 nside.
         uncertainty: whether to estimate the standard deviation of the result's error.
+        draws: how many random skies its part from chance correlations is found from; each takes as long as cleaning.
     """
 
     channels: tuple[ChannelName, ...]
@@ -51,7 +55,10 @@ class LinearMethod(BlindMethod):
     beam_criterion: Fraction = 1e-3
     iterations: Annotated[int, Field(ge=0, le=100)] | None = None
     uncertainty: bool = True
+    draws: PositiveInt = 2
     linear: ClassVar[bool] = True
+    left_out: ClassVar[float]
+    """By what the squares of the moves from `simpler` methods are multiplied for the foregrounds' part of the error."""
 
     @abstractmethod
     def plan(self, spec: ObservationSpec, component: int) -> Any:  # noqa: ANN401
@@ -66,18 +73,29 @@ class LinearMethod(BlindMethod):
         """Combine other coefficients with weights that were found before."""
 
     @abstractmethod
-    def variance(self, plan: Any, weights: Any, noise: Maps, lmax: int) -> Maps:  # noqa: ANN401
-        """Estimate the variance of the error around each pixel.
+    def noise_variance(self, plan: Any, weights: Any, noise: Maps) -> Maps:  # noqa: ANN401
+        """Propagate the channels' noise.
 
         Args:
             plan: of the component.
             weights: as found.
             noise: `(n_channel, lmax + 1)`, noise spectra of the channels at the common beam, uK^2.
-            lmax: highest multipole.
 
         Returns:
             `(n_pix,)` at any nside up to the result's, uK^2.
         """
+
+    def simpler(self, spec: ObservationSpec) -> tuple["LinearMethod", ...]:
+        """Return methods that know less of the foregrounds: without the lowest, and without the highest frequency."""
+        by_freq = sorted(self.channels, key=lambda name: spec.channels[name].freq_ghz)
+        return tuple(
+            replace(self, channels=tuple(name for name in self.channels if name != end))
+            for end in (by_freq[0], by_freq[-1])
+        )
+
+    def prepared(self, maps: Mapping[str, SkyMap]) -> Mapping[str, SkyMap]:
+        """Return maps as they are to be analysed."""
+        return maps
 
     def accepts(self, spec: ObservationSpec) -> MapSpec:
         """Accept an observation that can be cleaned with these settings.
@@ -153,10 +171,34 @@ class LinearMethod(BlindMethod):
             found, weights = self.find(channels, plan, threads)
             cleaned.append(found)
             if self.uncertainty:
-                noise = self._noise(observation.spec, component)
-                variances.append(self.variance(plan, weights, noise, self.lmax(observation.spec)))
+                noise = self.noise_variance(plan, weights, self._noise(observation.spec, component))
+                chance = spread(
+                    self._chance(observation.spec, component, channels, found, threads), spec.nside, threads
+                )
+                moves = self._moves(observation.spec, component, channels, found, threads)
+                left = self.left_out * len(moves) * spread(moves, spec.nside, threads)
+                variances.append(sum_on_grid(noise, chance + left))
         sigma = SkyMap(self._sigma(variances, spec.nside, threads), spec) if self.uncertainty else None
         return Cleaned(self._evaluate(np.stack(cleaned), spec, threads), sigma)
+
+    def _chance(
+        self, spec: ObservationSpec, component: int, alm: Coefficients, cleaned: Coefficients, threads: int
+    ) -> list[Coefficients]:
+        """Find out how far the result moves when weights are found with another CMB, `(n_alm,)` for each draw."""
+        plan, rest = self.plan(spec, component), alm - cleaned
+        drawn = surrogates(cleaned, spec.truth.nside, self.draws, component, threads)
+        return [self.find(rest + other, plan, threads)[0] - other for other in drawn]
+
+    def _moves(
+        self, spec: ObservationSpec, component: int, alm: Coefficients, cleaned: Coefficients, threads: int
+    ) -> list[Coefficients]:
+        """Find out how far the result is from that of each simpler method that is possible, `(n_alm,)` each."""
+        moves = []
+        for other in self.simpler(spec):
+            with suppress(MethodError):
+                rows = [self.channels.index(name) for name in other.channels]
+                moves.append(other.find(alm[rows], other.plan(spec, component), threads)[0] - cleaned)
+        return moves
 
     def decompose(
         self,
@@ -188,7 +230,7 @@ class LinearMethod(BlindMethod):
         if missing:
             message = f"there are no maps of channel {', '.join(missing)}; there are of {', '.join(maps)}"
             raise MapError(message)
-        lmax, n_comp = self.lmax(spec), len(spec.truth.fields)
+        maps, lmax, n_comp = self.prepared(maps), self.lmax(spec), len(spec.truth.fields)
         factors = np.stack([self.rebeaming(spec, component) for component in range(n_comp)])
         alm = []
         for i, name in enumerate(self.channels):

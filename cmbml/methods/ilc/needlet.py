@@ -3,11 +3,11 @@
 Delabrouille et al. 2009 (arXiv:0807.0773); Remazeilles et al. 2011 (arXiv:1006.5599) for the constraints.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal, final
+from typing import Annotated, ClassVar, Literal, final
 
-import healpy as hp
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
@@ -23,9 +23,11 @@ from cmbml.methods.ilc.engine import (
 )
 from cmbml.methods.ilc.linear import Coefficients, LinearMethod, Maps
 from cmbml.methods.ilc.needlets import Bands
-from cmbml.methods.ilc.uncertainty import needlet_variance
+from cmbml.methods.ilc.uncertainty import needlet_noise
+from cmbml.methods.masking import masked, read_mask
 from cmbml.settings import Fraction, NonNegativeFloat, settings
 from cmbml.sky.harmonics import alm_lmax, filter_alm
+from cmbml.sky.maps import SkyMap
 from cmbml.sky.observation import ObservationSpec
 
 
@@ -60,6 +62,8 @@ class NeedletIlc(LinearMethod):
             With 0, the few largest scales, which hold most of the CMB's variance, decide what correlates by chance;
             with 1, the CMB's modes count alike.
         mask: HEALPix file, above a half where covariances are to be taken from; None for the whole sky.
+        observation_mask: HEALPix file, below a half where observations are set to zero before all else, and the result
+            means nothing; None: they are used as they are.
         join_tolerance: scales are joined to the next until chance correlations take no more than this part of the CMB
             where covariances are averaged over the whole sky; None: they stay.
         noise_weight: how many times more than it is there the channels' white noise counts while weights are found. It
@@ -72,8 +76,18 @@ class NeedletIlc(LinearMethod):
     tilt: Annotated[float, Field(ge=0, le=4)] = 0.0
     few_modes: Literal["use_all", "refuse"] = "use_all"
     mask: Path | None = None
+    observation_mask: Path | None = None
     join_tolerance: Fraction | None = None
     noise_weight: NonNegativeFloat = 0.0
+    left_out: ClassVar[float] = 0.65
+
+    def files(self) -> tuple[Path, ...]:
+        """Return the masks."""
+        return tuple(path for path in (self.mask, self.observation_mask) if path is not None)
+
+    def prepared(self, maps: Mapping[str, SkyMap]) -> Mapping[str, SkyMap]:
+        """Set the maps to zero where they are not to be seen."""
+        return masked(maps, self.observation_mask)
 
     def plan(self, spec: ObservationSpec, component: int) -> Plan:
         """Choose the channels, the grids and the averages of all scales."""
@@ -106,16 +120,11 @@ class NeedletIlc(LinearMethod):
         tilt = multipole_power(alm_lmax(alm.shape[-1]), self.tilt)
         return filter_alm(apply_weights(filter_alm(alm, tilt), weights, threads, self.iterations), 1 / tilt)
 
-    def variance(self, plan: Plan, weights: list[ScaleWeights], noise: Maps, lmax: int) -> Maps:  # noqa: ARG002
-        """Estimate noise and residual foregrounds around each pixel."""
-        return needlet_variance(weights, noise, multipole_power(lmax, self.tilt))
+    def noise_variance(self, plan: Plan, weights: list[ScaleWeights], noise: Maps) -> Maps:  # noqa: ARG002
+        """Propagate the noise scale by scale."""
+        return needlet_noise(weights, noise)
 
 
 def multipole_power(lmax: int, tilt: float) -> NDArray[np.float64]:
     """Return (l + 1)^tilt, `(lmax + 1,)`."""
     return (np.arange(lmax + 1) + 1.0) ** tilt
-
-
-def read_mask(path: Path) -> NDArray[np.float64]:
-    """Read a mask in RING order: 1 where a HEALPix file is above a half, else 0."""
-    return (hp.read_map(path, dtype=np.float64) > 0.5).astype(np.float64)

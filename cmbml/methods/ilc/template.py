@@ -4,9 +4,9 @@ Templates are differences of two channels at one beam, so that they hold foregro
 is to be cleaned, the combination of templates is taken away that leaves the least variance outside the Galaxy.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, final
+from typing import Annotated, ClassVar, final
 
 import healpy as hp
 import numpy as np
@@ -16,9 +16,9 @@ from pydantic import Field
 from cmbml.methods.base import ChannelName, MethodError
 from cmbml.methods.ilc.harmonic import weighted
 from cmbml.methods.ilc.linear import Coefficients, LinearMethod, Maps
-from cmbml.methods.ilc.needlet import read_mask
 from cmbml.methods.ilc.transforms import power_per_pixel
 from cmbml.methods.ilc.uncertainty import LEAST_VARIANCE
+from cmbml.methods.masking import read_mask
 from cmbml.settings import settings
 from cmbml.sky.beams import gaussian_window
 from cmbml.sky.harmonics import filter_alm, synthesise
@@ -63,6 +63,11 @@ class TemplateFit(LinearMethod):
     templates: Annotated[tuple[tuple[ChannelName, ChannelName], ...], Field(min_length=1)]
     galactic_cut_deg: Annotated[float, Field(ge=0, lt=90)] = 10.0
     mask: Path | None = None
+    left_out: ClassVar[float] = 0.25
+
+    def files(self) -> tuple[Path, ...]:
+        """Return the mask."""
+        return () if self.mask is None else (self.mask,)
 
     def plan(self, spec: ObservationSpec, component: int) -> Plan:
         """Settle the templates, where they are fitted, and the average of what is cleaned."""
@@ -80,6 +85,10 @@ class TemplateFit(LinearMethod):
             message = f"the mask leaves {fitted.sum()} pixels to fit {len(pairs)} templates in; give a smaller one"
             raise MethodError(message)
         return Plan(rows, pairs, windows, self._blend(spec, component, list(rows)), fitted)
+
+    def simpler(self, spec: ObservationSpec) -> tuple[LinearMethod, ...]:  # noqa: ARG002
+        """Return the method without its last template, unless no more are left than tell dust from synchrotron."""
+        return (replace(self, templates=self.templates[:-1]),) if len(self.templates) > 2 else ()
 
     def _require_names(self) -> None:
         named = {*self.cleaned, *(name for pair in self.templates for name in pair)}
@@ -138,8 +147,8 @@ class TemplateFit(LinearMethod):
         """Combine other coefficients with weights that were found before."""
         return weighted(alm, weights)
 
-    def variance(self, plan: Plan, weights: Maps, noise: Maps, lmax: int) -> Maps:  # noqa: ARG002
-        """Propagate the noise; what foregrounds leave is not known."""
+    def noise_variance(self, plan: Plan, weights: Maps, noise: Maps) -> Maps:  # noqa: ARG002
+        """Propagate the noise, which is the same everywhere."""
         return np.full(12, power_per_pixel((weights**2 * noise).sum(axis=0)) + LEAST_VARIANCE)
 
 
