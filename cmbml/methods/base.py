@@ -1,7 +1,7 @@
 """The contract of every method that finds the CMB in an observation."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, ClassVar
@@ -98,10 +98,9 @@ class BlindMethod(Method):
     ) -> dict[str, SkyMap]:
         """Say what each part of a simulated observation has become in the cleaned map.
 
-        This is done by running the method on growing parts of the observation, which works for any method: what
-        foregrounds add to the cleaned CMB is theirs, and what noise then adds is its. A linear method overrides it: it
-        applies to each part the weights that it finds where there is no CMB, and what the weights that it really found
-        make of the observation besides is the work of the CMB's chance correlations with the rest.
+        This is done by `paired_parts`. A linear method overrides it: it applies to each part the weights that it finds
+        where there is no CMB, and what the weights that it really found make of the observation besides is the work of
+        the CMB's chance correlations with the rest.
 
         Args:
             observation: the maps of all channels.
@@ -113,15 +112,33 @@ class BlindMethod(Method):
         Returns:
             `signal`, `foregrounds` and `noise`, and of a linear method `chance`, whose sum is the cleaned map.
         """
-        noiseless = minus(observation, noise)
-        whole, without_noise, signal = (
-            self.clean(part, scratch, threads).cmb for part in (observation, noiseless, minus(noiseless, foregrounds))
-        )
-        return {
-            "signal": signal,
-            "foregrounds": SkyMap(without_noise.values - signal.values, whole.spec),
-            "noise": SkyMap(whole.values - without_noise.values, whole.spec),
-        }
+        return paired_parts(lambda part: self.clean(part, scratch, threads).cmb, observation, foregrounds, noise)
+
+
+def paired_parts(
+    clean: Callable[[Observation], SkyMap],
+    observation: Observation,
+    foregrounds: Mapping[str, SkyMap],
+    noise: Mapping[str, SkyMap],
+) -> dict[str, SkyMap]:
+    """Clean growing parts of an observation: what foregrounds add is theirs, and what noise then adds is its.
+
+    Args:
+        clean: gives the cleaned map of an observation.
+        observation: the maps of all channels.
+        foregrounds: channel -> its foregrounds.
+        noise: channel -> its noise.
+
+    Returns:
+        `signal`, `foregrounds` and `noise`, whose sum is the cleaned map.
+    """
+    noiseless = minus(observation, noise)
+    whole, without_noise, signal = map(clean, (observation, noiseless, minus(noiseless, foregrounds)))
+    return {
+        "signal": signal,
+        "foregrounds": SkyMap(without_noise.values - signal.values, whole.spec),
+        "noise": SkyMap(whole.values - without_noise.values, whole.spec),
+    }
 
 
 def plus(first: Mapping[str, SkyMap], second: Mapping[str, SkyMap]) -> dict[str, SkyMap]:

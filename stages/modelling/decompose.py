@@ -1,9 +1,15 @@
 """Say what the CMB, the foregrounds and the noise of a simulation have become in the cleaned map."""
 
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import field, replace
+from pathlib import Path
 from typing import ClassVar
 
+from cmbml.core.space import Space
 from cmbml.core.unit_io import UnitIO
-from cmbml.methods.base import minus
+from cmbml.methods.base import minus, paired_parts
+from cmbml.methods.trained import Hardware, State, TrainedMethod
 from cmbml.metrics.residual import require_signal, require_sum
 from cmbml.settings import settings
 from cmbml.sky.maps import SkyMap
@@ -22,8 +28,9 @@ from stages.assets import (
     SIM,
     SKY_RECIPE,
     SPLIT,
+    STATE,
 )
-from stages.modelling.method import MethodStage
+from stages.modelling.method import MethodStage, ObservationStage
 from stages.sims.noise import NOISE_PARTS, draw_channels
 from stages.sims.sky import foregrounds_of
 
@@ -31,12 +38,8 @@ PARTS = {"signal": SIGNAL_PART, "foregrounds": FOREGROUND_PART, "noise": NOISE_P
 
 
 @settings
-class Decompose(MethodStage):
-    """Decompose one cleaned map; the noise is made again from the seed.
-
-    That parts add up says little of a method that gives what is left for the signal. So the weights of a linear one are
-    applied to the CMB itself, too, which must give its signal part.
-    """
+class Parts(ObservationStage, ABC):
+    """Decompose one cleaned map; the noise is made again from the seed."""
 
     reads: ClassVar = (CLEANED_MAP, CMB_MAP, OBS_MAP, SKY_RECIPE, *NOISE_PARTS)
     may_read: ClassVar = (FOREGROUND_MAP,)
@@ -51,15 +54,85 @@ class Decompose(MethodStage):
         drawn = draw_channels(io, list(maps))
         noise = {freq: SkyMap(values, maps[freq].spec) for freq, values in zip(maps, drawn, strict=True)}
         with io.scratch() as scratch:
-            truth = io.read(CMB_MAP) if self.method.needs_truth else None
-            observation = Observation(self.observation_spec(list(maps)), maps, truth)
-            found = self.method.decompose(observation, foregrounds, noise, scratch, io.threads)
-            if self.method.linear:
-                # Other weights are found with the CMB in the foregrounds' place, and these leave it as it is, too.
-                cmb = minus(minus(observation, foregrounds), noise).maps
-                applied = self.method.decompose(observation, cmb, noise, scratch, io.threads)["foregrounds"]
-                require_signal(found["signal"].values, applied.values)
+            observation = Observation(self.observation_spec(list(maps)), maps)
+            found = self.decomposed(io, observation, foregrounds, noise, scratch)
         whole = io.read(CLEANED_MAP).values
         require_sum({name: part.values for name, part in found.items()}, whole)
         for name, part in found.items():
             io.write((PARTS | {"chance": CHANCE_PART})[name], SkyMap(part.values.astype("f4"), part.spec))
+
+    @abstractmethod
+    def decomposed(
+        self,
+        io: UnitIO,
+        observation: Observation,
+        foregrounds: Mapping[str, SkyMap],
+        noise: Mapping[str, SkyMap],
+        scratch: Path,
+    ) -> dict[str, SkyMap]:
+        """Return the parts by their names; their sum is the cleaned map."""
+
+
+@settings
+class Decompose(MethodStage, Parts):
+    """Decompose what a method has cleaned that needs nothing but the observation.
+
+    That parts add up says little of a method that gives what is left for the signal. So the weights of a linear one are
+    applied to the CMB itself, too, which must give its signal part.
+    """
+
+    def decomposed(
+        self,
+        io: UnitIO,
+        observation: Observation,
+        foregrounds: Mapping[str, SkyMap],
+        noise: Mapping[str, SkyMap],
+        scratch: Path,
+    ) -> dict[str, SkyMap]:
+        """Ask the method."""
+        seen = replace(observation, truth=io.read(CMB_MAP) if self.method.needs_truth else None)
+        found = self.method.decompose(seen, foregrounds, noise, scratch, io.threads)
+        if self.method.linear:
+            # Other weights are found with the CMB in the foregrounds' place, and these leave it as it is, too.
+            cmb = minus(minus(seen, foregrounds), noise).maps
+            applied = self.method.decompose(seen, cmb, noise, scratch, io.threads)["foregrounds"]
+            require_signal(found["signal"].values, applied.values)
+        return found
+
+
+@settings
+class DecomposeTrained(Parts):
+    """Decompose what a method has cleaned that learns.
+
+    Attributes:
+        method: which.
+        hardware: what it runs on.
+    """
+
+    method: TrainedMethod
+    hardware: Hardware = field(metadata={"matters": False})
+    reads: ClassVar = (*Parts.reads, STATE)
+    exact: ClassVar = False
+
+    def check(self, space: Space) -> None:
+        """Ask the method whether it accepts such observations."""
+        self.method.accepts(self.spec_of(space))
+
+    def decomposed(
+        self,
+        io: UnitIO,
+        observation: Observation,
+        foregrounds: Mapping[str, SkyMap],
+        noise: Mapping[str, SkyMap],
+        scratch: Path,
+    ) -> dict[str, SkyMap]:
+        """Answer growing parts of the observation."""
+        del scratch
+        state, examples = State(*io.read(STATE)), self.method.examples
+        self.method.require_fit(state, observation.spec)
+
+        def clean(part: Observation) -> SkyMap:
+            (answer,) = self.method.predict(state, [examples.features(part)], self.hardware)
+            return examples.to_map(answer, observation.spec)
+
+        return paired_parts(clean, observation, foregrounds, noise)

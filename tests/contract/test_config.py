@@ -25,6 +25,7 @@ GIVEN = {
     "noise=planck": ["noise.folder=/given"],
     "stages=import": ["import_from=/given"],
     "stages=learnt": ["weights=/given"],
+    "stages=learnt_with_parts": ["weights=/given"],
 }
 # Sequences of stages whose names do not begin with that of the program's own.
 PROGRAM_OF_STAGES = {
@@ -32,6 +33,8 @@ PROGRAM_OF_STAGES = {
     "stages=sweep": "analysis",
     "stages=learn": "cmbnncs",
     "stages=learnt": "cmbnncs",
+    "stages=learn_with_parts": "cmbnncs",
+    "stages=learnt_with_parts": "cmbnncs",
 }
 
 

@@ -104,6 +104,21 @@ def test_everything_that_was_promised_is_there(learnt: Path) -> None:
     assert list((learnt / "small" / "logs" / "train" / "cmbnncs").rglob("epochs.csv"))
 
 
+def test_parts_of_a_network_s_map_add_up_to_it(
+    learn: Learn, known: Path, command: Command, scoring: tuple[str, ...]
+) -> None:
+    assert "2 units to do, 16 fresh" in done(learn(known, "stages=learn_with_parts"))
+    for sim in ("sim0000", "sim0001"):
+        whole = hp.read_map(known / f"small/clean/cmbnncs/test/{sim}/cleaned_map.fits")
+        folder = known / f"small/parts/cmbnncs/test/{sim}"
+        parts = [hp.read_map(folder / f"{name}_part.fits") for name in ("signal", "foreground", "noise")]
+        np.testing.assert_allclose(sum(parts), whole, atol=1e-4 * whole.std())
+        assert all(part.std() > 0 for part in parts)
+    small = ("dataset=small", "methods=[cmbnncs]", *scoring, "spectra.lmax=16", "spectra.bin_width=5")
+    done(command("analysis", known, *small, "stages=analysis_with_parts"))
+    assert "What the errors are made of" in (known / "small/summary/test/summary_table.md").read_text()
+
+
 def test_weights_that_a_format_scrambles_are_not_kept(
     learn: Learn, fresh: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
