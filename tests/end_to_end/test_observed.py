@@ -173,7 +173,8 @@ def test_method_that_needs_the_truth(command: Callable[..., Outcome], folder: Pa
 
 # What is known of the noise
 
-NOISE_UK = {"low": 3.0, "mid": 5.0, "high": 40.0}
+# So much that it is most of the error bars.
+NOISE_UK = {"low": 300.0, "mid": 500.0, "high": 4000.0}
 BLIND = ("method=hilc",)
 
 
@@ -231,7 +232,7 @@ def test_noise_may_be_said_in_three_ways(clean: Callable[..., Outcome], folder: 
         outcome = clean(*BLIND, *known(how, folder))
         assert (outcome.status, outcome.err) == (0, "")
         found[how] = hp.read_map(uncertainty(tmp_path)).mean()
-    assert 1e-3 < found["depth"] < NOISE_UK["high"]
+    assert 100 < found["depth"] < NOISE_UK["high"]
     assert found["std"] == pytest.approx(found["depth"], rel=1e-4)
     # Half the difference of the least map has 768 pixels.
     assert found["halves"] == pytest.approx(found["depth"], rel=0.1)
