@@ -23,6 +23,7 @@ import cmbml.methods
 from cmbml.core.app import main
 from cmbml.methods.planes import to_faces, to_plane
 
+pytestmark = pytest.mark.slow
 torch = pytest.importorskip("torch")
 pytest.importorskip("lightning")
 

@@ -230,6 +230,7 @@ def test_polarised_dataset(program: Analyse, command: Command, scoring: tuple[st
     assert set(summary["n"]) == {2}
 
 
+@pytest.mark.slow
 def test_dataset_averaged_over_pixels(program: Analyse, command: Command, tmp_path: Path) -> None:
     """The window of the pixels is taken out again, in every stage, of the truth and of what a method gives."""
     window = gaussian_window(60 * np.rad2deg(hp.nside2resol(8)) / 2, 31)

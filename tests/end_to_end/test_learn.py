@@ -204,6 +204,7 @@ def test_lost_array_is_remade_without_training(known: Path, learn: Learn) -> Non
     assert to_do(done(learn(known, "plan_only=true"))) == {"preprocess": 1}
 
 
+@pytest.mark.slow
 def test_training_in_a_worker_tells_of_every_epoch(fresh: Path, learn: Learn) -> None:
     done(learn(fresh, "runner=processes", "runner.workers=1"))
     (log,) = (fresh / "small" / "runs").glob("*_cmbnncs/run.log")
@@ -262,6 +263,7 @@ def before(long: tuple[Path, bytes], tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("epochs", [(15,), pytest.param((1, 2, 3, 20, 39), marks=pytest.mark.slow)], ids=str)
+@pytest.mark.slow
 def test_killed_training_ends_with_the_same_bytes(
     before: Path, long: tuple[Path, bytes], learn: Learn, program_apart: Start, epochs: tuple[int, ...]
 ) -> None:
@@ -352,6 +354,7 @@ def test_damaged_checkpoint_is_named(before: Path, learn: Learn, monkeypatch: py
     assert "going on" not in done(learn(before, "method.train.epochs=2"))
 
 
+@pytest.mark.slow
 def test_restart_trains_from_the_start(before: Path, learn: Learn, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch, pytest.raises(Killed):
         patch.setattr(torch, "save", HalfWritten(5, Killed()))
@@ -417,6 +420,7 @@ def test_weights_that_do_not_fit_are_refused_before_work(
     assert not (fresh / "small" / "preprocess").exists()
 
 
+@pytest.mark.slow
 def test_weights_for_other_maps_are_refused(
     learnt: Path, learn: Learn, simulate: Callable[..., None], tmp_path: Path
 ) -> None:

@@ -144,6 +144,7 @@ def test_trainings_are_reported_and_a_new_one_is_seen(
     assert report.read_bytes() != before
 
 
+@pytest.mark.slow
 def test_a_sweep_is_gathered(shifted: Path, analyse: Analyse) -> None:
     learn(shifted, "control_zero", 0.1)
     learn(shifted, "control_channel", 0.2)

@@ -39,7 +39,14 @@ def serial(tmp_path_factory: pytest.TempPathFactory, program_apart: Start) -> Pa
     return root / "small"
 
 
-@pytest.mark.parametrize("runner", [("runner.threads=2",), PROCESSES, DASK], ids=["two threads", "processes", "dask"])
+@pytest.mark.parametrize(
+    "runner",
+    [
+        pytest.param(("runner.threads=2",), id="two threads", marks=pytest.mark.slow),
+        pytest.param(PROCESSES, id="processes"),
+        pytest.param(DASK, id="dask"),
+    ],
+)
 def test_same_bytes_on_every_runner(
     tmp_path: Path, program_apart: Start, digests: Digests, serial: Path, runner: tuple[str, ...]
 ) -> None:
@@ -94,7 +101,7 @@ def interrupt_often(
 @pytest.mark.parametrize(
     ("n_kills", "runner"),
     [
-        pytest.param(2, PROCESSES, id="2 kills, processes"),
+        pytest.param(2, PROCESSES, id="2 kills, processes", marks=pytest.mark.slow),
         pytest.param(10, PROCESSES, id="10 kills, processes", marks=pytest.mark.slow),
         pytest.param(10, (), id="10 kills, serial", marks=pytest.mark.slow),
         pytest.param(4, DASK, id="4 kills, dask", marks=pytest.mark.slow),

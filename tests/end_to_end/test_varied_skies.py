@@ -47,6 +47,7 @@ def test_kept_maps_are_those_that_are_made_again(varied: Path, tmp_path: Path, s
         np.testing.assert_array_equal(observed(tmp_path, split, sim), observed(varied, split, sim))
 
 
+@pytest.mark.slow
 def test_skies_may_be_few_and_more_simulations_change_none(varied: Path, tmp_path: Path, simulate: Simulate) -> None:
     simulate(tmp_path, *WHOLE, "vary=2", train=3, valid=0, test=1)
     assert set(recipes(tmp_path)) == {"main_train_sky0000", "main_train_sky0001", "main_test_sky0000"}

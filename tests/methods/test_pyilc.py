@@ -136,6 +136,7 @@ def test_package_is_told_what_the_settings_say(
         assert dict(header)["TUNIT1"] == "K_CMB"
 
 
+@pytest.mark.slow
 def test_parts_are_weighed_like_the_whole(stand_in: Path, observation: Observation, tmp_path: Path) -> None:
     rng = np.random.default_rng(4)
     parts = [

@@ -151,6 +151,7 @@ def test_master_recovers_the_spectrum_through_a_real_mask(weight, coupling, edge
     assert (np.abs(scatter - 1) < 0.2).all()
 
 
+@pytest.mark.slow
 def test_pure_e_gives_no_b_after_decoupling(weight, coupling, edges):
     window = gaussian_window(60, LMAX, spin=2)
     ee = spectrum_with_peak(30)

@@ -143,12 +143,14 @@ def test_remapping_agrees_with_lenspyx(spectra):
     assert np.median(error) < 1e-3
 
 
+@pytest.mark.slow
 def test_the_number_of_threads_changes_no_bit(spectra, monkeypatch):
     monkeypatch.setattr(cmb, "needed_lmax", lambda *_: 1400)
     one, two = (realise(spectra, np.random.default_rng(5), 63, "IQU", "remap", threads) for threads in (1, 2))
     np.testing.assert_array_equal(one, two)
 
 
+@pytest.mark.slow
 def test_a_process_that_is_held_to_one_thread_gives_the_same_bits(tmp_path):
     # What is allowed to the whole process decides how ducc0's FFT rounds, not only what is asked for.
     code = (

@@ -105,6 +105,7 @@ def test_the_whole_sky_is_as_bright_as_the_real_galaxy(seed):
 
 
 @needs_assets
+@pytest.mark.slow
 def test_the_galaxy_resolved_better_is_as_bright():
     fine = embedded(tuple(GALAXY.values()), 2026, nside=256, stokes="I")
     coarse = np.array([[hp.ud_grade(row[0], 64)] for row in fine])

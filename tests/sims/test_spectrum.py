@@ -76,6 +76,7 @@ def test_lensing_keeps_the_variance_of_the_temperature(spectra):
     assert ratio == pytest.approx(1.0, abs=1e-3)
 
 
+@pytest.mark.slow
 def test_the_amplitude_scales_the_spectra_and_the_pivot_moves_it(spectra):
     cosmology = planck()
     moved = planck(a_s=cosmology.a_s * (0.002 / 0.05) ** (cosmology.ns - 1), pivot_per_mpc=0.002)
