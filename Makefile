@@ -18,15 +18,21 @@ $(VENV)/.ready_to_test: $(VENV)/.ready
 	$(PIP_INSTALL) '.[test]'
 	touch $@
 
-DEMO_METHODS := control_truth control_channel control_zero control_memory ilc_pixel nilc
+DEMO_CONTROLS := control_truth control_channel control_zero control_memory
+DEMO_METHODS := ilc_pixel nilc
 comma := ,
 empty :=
 space := $(empty) $(empty)
+listed = $(subst $(space),$(comma),$(1))
 
 demo: $(VENV)/.ready  ## simulate, clean and compare at nside 64 with the embedded default, and say where the report is
-	$(BIN)/python main_sims.py dataset=demo scenario=nside64
-	for method in $(DEMO_METHODS); do $(BIN)/python main_clean.py dataset=demo method=$$method || exit 1; done
-	$(BIN)/python main_analysis.py dataset=demo methods=[$(subst $(space),$(comma),$(DEMO_METHODS))]
+	$(BIN)/python main_sims.py dataset=demo scenario=nside64 splits.test=4
+	for method in $(DEMO_CONTROLS); do $(BIN)/python main_clean.py dataset=demo method=$$method || exit 1; done
+	for method in $(DEMO_METHODS); do \
+		$(BIN)/python main_clean.py dataset=demo method=$$method stages=clean_with_parts || exit 1; \
+	done
+	$(BIN)/python main_analysis.py dataset=demo stages=analysis_with_parts \
+		methods=[$(call listed,$(DEMO_CONTROLS) $(DEMO_METHODS))] parts_of=[$(call listed,$(DEMO_METHODS))]
 	@echo "maps and spectra of the first simulation of each split:"
 	@find datasets/demo/figures -name '*.png' | sort
 	@cat datasets/demo/summary/test/summary_table.md
