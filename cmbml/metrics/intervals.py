@@ -22,7 +22,7 @@ Numbers = NDArray[np.float64]
 FEWEST = 3
 """Of fewer independent values there is no interval: of two, Student's is 13 times as long as they are apart."""
 
-ENOUGH, LEAST_HELD = 7, 91
+ENOUGH, LEAST_HELD = 8, 91
 """From how many independent values on 95 % intervals hold 93 to 96 % on scores of simulations, and the least that they
 hold of fewer, in per cent (`benchmarks/intervals.py`, 1,000 simulations)."""
 

@@ -10,6 +10,11 @@ import numpy as np
 from cmbml.metrics.intervals import ENOUGH, FEWEST, LEAST_HELD, Interval
 from cmbml.metrics.summary import Grid, Numbers, Place, Score, mean_and_std, paired_interval, plus_minus, skies_of
 
+UNKNOWN_MEMORY = (
+    "What memory alone would score is not known: no method that only remembers its training was compared "
+    "(main_clean.py method=control_memory, where there is a training split)."
+)
+
 WHOLE = "residual"
 """What the table of parts calls the error that the parts add up to."""
 
@@ -189,8 +194,8 @@ def verdict(
         lines["Winner"] = f"No method but controls was scored at {footing}."
     if found := [contest.score(name) for name in contest.values if name in {*controls, *memory}]:
         lines["Controls"] = f"Not in the running: {', '.join(found)}."
-    if remembered := [name for name in contest.values if name in memory]:
-        lines["Memory"] = memory_line(contest, remembered[0])
+    remembered = [name for name in contest.values if name in memory]
+    lines["Memory"] = memory_line(contest, remembered[0]) if remembered else UNKNOWN_MEMORY
     return lines
 
 

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -37,6 +37,21 @@ from stages.sims.sky import foregrounds_of
 PARTS = {"signal": SIGNAL_PART, "foregrounds": FOREGROUND_PART, "noise": NOISE_PART}
 
 
+@dataclass(frozen=True)
+class Simulated:
+    """An observation and what is in it besides the CMB.
+
+    Attributes:
+        observation: the maps of all channels.
+        foregrounds: channel -> its foregrounds.
+        noise: channel -> its noise.
+    """
+
+    observation: Observation
+    foregrounds: Mapping[str, SkyMap]
+    noise: Mapping[str, SkyMap]
+
+
 @settings
 class Parts(ObservationStage, ABC):
     """Decompose one cleaned map; the noise is made again from the seed."""
@@ -54,22 +69,15 @@ class Parts(ObservationStage, ABC):
         drawn = draw_channels(io, list(maps))
         noise = {freq: SkyMap(values, maps[freq].spec) for freq, values in zip(maps, drawn, strict=True)}
         with io.scratch() as scratch:
-            observation = Observation(self.observation_spec(list(maps)), maps)
-            found = self.decomposed(io, observation, foregrounds, noise, scratch)
+            made = Simulated(Observation(self.observation_spec(list(maps)), maps), foregrounds, noise)
+            found = self.decomposed(io, made, scratch)
         whole = io.read(CLEANED_MAP).values
         require_sum({name: part.values for name, part in found.items()}, whole)
         for name, part in found.items():
             io.write((PARTS | {"chance": CHANCE_PART})[name], SkyMap(part.values.astype("f4"), part.spec))
 
     @abstractmethod
-    def decomposed(
-        self,
-        io: UnitIO,
-        observation: Observation,
-        foregrounds: Mapping[str, SkyMap],
-        noise: Mapping[str, SkyMap],
-        scratch: Path,
-    ) -> dict[str, SkyMap]:
+    def decomposed(self, io: UnitIO, made: Simulated, scratch: Path) -> dict[str, SkyMap]:
         """Return the parts by their names; their sum is the cleaned map."""
 
 
@@ -81,21 +89,14 @@ class Decompose(MethodStage, Parts):
     applied to the CMB itself, too, which must give its signal part.
     """
 
-    def decomposed(
-        self,
-        io: UnitIO,
-        observation: Observation,
-        foregrounds: Mapping[str, SkyMap],
-        noise: Mapping[str, SkyMap],
-        scratch: Path,
-    ) -> dict[str, SkyMap]:
+    def decomposed(self, io: UnitIO, made: Simulated, scratch: Path) -> dict[str, SkyMap]:
         """Ask the method."""
-        seen = replace(observation, truth=io.read(CMB_MAP) if self.method.needs_truth else None)
-        found = self.method.decompose(seen, foregrounds, noise, scratch, io.threads)
+        seen = replace(made.observation, truth=io.read(CMB_MAP) if self.method.needs_truth else None)
+        found = self.method.decompose(seen, made.foregrounds, made.noise, scratch, io.threads)
         if self.method.linear:
             # Other weights are found with the CMB in the foregrounds' place, and these leave it as it is, too.
-            cmb = minus(minus(seen, foregrounds), noise).maps
-            applied = self.method.decompose(seen, cmb, noise, scratch, io.threads)["foregrounds"]
+            cmb = minus(minus(seen, made.foregrounds), made.noise).maps
+            applied = self.method.decompose(seen, cmb, made.noise, scratch, io.threads)["foregrounds"]
             require_signal(found["signal"].values, applied.values)
         return found
 
@@ -118,21 +119,14 @@ class DecomposeTrained(Parts):
         """Ask the method whether it accepts such observations."""
         self.method.accepts(self.spec_of(space))
 
-    def decomposed(
-        self,
-        io: UnitIO,
-        observation: Observation,
-        foregrounds: Mapping[str, SkyMap],
-        noise: Mapping[str, SkyMap],
-        scratch: Path,
-    ) -> dict[str, SkyMap]:
+    def decomposed(self, io: UnitIO, made: Simulated, scratch: Path) -> dict[str, SkyMap]:
         """Answer growing parts of the observation."""
         del scratch
         state, examples = State(*io.read(STATE)), self.method.examples
-        self.method.require_fit(state, observation.spec)
+        self.method.require_fit(state, made.observation.spec)
 
         def clean(part: Observation) -> SkyMap:
             (answer,) = self.method.predict(state, [examples.features(part)], self.hardware)
-            return examples.to_map(answer, observation.spec)
+            return examples.to_map(answer, part.spec)
 
-        return paired_parts(clean, observation, foregrounds, noise)
+        return paired_parts(clean, made.observation, made.foregrounds, made.noise)
