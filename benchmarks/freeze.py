@@ -12,7 +12,7 @@ import healpy as hp
 import numpy as np
 
 from cmbml.metrics.frozen import probe
-from stages.analysis.benchmark import TRUTH
+from cmbml.stages.analysis.benchmark import TRUTH
 
 
 def main() -> None:

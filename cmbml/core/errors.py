@@ -10,6 +10,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
+RENAMED = {"stages": "cmbml.stages"}
+"""Packages that have moved: how they were called in configs, and how they are called now."""
+
 
 class CmbmlError(Exception):
     """An error that is shown as one message, without a traceback."""
@@ -102,7 +105,12 @@ def import_fault(target: str) -> str:
     Example:
         >>> import_fault("cmbml.core.runner.Serail")
         "'cmbml.core.runner' has no 'Serail', did you mean 'Serial'?"
+        >>> import_fault("stages.sims.cmb.RealiseCmb")
+        "it is called 'cmbml.stages.sims.cmb.RealiseCmb' now"
     """
+    for old, new in RENAMED.items():
+        if target.startswith(f"{old}."):
+            return f"it is called '{new}{target.removeprefix(old)}' now"
     found: Any = None
     above = ""
     for part in target.split("."):

@@ -15,7 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 from cmbml.core.blame import settings_at
 from cmbml.core.errors import ConfigError, nearest
 
-CONFIG_FOLDER = Path(__file__).resolve().parents[2] / "cfg"
+CONFIG_FOLDER = Path(__file__).resolve().parents[1] / "cfg"
 COMPOSING = (HydraException, OmegaConfBaseException, yaml.YAMLError, ValueError)
 
 

@@ -16,7 +16,7 @@ from cmbml.core.app import CONFIG_FOLDER, build_pipeline
 from cmbml.core.errors import ConfigError
 from cmbml.core.pipeline import Pipeline
 from cmbml.metrics.frozen import LISTS
-from stages.assets import FREQ
+from cmbml.stages.assets import FREQ
 
 PROGRAMS = sorted(path.stem for path in CONFIG_FOLDER.glob("*.yaml") if path.stem not in {"common", "verify"})
 OPTIONS = sorted(f"{path.parent.name}={path.stem}" for path in CONFIG_FOLDER.glob("*/*.yaml"))

@@ -11,19 +11,19 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-import stages
+import cmbml.stages
 from cmbml.core.asset import Asset
 from cmbml.core.executor import Executor
 from cmbml.core.handler import AssetHandler
 from cmbml.core.space import Axis
-from stages import assets
+from cmbml.stages import assets
 
 ASSETS: dict[str, Asset[Any]] = {name: value for name, value in vars(assets).items() if isinstance(value, Asset)}
 AXES: dict[str, Axis] = {name: value for name, value in vars(assets).items() if isinstance(value, Axis)}
 
 
 def executors() -> Iterator[type[Executor]]:
-    for module in pkgutil.walk_packages(stages.__path__, "stages."):
+    for module in pkgutil.walk_packages(cmbml.stages.__path__, "cmbml.stages."):
         for value in vars(importlib.import_module(module.name)).values():
             if inspect.isclass(value) and issubclass(value, Executor) and value.__module__ == module.name:
                 yield value

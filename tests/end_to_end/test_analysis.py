@@ -13,7 +13,7 @@ from astropy.table import Table
 from comparing import FOOTINGS, N_PIX, NSIDE, SIMS, predict, scores, table
 from outcomes import done, refused
 
-import stages.analysis.benchmark
+import cmbml.stages.analysis.benchmark
 from cmbml.metrics.frozen import probe
 from cmbml.sky.beams import gaussian_window
 
@@ -309,7 +309,7 @@ def test_verdict_says_who_wins_and_whether_the_dataset_is_a_frozen_one(
     done(analyse(copy))
     assert verdict()["Benchmark"].startswith("Not benchmark_v1, although it is called so: it lacks")
 
-    monkeypatch.setattr(stages.analysis.benchmark, "LISTS", copy)
+    monkeypatch.setattr(cmbml.stages.analysis.benchmark, "LISTS", copy)
     maps = {sim: sorted((copy / "sky/observe/test" / sim).glob("*.fits")) for sim in SIMS}
     found = {
         sim: probe(

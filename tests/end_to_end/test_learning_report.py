@@ -17,7 +17,7 @@ from cmbml.core.runner import Serial
 from cmbml.core.space import Space
 from cmbml.core.unit_io import UnitIO
 from cmbml.settings import settings
-from stages.assets import METHOD, STATE, TRAINING, TRAINING_CURVE
+from cmbml.stages.assets import METHOD, STATE, TRAINING, TRAINING_CURVE
 
 Command = Callable[..., "Outcome"]  # noqa: F821 (of conftest.py)
 Analyse = Callable[..., "Outcome"]  # noqa: F821

@@ -11,7 +11,7 @@ from cmbml.core.unit_io import Failure, Task, run_task
 from cmbml.sky.instrument import Channel
 from cmbml.sky.maps import MapSpec, SkyMap
 from cmbml.sky.spectra import Spectra
-from stages.assets import (
+from cmbml.stages.assets import (
     CMB_MAP,
     FOREGROUND_MAP,
     FREQ,
@@ -27,7 +27,7 @@ from stages.assets import (
     SPLIT,
     THEORY_SPECTRA,
 )
-from stages.sims.figures import DrawSimulation
+from cmbml.stages.sims.figures import DrawSimulation
 
 NSIDE = 16
 LMAX = 3 * NSIDE - 1

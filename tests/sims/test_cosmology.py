@@ -16,9 +16,9 @@ from cmbml.sims.cosmology import (
     GetdistChain,
     Wmap9Chain,
 )
-from stages.assets import COSMOLOGY
-from stages.sims.cosmology import DrawCosmology
-from stages.space import make_space
+from cmbml.stages.assets import COSMOLOGY
+from cmbml.stages.sims.cosmology import DrawCosmology
+from cmbml.stages.space import make_space
 
 WMAP_FILES = {
     "H0": (70.0, 2.0),

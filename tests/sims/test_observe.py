@@ -5,7 +5,7 @@ import pytest
 
 from cmbml.sky.beams import gaussian_window
 from cmbml.sky.harmonics import cut_alm, filter_components, random_alm, synthesise
-from stages.sims.observe import signal_lmax
+from cmbml.stages.sims.observe import signal_lmax
 
 NSIDE, LMAX = 64, 191
 

@@ -1,0 +1,95 @@
+"""Score the parts of a method's error: lost signal, foregrounds, noise, and chance correlations of linear methods."""
+
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+from astropy.table import Table, vstack
+from pydantic import PositiveInt
+
+from cmbml.core.executor import Executor
+from cmbml.core.unit_io import UnitIO
+from cmbml.metrics.coupling import ModeCoupling, linear_bins
+from cmbml.metrics.footing import Footing, map_window
+from cmbml.metrics.parts import footing_rms
+from cmbml.metrics.pixel import MonopoleDipole
+from cmbml.metrics.residual import linear_parts, part_rms, part_spectra
+from cmbml.metrics.spectral import decouplings
+from cmbml.settings import Nside, settings
+from cmbml.sky.harmonics import alm_lmax, cut_alm, filter_components, synthesise
+from cmbml.stages.analysis.metrics import AS_GIVEN, spec_of
+from cmbml.stages.assets import (
+    CHANCE_PART,
+    CMB_ALM,
+    FOREGROUND_PART,
+    MASK,
+    MASK_APODISED,
+    METHOD,
+    MODE_COUPLING,
+    NOISE_PART,
+    PARTS_RMS,
+    PARTS_SPECTRA,
+    PREDICTION_ALM,
+    PREDICTION_SPEC,
+    SIGNAL_PART,
+    SIM,
+    SPLIT,
+)
+
+
+@settings
+class ScoreParts(Executor):
+    """Say how large each part of the error is, at every footing and as given, and what spectrum it has as given.
+
+    Attributes:
+        footings: where maps are compared.
+        nside: of the comparison.
+        lmax: highest multipole of the spectra.
+        bin_width: of their bins, in multipoles.
+        pixel_windows: folder of HEALPix pixel window files, for maps that are averaged over pixels.
+    """
+
+    footings: tuple[Footing, ...]
+    nside: Nside
+    lmax: PositiveInt
+    bin_width: PositiveInt
+    pixel_windows: Path | None = None
+    reads: ClassVar = (
+        SIGNAL_PART,
+        FOREGROUND_PART,
+        NOISE_PART,
+        CMB_ALM,
+        PREDICTION_ALM,
+        PREDICTION_SPEC,
+        MASK,
+        MASK_APODISED,
+        MODE_COUPLING,
+    )
+    may_read: ClassVar = (CHANCE_PART,)
+    writes: ClassVar = (PARTS_RMS, PARTS_SPECTRA)
+    per: ClassVar = (METHOD, SPLIT, SIM)
+    version: ClassVar[int] = 2
+
+    def process(self, io: UnitIO) -> None:
+        """Take the truth from the signal, score, write."""
+        spec, top = spec_of(io.read(PREDICTION_SPEC)), alm_lmax(io.read(PREDICTION_ALM).shape[-1])
+        found = [io.read(asset).values for asset in (SIGNAL_PART, FOREGROUND_PART, NOISE_PART)]
+        n_comp = len(found[0])
+        own = map_window(spec, top, n_comp, pixel_windows=self.pixel_windows)
+        alm, chance = io.read(CMB_ALM), io.read_optional(CHANCE_PART)
+        truth = synthesise(filter_components(cut_alm(alm[:n_comp], top), own), spec.nside, io.threads)
+        parts = linear_parts(truth, *found, None if chance is None else chance.values)
+        mask = io.read(MASK).values[0] > 0.5
+        given = part_rms(parts, mask, MonopoleDipole.outside(mask))
+        given = {"footing": np.full(len(given["part"]), AS_GIVEN)} | given
+        whole = map_window(spec, alm_lmax(alm.shape[-1]), n_comp, pixel_windows=self.pixel_windows)
+        rows = footing_rms(parts, alm, spec, self.footings, whole, mask, self.nside, io.threads)
+        io.write(PARTS_RMS, vstack([Table(given), Table(rows)]))
+        weight = io.read(MASK_APODISED).values[0]
+        squared = np.square(weight, dtype=np.float64)
+        kernels = io.read(MODE_COUPLING)[: 1 if n_comp == 1 else 3]
+        coupling = ModeCoupling(w2=squared.mean(), w4=np.square(squared).mean(), kernels=kernels)
+        decoupled = decouplings(coupling, linear_bins(2, self.lmax, self.bin_width), own)
+        dipole = MonopoleDipole.outside(weight > 0)
+        table = part_spectra(parts, weight, coupling, decoupled, own, dipole, io.threads)
+        io.write(PARTS_SPECTRA, Table(table))

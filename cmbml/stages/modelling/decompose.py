@@ -1,0 +1,132 @@
+"""Say what the CMB, the foregrounds and the noise of a simulation have become in the cleaned map."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import ClassVar
+
+from cmbml.core.space import Space
+from cmbml.core.unit_io import UnitIO
+from cmbml.methods.base import minus, paired_parts
+from cmbml.methods.trained import Hardware, State, TrainedMethod
+from cmbml.metrics.residual import require_signal, require_sum
+from cmbml.settings import settings
+from cmbml.sky.maps import SkyMap
+from cmbml.sky.observation import Observation
+from cmbml.stages.assets import (
+    CHANCE_PART,
+    CLEANED_MAP,
+    CMB_MAP,
+    FOREGROUND_MAP,
+    FOREGROUND_PART,
+    FREQ,
+    METHOD,
+    NOISE_PART,
+    OBS_MAP,
+    SIGNAL_PART,
+    SIM,
+    SKY_RECIPE,
+    SPLIT,
+    STATE,
+)
+from cmbml.stages.modelling.method import MethodStage, ObservationStage
+from cmbml.stages.sims.noise import NOISE_PARTS, draw_channels
+from cmbml.stages.sims.sky import foregrounds_of
+
+PARTS = {"signal": SIGNAL_PART, "foregrounds": FOREGROUND_PART, "noise": NOISE_PART}
+
+
+@dataclass(frozen=True)
+class Simulated:
+    """An observation and what is in it besides the CMB.
+
+    Attributes:
+        observation: the maps of all channels.
+        foregrounds: channel -> its foregrounds.
+        noise: channel -> its noise.
+    """
+
+    observation: Observation
+    foregrounds: Mapping[str, SkyMap]
+    noise: Mapping[str, SkyMap]
+
+
+@settings
+class Parts(ObservationStage, ABC):
+    """Decompose one cleaned map; the noise is made again from the seed."""
+
+    reads: ClassVar = (CLEANED_MAP, CMB_MAP, OBS_MAP, SKY_RECIPE, *NOISE_PARTS)
+    may_read: ClassVar = (FOREGROUND_MAP,)
+    writes: ClassVar = tuple(PARTS.values())
+    may_write: ClassVar = (CHANCE_PART,)
+    per: ClassVar = (METHOD, SPLIT, SIM)
+
+    def process(self, io: UnitIO) -> None:
+        """Read the parts, ask the method, write what it says."""
+        maps = dict(io.read_each(OBS_MAP, FREQ))
+        foregrounds = dict(foregrounds_of(io, {freq: self.channels[freq] for freq in maps}))
+        drawn = draw_channels(io, list(maps))
+        noise = {freq: SkyMap(values, maps[freq].spec) for freq, values in zip(maps, drawn, strict=True)}
+        with io.scratch() as scratch:
+            made = Simulated(Observation(self.observation_spec(list(maps)), maps), foregrounds, noise)
+            found = self.decomposed(io, made, scratch)
+        whole = io.read(CLEANED_MAP).values
+        require_sum({name: part.values for name, part in found.items()}, whole)
+        for name, part in found.items():
+            io.write((PARTS | {"chance": CHANCE_PART})[name], SkyMap(part.values.astype("f4"), part.spec))
+
+    @abstractmethod
+    def decomposed(self, io: UnitIO, made: Simulated, scratch: Path) -> dict[str, SkyMap]:
+        """Return the parts by their names; their sum is the cleaned map."""
+
+
+@settings
+class Decompose(MethodStage, Parts):
+    """Decompose what a method has cleaned that needs nothing but the observation.
+
+    That parts add up says little of a method that gives what is left for the signal. So the weights of a linear one are
+    applied to the CMB itself, too, which must give its signal part.
+    """
+
+    def decomposed(self, io: UnitIO, made: Simulated, scratch: Path) -> dict[str, SkyMap]:
+        """Ask the method."""
+        seen = replace(made.observation, truth=io.read(CMB_MAP) if self.method.needs_truth else None)
+        found = self.method.decompose(seen, made.foregrounds, made.noise, scratch, io.threads)
+        if self.method.linear:
+            # Other weights are found with the CMB in the foregrounds' place, and these leave it as it is, too.
+            cmb = minus(minus(seen, made.foregrounds), made.noise).maps
+            applied = self.method.decompose(seen, cmb, made.noise, scratch, io.threads)["foregrounds"]
+            require_signal(found["signal"].values, applied.values)
+        return found
+
+
+@settings
+class DecomposeTrained(Parts):
+    """Decompose what a method has cleaned that learns.
+
+    Attributes:
+        method: which.
+        hardware: what it runs on.
+    """
+
+    method: TrainedMethod
+    hardware: Hardware = field(metadata={"matters": False})
+    reads: ClassVar = (*Parts.reads, STATE)
+    exact: ClassVar = False
+
+    def check(self, space: Space) -> None:
+        """Ask the method whether it accepts such observations."""
+        self.method.accepts(self.spec_of(space))
+
+    def decomposed(self, io: UnitIO, made: Simulated, scratch: Path) -> dict[str, SkyMap]:
+        """Answer growing parts of the observation."""
+        del scratch
+        state, examples = State(*io.read(STATE)), self.method.examples
+        self.method.require_fit(state, made.observation.spec)
+
+        def clean(part: Observation) -> SkyMap:
+            (answer,) = self.method.predict(state, [examples.features(part)], self.hardware)
+            return examples.to_map(answer, part.spec)
+
+        return paired_parts(clean, made.observation, made.foregrounds, made.noise)

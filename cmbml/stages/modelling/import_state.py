@@ -1,0 +1,60 @@
+"""Take what somebody else's method has learnt, so that it need not be trained here."""
+
+from pathlib import Path
+from typing import ClassVar
+
+from cmbml.core.space import Key, Space
+from cmbml.core.unit_io import UnitIO
+from cmbml.handlers.tensors import TensorFile
+from cmbml.methods.base import MethodError
+from cmbml.methods.trained import State, TrainedMethod
+from cmbml.settings import settings
+from cmbml.sky.observation import ObservationSpec
+from cmbml.stages.assets import METHOD, STATE
+from cmbml.stages.modelling.method import ObservationStage
+
+
+@settings
+class ImportState(ObservationStage):
+    """Read the weights of one method from a file, check them, and write them as our own asset.
+
+    Attributes:
+        method: what they are for.
+        weights: the file: a `state.safetensors` that the stage `train` has written, here or elsewhere.
+    """
+
+    method: TrainedMethod
+    weights: Path
+    writes: ClassVar = (STATE,)
+    per: ClassVar = (METHOD,)
+
+    def check(self, space: Space) -> None:
+        """Look whether the method accepts such observations, and whether the weights are whole and for them."""
+        spec = self.spec_of(space)
+        self.method.accepts(spec)
+        self._read(spec)
+
+    def files(self, key: Key) -> tuple[Path, ...]:  # noqa: ARG002
+        """Return the file of the weights."""
+        return (self.weights,)
+
+    def disk_bytes(self) -> int:
+        """The weights."""
+        return self.method.state_bytes(self.observation_spec(list(self.channels)))
+
+    def process(self, io: UnitIO) -> None:
+        """Read, check, write."""
+        state = self._read(self.observation_spec(list(self.channels)))
+        io.write(STATE, (state.arrays, state.about))
+
+    def _read(self, spec: ObservationSpec) -> State:
+        if not self.weights.is_file():
+            message = f"weights={self.weights}: there is no such file"
+            raise MethodError(message)
+        try:
+            state = State(*TensorFile().read(self.weights))
+            self.method.require_fit(state, spec)
+        except ValueError as error:
+            message = f"weights={self.weights}: {error}; name a state.safetensors that the stage 'train' has written"
+            raise MethodError(message) from error
+        return state

@@ -1,0 +1,120 @@
+"""Take maps that somebody else has cleaned, so that a competitor needs none of our code to be compared."""
+
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+from pydantic import PositiveInt
+
+from cmbml.core.executor import Executor
+from cmbml.core.space import Key, Space
+from cmbml.core.unit_io import UnitIO
+from cmbml.handlers.raw_map import RawHeader, read_raw_header, read_raw_map
+from cmbml.settings import NonNegativeFloat, Nside, settings
+from cmbml.sky.maps import Fields, Frame, MapError, MapSpec, SkyMap
+from cmbml.sky.plausibility import require_beam, require_error_bars, require_plausible
+from cmbml.stages.assets import CLEANED_MAP, INFERENCE, METHOD, SIM, SPLIT, UNCERTAINTY_MAP
+from cmbml.stages.sims.imported import fill_in
+
+OTHER_UNIT = "set predictions.unit to the unit that the numbers have"
+
+
+@settings
+class ImportPrediction(Executor):
+    """Read one cleaned map from a foreign FITS file, check it, and write it as our own asset.
+
+    Attributes:
+        folder: where the maps are.
+        template: path below it; {split} and {sim} are filled in.
+        uncertainty: the same for maps of the standard deviation of their errors, in the same unit; None without any.
+        fwhm_arcmin: the Gaussian beam that the maps have; 0 for none.
+        lmax: highest multipole of their signal; 3 nside - 1 where None.
+        unit: of the maps; what their headers say where None.
+        pixel_window: whether they are averaged over pixels.
+        frame: of the maps: G Galactic, C equatorial, E ecliptic; what their headers say where None, or else G.
+        nside: of the maps.
+        fields: `I`, or `IQU`: the first columns of each file.
+    """
+
+    folder: Path
+    template: str
+    uncertainty: str | None = None
+    fwhm_arcmin: NonNegativeFloat
+    lmax: PositiveInt | None = None
+    unit: str | None = None
+    pixel_window: bool = False
+    frame: Frame | None = None
+    nside: Nside
+    fields: Fields = "I"
+    writes: ClassVar = (CLEANED_MAP, INFERENCE)
+    may_write: ClassVar = (UNCERTAINTY_MAP,)
+    per: ClassVar = (METHOD, SPLIT, SIM)
+    version: ClassVar[int] = 2
+
+    def check(self, space: Space) -> None:
+        """Look whether every map is there, and whether its header and the settings agree."""
+        require_beam(self.fwhm_arcmin, "predictions.fwhm_arcmin")
+        wanted = [path for key in space.keys((SPLIT, SIM)) for path in self.files(key)]
+        if len(set(wanted)) < len(wanted):
+            message = (
+                f"predictions.template={self.template} gives several maps one name; it must hold {{split}} and {{sim}}"
+            )
+            raise MapError(message)
+        missing = [str(path) for path in wanted if not path.is_file()]
+        if missing:
+            message = (
+                f"{len(missing)} of {len(wanted)} predictions are missing, first {missing[0]}; check predictions.*"
+            )
+            raise MapError(message)
+        for path in wanted:
+            self._inspect(path)
+
+    def files(self, key: Key) -> tuple[Path, ...]:
+        """Return the file of the map, and that of its uncertainty."""
+        templates = [self.template] if self.uncertainty is None else [self.template, self.uncertainty]
+        return tuple(self.folder / fill_in(template, split=key[SPLIT], sim=key[SIM]) for template in templates)
+
+    def process(self, io: UnitIO) -> None:
+        """Read, check, write."""
+        found, frame = {}, "G"
+        for asset, path in zip((CLEANED_MAP, UNCERTAINTY_MAP), self.files(io.key), strict=False):
+            header, frame = self._inspect(path)
+            values = read_raw_map(path, self._columns, self.unit)
+            where = header.taken_as(self._columns, self.unit)
+            if asset is CLEANED_MAP:
+                require_plausible(values, frame, where, OTHER_UNIT)
+            else:
+                require_error_bars(values, where, OTHER_UNIT)
+            found[asset] = values.astype(np.float32)
+        spec = MapSpec(
+            nside=self.nside,
+            fields=self.fields,
+            lmax=self.lmax or 3 * self.nside - 1,
+            beam="gaussian" if self.fwhm_arcmin else "none",
+            fwhm_arcmin=self.fwhm_arcmin,
+            pixel_window=self.pixel_window,
+            frame=frame,
+        )
+        for asset, values in found.items():
+            io.write(asset, SkyMap(values, spec))
+        io.write(INFERENCE, {"inference_seconds": None, "threads": None, "channels": None})
+
+    @property
+    def _columns(self) -> tuple[int, ...]:
+        return tuple(range(len(self.fields)))
+
+    def _inspect(self, path: Path) -> tuple[RawHeader, Frame]:
+        """Read a header; return it, and the frame.
+
+        Raises:
+            MapError: it contradicts the settings.
+        """
+        header = read_raw_header(path)
+        if header.nside != self.nside:
+            message = (
+                f"{path} has nside {header.nside}, and {self.nside} is expected; if such maps are meant, set "
+                f"predictions.nside={header.nside}"
+            )
+            raise MapError(message)
+        header.unit_factors(self._columns, self.unit)
+        return header, header.frame(self.frame, "predictions.frame")

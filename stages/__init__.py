@@ -1,1 +1,0 @@
-"""The executors: each reads assets, calls science, and writes assets."""
