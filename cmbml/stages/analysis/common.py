@@ -12,9 +12,9 @@ from cmbml.core.space import Key
 from cmbml.core.unit_io import UnitIO
 from cmbml.metrics.footing import Footing, check, map_window, to_conventions
 from cmbml.metrics.prediction import prediction_alm
-from cmbml.settings import Nside, settings
-from cmbml.sky.beams import pixel_window_files
+from cmbml.settings import settings
 from cmbml.stages.assets import CLEANED_MAP, CMB_ALM, CMB_MAP, METHOD, PREDICTION_ALM, PREDICTION_SPEC, SIM, SPLIT
+from cmbml.stages.maps import Maps
 
 
 @settings
@@ -23,33 +23,31 @@ class Common(Executor):
 
     Attributes:
         footings: where it will be compared.
-        nside: of the dataset.
+        maps: what the maps of the dataset are.
         iterations: of the analysis.
-        pixel_windows: folder of HEALPix pixel window files, for maps that are averaged over pixels.
     """
 
     footings: tuple[Footing, ...]
-    nside: Nside
+    maps: Maps
     iterations: NonNegativeInt = 3
-    pixel_windows: Path | None = None
     reads: ClassVar = (CLEANED_MAP, CMB_MAP, CMB_ALM)
     writes: ClassVar = (PREDICTION_ALM, PREDICTION_SPEC)
     per: ClassVar = (METHOD, SPLIT, SIM)
 
     def files(self, key: Key) -> tuple[Path, ...]:  # noqa: ARG002
         """Return the pixel window's file."""
-        return pixel_window_files(self.pixel_windows, self.nside)
+        return self.maps.window_files()
 
     def disk_bytes(self) -> int:
         """The coefficients."""
-        return 36 * self.nside**2
+        return 36 * self.maps.nside**2
 
     def process(self, io: UnitIO) -> None:
         """Check, convert, analyse, write."""
         cleaned, truth, alm = io.read(CLEANED_MAP), io.read(CMB_MAP).spec, io.read(CMB_ALM)
         sky = to_conventions(cleaned, truth.unit)
         n_comp = min(len(alm), len(sky.values))
-        own = map_window(sky.spec, truth.lmax, n_comp, pixel_windows=self.pixel_windows)
+        own = map_window(sky.spec, truth.lmax, n_comp, pixel_windows=self.maps.pixel_windows)
         for footing in self.footings:
             check(sky.spec, truth.with_(pixel_window=False), footing, own)
         io.write(PREDICTION_ALM, prediction_alm(sky, alm, own, truth.frame, self.iterations, io.threads))

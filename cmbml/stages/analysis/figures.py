@@ -18,7 +18,7 @@ from cmbml.figures.scores import distributions_figure
 from cmbml.metrics.footing import Footing, map_window, to_footing
 from cmbml.metrics.pixel import MonopoleDipole
 from cmbml.metrics.summary import METRICS
-from cmbml.settings import Nside, PositiveFloat, settings
+from cmbml.settings import PositiveFloat, settings
 from cmbml.sims.cmb import Lensing
 from cmbml.sky.harmonics import Alm, alm_lmax
 from cmbml.sky.maps import MapSpec
@@ -49,6 +49,7 @@ from cmbml.stages.assets import (
     TRANSFER_FIGURE,
     TRANSFER_FIGURE_PDF,
 )
+from cmbml.stages.maps import Maps
 
 
 @settings
@@ -84,15 +85,13 @@ class DrawPrediction(Executor):
 
     Attributes:
         footing: where they are compared.
-        nside: of the maps.
+        maps: what the maps of the dataset are.
         limit_uk: end of the colour scale.
-        pixel_windows: folder of HEALPix pixel window files, for maps that are averaged over pixels.
     """
 
     footing: Footing
-    nside: Nside
+    maps: Maps
     limit_uk: PositiveFloat
-    pixel_windows: Path | None = None
     reads: ClassVar = (PREDICTION_ALM, PREDICTION_SPEC, CMB_ALM, MASK)
     writes: ClassVar = (PREDICTION_FIGURE, PREDICTION_FIGURE_PDF)
     per: ClassVar = (METHOD, SPLIT, SIM)
@@ -102,7 +101,7 @@ class DrawPrediction(Executor):
         alms = io.read(PREDICTION_ALM), io.read(CMB_ALM)
         names = io.key[METHOD], io.key[SIM]
         mask = io.read(MASK).values[0]
-        spec, where = spec_of(io.read(PREDICTION_SPEC)), (self.footing, self.nside, self.pixel_windows)
+        spec, where = spec_of(io.read(PREDICTION_SPEC)), (self.footing, self.maps.nside, self.maps.pixel_windows)
         maps = prediction_maps(names, alms, spec, mask, *where, io.threads)
         _write_both(io, (PREDICTION_FIGURE, PREDICTION_FIGURE_PDF), prediction_figure(maps, self.limit_uk))
 

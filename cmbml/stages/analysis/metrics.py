@@ -18,7 +18,7 @@ from cmbml.metrics.floors import noise_rms, noise_spectrum, perfect_map
 from cmbml.metrics.footing import Footing, Window, map_window, to_conventions, to_footing, unit_factor, windows
 from cmbml.metrics.pixel import MonopoleDipole, Regions, State, pixel_metrics, sweep
 from cmbml.metrics.uncertainty import sweep_uncertainty, uncertainty_metrics
-from cmbml.settings import Nside, settings
+from cmbml.settings import settings
 from cmbml.sky.harmonics import Alm, alm_lmax, filter_components, synthesise
 from cmbml.sky.instrument import Channel
 from cmbml.sky.maps import MapSpec, SkyMap
@@ -38,6 +38,7 @@ from cmbml.stages.assets import (
     SPLIT,
     UNCERTAINTY_MAP,
 )
+from cmbml.stages.maps import Maps
 
 PERFECT = {"mae": 0.0, "rmse": 0.0, "nrmse": 0.0, "psnr_truth": math.inf}
 NO_PIXEL_SCORES = pixel_metrics(State()) | dict.fromkeys(
@@ -56,19 +57,17 @@ class ScorePixels(Executor):
 
     Attributes:
         footings: where they are compared.
-        nside: of the comparison.
+        maps: what the maps of the dataset are.
         channels: the instrument, for what the noise alone allows of the channels that a method was shown.
         observed: the channels of the dataset: `all` that the instrument has, or some.
         sky_masks: name -> HEALPix file (its first column) of further parts of the sky.
-        pixel_windows: folder of HEALPix pixel window files, for maps that are averaged over pixels.
     """
 
     footings: tuple[Footing, ...]
-    nside: Nside
+    maps: Maps
     channels: Mapping[str, Channel]
     observed: tuple[ChannelName, ...] | Literal["all"]
     sky_masks: Mapping[str, Path]
-    pixel_windows: Path | None = None
     reads: ClassVar = (PREDICTION_ALM, PREDICTION_SPEC, CLEANED_MAP, INFERENCE, CMB_ALM, MASK)
     may_read: ClassVar = (UNCERTAINTY_MAP, SKY_RECIPE)
     writes: ClassVar = (SCORES,)
@@ -85,14 +84,15 @@ class ScorePixels(Executor):
         truth, prediction = io.read(CMB_ALM), io.read(PREDICTION_ALM)
         mask = io.read(MASK).values[0] > 0.5
         skies = {
-            name: degrade_mask(read_raw_columns(path)[0][0], self.nside, 0.5) for name, path in self.sky_masks.items()
+            name: degrade_mask(read_raw_columns(path)[0][0], self.maps.nside, 0.5)
+            for name, path in self.sky_masks.items()
         }
         regions, dipole = Regions.of(mask, skies=skies), MonopoleDipole.outside(mask)
-        own = map_window(spec, alm_lmax(truth.shape[-1]), len(prediction), pixel_windows=self.pixel_windows)
+        own = map_window(spec, alm_lmax(truth.shape[-1]), len(prediction), pixel_windows=self.maps.pixel_windows)
         shown = self._shown(io.read(INFERENCE)["channels"])
         rows: list[dict[str, Any]] = []
         for footing in self.footings:
-            maps = to_footing(prediction, spec, truth, footing, self.nside, io.threads, own)
+            maps = to_footing(prediction, spec, truth, footing, self.maps.nside, io.threads, own)
             perfect = self._perfect(truth, spec, footing, own, io.threads)
             for i, field in enumerate(spec.fields[: len(prediction)]):
                 t, p = (dipole.remove(values[i]) if field == "I" else values[i] for values in maps)
@@ -111,7 +111,7 @@ class ScorePixels(Executor):
                         | NO_ERROR_BARS
                     )
         sigma = io.read_optional(UNCERTAINTY_MAP)
-        if sigma is not None and (sigma.spec.nside, sigma.spec.frame) == (self.nside, spec.frame):
+        if sigma is not None and (sigma.spec.nside, sigma.spec.frame) == (self.maps.nside, spec.frame):
             rows += error_bars(truth, io.read(CLEANED_MAP), sigma, own, regions, dipole, io.threads)
         io.write(SCORES, Table([{"sky": sky_of(io)} | row for row in rows]))
 
@@ -120,7 +120,7 @@ class ScorePixels(Executor):
         scale = windows(spec, footing, own.shape[-1] - 1, len(own), own)
         if np.allclose(scale.perfect, scale.truth, atol=1e-9):
             return None
-        return perfect_map(truth, spec, footing, self.nside, threads, own)
+        return perfect_map(truth, spec, footing, self.maps.nside, threads, own)
 
     def _shown(self, channels: Collection[str] | None) -> list[Channel]:
         """Return the channels of the dataset that a method was shown; all where nobody knows (None)."""

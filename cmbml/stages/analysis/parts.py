@@ -1,6 +1,5 @@
 """Score the parts of a method's error: lost signal, foregrounds, noise, and chance correlations of linear methods."""
 
-from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
@@ -15,7 +14,7 @@ from cmbml.metrics.parts import footing_rms
 from cmbml.metrics.pixel import MonopoleDipole
 from cmbml.metrics.residual import linear_parts, part_rms, part_spectra
 from cmbml.metrics.spectral import decouplings
-from cmbml.settings import Nside, settings
+from cmbml.settings import settings
 from cmbml.sky.harmonics import alm_lmax, cut_alm, filter_components, synthesise
 from cmbml.stages.analysis.metrics import AS_GIVEN, spec_of
 from cmbml.stages.assets import (
@@ -35,6 +34,7 @@ from cmbml.stages.assets import (
     SIM,
     SPLIT,
 )
+from cmbml.stages.maps import Maps
 
 
 @settings
@@ -43,17 +43,15 @@ class ScoreParts(Executor):
 
     Attributes:
         footings: where maps are compared.
-        nside: of the comparison.
+        maps: what the maps of the dataset are.
         lmax: highest multipole of the spectra.
         bin_width: of their bins, in multipoles.
-        pixel_windows: folder of HEALPix pixel window files, for maps that are averaged over pixels.
     """
 
     footings: tuple[Footing, ...]
-    nside: Nside
+    maps: Maps
     lmax: PositiveInt
     bin_width: PositiveInt
-    pixel_windows: Path | None = None
     reads: ClassVar = (
         SIGNAL_PART,
         FOREGROUND_PART,
@@ -75,15 +73,15 @@ class ScoreParts(Executor):
         spec, top = spec_of(io.read(PREDICTION_SPEC)), alm_lmax(io.read(PREDICTION_ALM).shape[-1])
         found = [io.read(asset).values for asset in (SIGNAL_PART, FOREGROUND_PART, NOISE_PART)]
         n_comp = len(found[0])
-        own = map_window(spec, top, n_comp, pixel_windows=self.pixel_windows)
+        own = map_window(spec, top, n_comp, pixel_windows=self.maps.pixel_windows)
         alm, chance = io.read(CMB_ALM), io.read_optional(CHANCE_PART)
         truth = synthesise(filter_components(cut_alm(alm[:n_comp], top), own), spec.nside, io.threads)
         parts = linear_parts(truth, *found, None if chance is None else chance.values)
         mask = io.read(MASK).values[0] > 0.5
         given = part_rms(parts, mask, MonopoleDipole.outside(mask))
         given = {"footing": np.full(len(given["part"]), AS_GIVEN)} | given
-        whole = map_window(spec, alm_lmax(alm.shape[-1]), n_comp, pixel_windows=self.pixel_windows)
-        rows = footing_rms(parts, alm, spec, self.footings, whole, mask, self.nside, io.threads)
+        whole = map_window(spec, alm_lmax(alm.shape[-1]), n_comp, pixel_windows=self.maps.pixel_windows)
+        rows = footing_rms(parts, alm, spec, self.footings, whole, mask, self.maps.nside, io.threads)
         io.write(PARTS_RMS, vstack([Table(given), Table(rows)]))
         weight = io.read(MASK_APODISED).values[0]
         squared = np.square(weight, dtype=np.float64)

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -26,7 +25,7 @@ from cmbml.figures.results import (
 from cmbml.metrics.footing import Footing
 from cmbml.metrics.summary import METRICS
 from cmbml.metrics.verdict import PartRow, intervals_note, part_grid
-from cmbml.settings import Nside, PositiveFloat, settings
+from cmbml.settings import PositiveFloat, settings
 from cmbml.stages.analysis.figures import prediction_maps, simulation_tables, theory_band
 from cmbml.stages.analysis.metrics import spec_of
 from cmbml.stages.analysis.training import training_curves
@@ -49,6 +48,7 @@ from cmbml.stages.assets import (
     TRAINING_CURVE,
     VERDICT,
 )
+from cmbml.stages.maps import Maps
 
 PACKAGES = ("cmbml", "numpy", "ducc0", "healpy", "astropy", "camb", "pysm3")
 
@@ -59,21 +59,19 @@ class WriteReport(Executor):
 
     Attributes:
         footing: of the maps in the gallery.
-        nside: of the maps.
+        maps: what the maps of the dataset are.
         limit_uk: end of their colour scale.
         gallery: how many simulations the gallery shows, beside outliers.
         dataset: its name.
         configuration: what the page says of the dataset.
-        pixel_windows: folder of HEALPix pixel window files, for maps that are averaged over pixels.
     """
 
     footing: Footing
-    nside: Nside
+    maps: Maps
     limit_uk: PositiveFloat
     gallery: PositiveInt
     dataset: str
     configuration: Mapping[str, Any]
-    pixel_windows: Path | None = None
     reads: ClassVar = (
         SUMMARY,
         VERDICT,
@@ -153,8 +151,8 @@ class WriteReport(Executor):
                 spec_of(specs[key]),
                 mask,
                 self.footing,
-                self.nside,
-                self.pixel_windows,
+                self.maps.nside,
+                self.maps.pixel_windows,
                 io.threads,
             )
             for key, alm in io.read_all(PREDICTION_ALM, only)

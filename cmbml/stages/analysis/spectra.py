@@ -1,6 +1,5 @@
 """Score a cleaned map multipole by multipole."""
 
-from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
@@ -13,7 +12,7 @@ from cmbml.metrics.coupling import ModeCoupling, linear_bins, mode_coupling
 from cmbml.metrics.footing import map_window
 from cmbml.metrics.pixel import MonopoleDipole
 from cmbml.metrics.spectral import decouplings, masked_alm, pseudo_spectra, spectra_scores
-from cmbml.settings import Nside, settings
+from cmbml.settings import settings
 from cmbml.sims.cmb import Lensing
 from cmbml.sky.harmonics import alm_lmax, cut_alm, filter_components, synthesise
 from cmbml.sky.maps import Fields
@@ -30,6 +29,7 @@ from cmbml.stages.assets import (
     SPLIT,
     THEORY_SPECTRA,
 )
+from cmbml.stages.maps import Maps
 
 
 @settings
@@ -64,18 +64,16 @@ class ScoreSpectra(Executor):
     Attributes:
         lmax: highest multipole of the spectra.
         bin_width: of the bins, in multipoles.
-        nside: of the dataset.
+        maps: what the maps of the dataset are.
         lensing: how its CMB was lensed, which says what theory it was drawn from.
         iterations: of the analyses.
-        pixel_windows: folder of HEALPix pixel window files, for maps that are averaged over pixels.
     """
 
     lmax: PositiveInt
     bin_width: PositiveInt
-    nside: Nside
+    maps: Maps
     lensing: Lensing
     iterations: NonNegativeInt = 3
-    pixel_windows: Path | None = None
     reads: ClassVar = (PREDICTION_ALM, PREDICTION_SPEC, CMB_ALM, MASK_APODISED, MODE_COUPLING)
     may_read: ClassVar = (THEORY_SPECTRA,)
     writes: ClassVar = (SPECTRA_SCORES,)
@@ -85,10 +83,10 @@ class ScoreSpectra(Executor):
         """Mask, analyse, compare, write a row per kind, field and bin."""
         spec, prediction, truth = spec_of(io.read(PREDICTION_SPEC)), io.read(PREDICTION_ALM), io.read(CMB_ALM)
         n_comp, top = len(prediction), alm_lmax(prediction.shape[-1])
-        own = map_window(spec, top, n_comp, pixel_windows=self.pixel_windows)
+        own = map_window(spec, top, n_comp, pixel_windows=self.maps.pixel_windows)
         seen = filter_components(cut_alm(truth[:n_comp], top), own)
         weight = io.read(MASK_APODISED).values[0]
-        maps = synthesise(np.stack([seen, prediction]), self.nside, io.threads)
+        maps = synthesise(np.stack([seen, prediction]), self.maps.nside, io.threads)
         dipole = MonopoleDipole.outside(weight > 0)
         masked = [masked_alm(values, weight, self.lmax, dipole, self.iterations, io.threads) for values in maps]
         squared = np.square(weight, dtype=np.float64)

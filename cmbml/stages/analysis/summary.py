@@ -4,7 +4,6 @@ import json
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
-from pathlib import Path
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -43,6 +42,7 @@ from cmbml.stages.assets import (
     TRAINING,
     VERDICT,
 )
+from cmbml.stages.maps import Maps
 
 PARTS_HEAD = (
     "What the errors are made of: rms of each part of I inside the mask, mean ± scatter over simulations, the largest "
@@ -186,10 +186,10 @@ class MeanResidual(Executor):
     """Average the error of a method over simulations, as a map: what does not average out is its bias.
 
     Attributes:
-        pixel_windows: folder of HEALPix pixel window files, for maps that are averaged over pixels.
+        maps: what the maps of the dataset are.
     """
 
-    pixel_windows: Path | None = None
+    maps: Maps
     reads: ClassVar = (PREDICTION_ALM, PREDICTION_SPEC, CMB_ALM)
     writes: ClassVar = (RESIDUAL_MEAN,)
     per: ClassVar = (METHOD, SPLIT)
@@ -200,7 +200,7 @@ class MeanResidual(Executor):
         total, number = None, 0
         for (key, prediction), (_, truth) in zip(io.read_all(PREDICTION_ALM), io.read_all(CMB_ALM), strict=True):
             lmax = alm_lmax(prediction.shape[-1])
-            own = map_window(specs[key], lmax, len(prediction), pixel_windows=self.pixel_windows)
+            own = map_window(specs[key], lmax, len(prediction), pixel_windows=self.maps.pixel_windows)
             error = prediction - filter_components(cut_alm(truth[: len(prediction)], lmax), own)
             total = error.astype(np.complex128) if total is None else total + error
             number += 1

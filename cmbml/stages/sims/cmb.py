@@ -3,17 +3,16 @@
 from pathlib import Path
 from typing import ClassVar
 
-from pydantic import PositiveInt
-
 from cmbml.core.executor import Executor
 from cmbml.core.space import Key, Space
 from cmbml.core.unit_io import UnitIO
-from cmbml.settings import Nside, settings
+from cmbml.settings import settings
 from cmbml.sims.cmb import Lensing, realise
-from cmbml.sky.beams import pixel_window, pixel_window_files
-from cmbml.sky.harmonics import filter_components, require_band_limit, synthesise
-from cmbml.sky.maps import Fields, MapSpec, SkyMap
+from cmbml.sky.beams import pixel_window
+from cmbml.sky.harmonics import filter_components, synthesise
+from cmbml.sky.maps import SkyMap
 from cmbml.stages.assets import CMB_ALM, CMB_MAP, SIM, SPLIT, THEORY_SPECTRA
+from cmbml.stages.maps import Maps
 
 
 @settings
@@ -21,19 +20,13 @@ class RealiseCmb(Executor):
     """Draw a CMB sky from the theory spectra, as harmonic coefficients and as a map without a beam.
 
     Attributes:
-        nside: of the map.
+        maps: what the maps of the dataset are.
         lmax: highest multipole, at most 3 nside - 1.
-        fields: `I`, or `IQU`.
         lensing: `none` (unlensed), `spectra` (Gaussian, from lensed spectra) or `remap` (an unlensed sky, deflected).
-        pixel_windows: folder of HEALPix pixel window files, to average the signal over pixels; None to sample it at
-            their centres.
     """
 
-    nside: Nside
-    lmax: PositiveInt
-    fields: Fields
+    maps: Maps
     lensing: Lensing
-    pixel_windows: Path | None = None
     reads: ClassVar = (THEORY_SPECTRA,)
     writes: ClassVar = (CMB_ALM, CMB_MAP)
     per: ClassVar = (SPLIT, SIM)
@@ -41,24 +34,22 @@ class RealiseCmb(Executor):
 
     def check(self, space: Space) -> None:  # noqa: ARG002
         """Look whether the map can hold the multipoles."""
-        require_band_limit(self.lmax, self.nside)
+        self.maps.check()
 
     def files(self, key: Key) -> tuple[Path, ...]:  # noqa: ARG002
         """Return the pixel window's file."""
-        return pixel_window_files(self.pixel_windows, self.nside)
+        return self.maps.window_files()
 
     def disk_bytes(self) -> int:
         """One map and its coefficients."""
-        return len(self.fields) * (48 * self.nside**2 + 4 * self.lmax**2)
+        return self.maps.n_bytes + 4 * self.maps.lmax**2 * len(self.maps.fields)
 
     def process(self, io: UnitIO) -> None:
         """Draw the sky and write it."""
         spectra = io.read(THEORY_SPECTRA)
-        alm = realise(spectra, io.rng("cmb"), self.lmax, self.fields, self.lensing, io.threads)
-        window = pixel_window(self.pixel_windows, self.nside, self.lmax, len(self.fields))
-        values = synthesise(filter_components(alm, window), self.nside, io.threads)
-        spec = MapSpec(
-            nside=self.nside, fields=self.fields, lmax=self.lmax, pixel_window=self.pixel_windows is not None
-        )
+        maps = self.maps
+        alm = realise(spectra, io.rng("cmb"), maps.lmax, maps.fields, self.lensing, io.threads)
+        window = pixel_window(maps.pixel_windows, maps.nside, maps.lmax, len(maps.fields))
+        values = synthesise(filter_components(alm, window), maps.nside, io.threads)
         io.write(CMB_ALM, alm)
-        io.write(CMB_MAP, SkyMap(values, spec))
+        io.write(CMB_MAP, SkyMap(values, maps.spec))

@@ -5,18 +5,18 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-from pydantic import PositiveInt
 
 from cmbml.core.executor import Executor
 from cmbml.core.space import Key, Space
 from cmbml.core.unit_io import UnitIO
 from cmbml.handlers.raw_map import read_raw_header, read_raw_map
-from cmbml.settings import Nside, settings
-from cmbml.sky.harmonics import analyse, require_band_limit
+from cmbml.settings import settings
+from cmbml.sky.harmonics import analyse
 from cmbml.sky.instrument import Channel
-from cmbml.sky.maps import Fields, MapError, MapSpec, SkyMap
+from cmbml.sky.maps import MapError, MapSpec, SkyMap
 from cmbml.sky.plausibility import require_plausible
 from cmbml.stages.assets import CMB_ALM, CMB_MAP, FREQ, OBS_MAP, SIM, SPLIT
+from cmbml.stages.maps import Maps
 
 ITERATIONS = 30
 
@@ -34,9 +34,7 @@ class ImportSimulation(Executor):
         truth: path of the CMB map below it; {split} and {sim} are filled in.
         split_names: what the dataset calls a split, where that is another name.
         channels: the instrument.
-        nside: of the maps.
-        lmax: highest multipole of their signal, at most 3 nside - 1.
-        fields: `I`, or `IQU`: the first columns of each file.
+        maps: what the maps of the dataset are.
         unit: of the maps; what their headers say where None.
     """
 
@@ -45,16 +43,14 @@ class ImportSimulation(Executor):
     truth: str
     split_names: Mapping[str, str]
     channels: Mapping[str, Channel]
-    nside: Nside
-    lmax: PositiveInt
-    fields: Fields
+    maps: Maps
     unit: str | None = None
     writes: ClassVar = (CMB_ALM, CMB_MAP, OBS_MAP)
     per: ClassVar = (SPLIT, SIM)
 
     def check(self, space: Space) -> None:
         """Look whether the maps can hold the multipoles, and whether every file is there."""
-        require_band_limit(self.lmax, self.nside)
+        self.maps.check()
         wanted = [self._path(self.observation, key) for key in space.keys((SPLIT, SIM, FREQ))]
         wanted += [self._path(self.truth, key) for key in space.keys((SPLIT, SIM))]
         missing = [str(path) for path in wanted if not path.is_file()]
@@ -73,14 +69,14 @@ class ImportSimulation(Executor):
 
     def disk_bytes(self) -> int:
         """The truth, its coefficients, and one map per channel."""
-        return len(self.fields) * ((1 + len(self.channels)) * 48 * self.nside**2 + 4 * self.lmax**2)
+        return (1 + len(self.channels)) * self.maps.n_bytes + 4 * self.maps.lmax**2 * len(self.maps.fields)
 
     def process(self, io: UnitIO) -> None:
         """Read, check, analyse the truth, write."""
-        spec = MapSpec(nside=self.nside, fields=self.fields, lmax=self.lmax)
+        spec = self.maps.spec.with_(pixel_window=False)
         truth = self._read(self._path(self.truth, io.key), spec)
         # Not in single precision: near l = 3 nside the analysis converges slowly, and rounding would stop it early.
-        alm = analyse(truth.values.astype(np.float64), self.lmax, io.threads, max_iterations=ITERATIONS)
+        alm = analyse(truth.values.astype(np.float64), self.maps.lmax, io.threads, max_iterations=ITERATIONS)
         io.write(CMB_ALM, alm.astype(np.complex64))
         io.write(CMB_MAP, truth)
         for freq in io.along(OBS_MAP, FREQ):
@@ -100,11 +96,11 @@ class ImportSimulation(Executor):
         Raises:
             MapError: it is not.
         """
-        columns = tuple(range(len(self.fields)))
+        columns = tuple(range(len(self.maps.fields)))
         header = read_raw_header(path)
-        if header.nside != self.nside:
+        if header.nside != self.maps.nside:
             message = (
-                f"{path} has nside {header.nside}, and the scenario says {self.nside}; set scenario.nside="
+                f"{path} has nside {header.nside}, and the scenario says {self.maps.nside}; set scenario.nside="
                 f"{header.nside}"
             )
             raise MapError(message)

@@ -7,16 +7,16 @@ from typing import ClassVar
 import numpy as np
 from astropy.table import Table
 from numpy.typing import NDArray
-from pydantic import PositiveInt
 
 from cmbml.core.executor import Executor
 from cmbml.core.space import Key, Space
 from cmbml.core.unit_io import UnitIO
-from cmbml.settings import Nside, settings
+from cmbml.settings import settings
 from cmbml.sims.noise import NoiseModel, NoiseSource, draw_noise
 from cmbml.sky.instrument import Channel
-from cmbml.sky.maps import Fields, MapSpec, SkyMap
+from cmbml.sky.maps import MapSpec, SkyMap
 from cmbml.stages.assets import FREQ, NOISE_MAP, NOISE_MEAN_MAP, NOISE_SPECTRUM, NOISE_STD_MAP, SIM, SPLIT
+from cmbml.stages.maps import Maps
 
 NOISE_PARTS = (NOISE_STD_MAP, NOISE_MEAN_MAP, NOISE_SPECTRUM)
 
@@ -28,16 +28,12 @@ class ModelNoise(Executor):
     Attributes:
         source: what kind of noise, from what.
         channels: the instrument.
-        nside: of the dataset.
-        lmax: highest multipole of the correlated part.
-        fields: `I`, or `IQU`.
+        maps: what the maps of the dataset are.
     """
 
     source: NoiseSource
     channels: Mapping[str, Channel]
-    nside: Nside
-    lmax: PositiveInt
-    fields: Fields
+    maps: Maps
     writes: ClassVar = NOISE_PARTS
     per: ClassVar = (FREQ,)
     along: ClassVar = {"channels": FREQ}
@@ -45,7 +41,7 @@ class ModelNoise(Executor):
     def check(self, space: Space) -> None:
         """Look whether the source can describe every channel."""
         wanted = {key[FREQ]: self.channels[key[FREQ]] for key in space.keys((FREQ,))}
-        self.source.check(wanted, self.nside, self.lmax, self.fields)
+        self.source.check(wanted, self.maps.nside, self.maps.lmax, self.maps.fields)
 
     def files(self, key: Key) -> tuple[Path, ...]:
         """Return the channel's variance map and noise simulations."""
@@ -53,13 +49,14 @@ class ModelNoise(Executor):
 
     def disk_bytes(self) -> int:
         """Two maps and a table."""
-        return len(self.fields) * (96 * self.nside**2 + 100 * self.lmax)
+        return 2 * self.maps.n_bytes + 100 * self.maps.lmax * len(self.maps.fields)
 
     def process(self, io: UnitIO) -> None:
         """Model and write."""
         name = io.key[FREQ]
-        model = self.source.model(name, self.channels[name], self.nside, self.lmax, self.fields, io.threads)
-        spec = MapSpec(nside=self.nside, fields=self.fields)
+        maps = self.maps
+        model = self.source.model(name, self.channels[name], maps.nside, maps.lmax, maps.fields, io.threads)
+        spec = MapSpec(nside=maps.nside, fields=maps.fields)
         zero = np.zeros_like(model.std_map)
         io.write(NOISE_STD_MAP, SkyMap(model.std_map, spec))
         io.write(NOISE_MEAN_MAP, SkyMap(zero if model.mean_map is None else model.mean_map, spec))
@@ -93,22 +90,20 @@ class RemakeNoise(Executor):
     """Write the noise that is in one simulation's observations, made again from the seed.
 
     Attributes:
-        nside: of the dataset.
-        fields: `I`, or `IQU`.
+        maps: what the maps of the dataset are.
     """
 
-    nside: Nside
-    fields: Fields
+    maps: Maps
     reads: ClassVar = NOISE_PARTS
     writes: ClassVar = (NOISE_MAP,)
     per: ClassVar = (SPLIT, SIM)
 
     def disk_bytes(self) -> int:
         """Nine maps, for a Planck-like instrument."""
-        return 9 * 48 * self.nside**2 * len(self.fields)
+        return 9 * self.maps.n_bytes
 
     def process(self, io: UnitIO) -> None:
         """Draw and write."""
         freqs = io.along(NOISE_MAP, FREQ)
         for freq, values in zip(freqs, draw_channels(io, freqs), strict=True):
-            io.write(NOISE_MAP, SkyMap(values, MapSpec(nside=self.nside, fields=self.fields)), {FREQ: freq})
+            io.write(NOISE_MAP, SkyMap(values, MapSpec(nside=self.maps.nside, fields=self.maps.fields)), {FREQ: freq})
