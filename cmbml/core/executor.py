@@ -46,6 +46,14 @@ class Executor(ABC):
     def process(self, io: "UnitIO") -> None:
         """Do the work of one unit."""
 
+    def needs(self) -> tuple[Asset[Any], ...]:
+        """Return what a unit reads: `reads`, or what the settings say where they decide on it."""
+        return self.reads
+
+    def may_need(self) -> tuple[Asset[Any], ...]:
+        """Return what a unit reads where some stage makes it: `may_read`, or what the settings say."""
+        return self.may_read
+
     def check(self, space: Space) -> None:
         """Look, before any work, whether the settings can be met.
 

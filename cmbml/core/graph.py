@@ -45,7 +45,7 @@ class Graph:
                     faults.append(f"'{asset}' is made twice: by '{makers[asset.name]}' and by '{stage}'; remove one")
                 makers.setdefault(asset.name, stage)
         for stage, executor in stages.items():
-            for asset in executor.reads:
+            for asset in executor.needs():
                 if asset.name not in makers:
                     hint = nearest(asset.name, makers)
                     faults.append(
@@ -53,7 +53,7 @@ class Graph:
                     )
         order: list[str] = []
         needs = {
-            stage: [makers[asset.name] for asset in (*executor.reads, *executor.may_read) if asset.name in makers]
+            stage: [makers[asset.name] for asset in (*executor.needs(), *executor.may_need()) if asset.name in makers]
             for stage, executor in stages.items()
         }
         try:
@@ -66,7 +66,7 @@ class Graph:
 
     def reads_of(self, executor: Executor) -> tuple[Asset[Any], ...]:
         """Return what an executor reads: all that it must, and what some stage makes of what it may."""
-        return (*executor.reads, *(asset for asset in executor.may_read if asset.name in self.makers))
+        return (*executor.needs(), *(asset for asset in executor.may_need() if asset.name in self.makers))
 
     def units_of(self, stage: str) -> tuple[Axis, ...]:
         """Return the axes over which a stage, run or given, has its units."""
@@ -77,7 +77,7 @@ def _name_clashes(stages: Mapping[str, Executor]) -> list[str]:
     assets = {
         id(asset): asset
         for executor in stages.values()
-        for asset in (*executor.reads, *executor.may_read, *executor.writes, *executor.may_write)
+        for asset in (*executor.needs(), *executor.may_need(), *executor.writes, *executor.may_write)
     }
     names = [asset.name for asset in assets.values()]
     return [f"two different assets are called '{name}'" for name in sorted({n for n in names if names.count(n) > 1})]

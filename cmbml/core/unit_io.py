@@ -116,7 +116,7 @@ class UnitIO:
             asset: what is read; nothing comes of one that the unit may read and nobody makes, or has written.
             only: the values on some axes to keep to; all by default.
         """
-        optional = asset in self._task.executor.may_read
+        optional = asset in self._task.executor.may_need()
         if asset.name not in self._task.inputs and optional:
             return
         for key, path in self._places(asset, self._task.inputs, "read"):

@@ -32,7 +32,7 @@ class Wiring:
         """Return the units that make what a unit reads, and whether it cannot do without."""
         units: dict[Unit, bool] = {}
         for asset in self.graph.reads_of(executor):
-            required = asset in executor.reads
+            required = asset in executor.needs()
             places = self._seen(executor, asset, key)
             maker = self.graph.makers[asset.name]
             if (maker, places) not in self._made_by:
@@ -59,7 +59,7 @@ class Wiring:
     def there(self, executor: Executor, asset: Asset[Any], key: Key, made: Container[Unit]) -> tuple[Key, ...]:
         """Return every point of an asset that a unit reads, without those that it may read and nobody has `made`."""
         places, maker = self._seen(executor, asset, key), self.graph.makers[asset.name]
-        if asset in executor.reads:
+        if asset in executor.needs():
             return places
         per = self.graph.units_of(maker)
         return tuple(at for at in places if (maker, at.on(per)) in made)
