@@ -42,9 +42,9 @@ def observe(nside: int, channels: dict) -> tuple:
     import numpy as np
 
     from cmbml.methods.ilc.sed import ModifiedBlackBody, PowerLaw
+    from cmbml.sky.case import Observation, ObservationSpec
     from cmbml.sky.harmonics import filter_alm, random_alm, synthesise
     from cmbml.sky.maps import MapSpec, SkyMap
-    from cmbml.sky.observation import Observation, ObservationSpec
 
     lmax, rng = 3 * nside - 1, np.random.default_rng(0)
     ell = np.arange(lmax + 1.0)
@@ -61,7 +61,7 @@ def observe(nside: int, channels: dict) -> tuple:
         values += channel.depth("I") / np.sqrt(area) * rng.standard_normal(values.shape)
         spec = truth.with_(beam="gaussian", fwhm_arcmin=channel.fwhm_arcmin)
         maps[name] = SkyMap(values.astype(np.float32), spec)
-    return Observation(ObservationSpec(channels, {n: m.spec for n, m in maps.items()}, truth), maps)
+    return Observation(ObservationSpec({n: m.spec for n, m in maps.items()}, truth, channels), maps)
 
 
 def repeat(work: Callable[[], object], times: int) -> list[float]:

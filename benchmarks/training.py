@@ -216,7 +216,9 @@ def run(method: NetworkMethod, arguments: argparse.Namespace) -> Interleave:
     n_batches = WARM_UP + arguments.repeats
     pairs = Pairs(list(features) * n_batches, list(targets) * n_batches)
     workers = 0 if arguments.device == "cpu" else 4
-    trainee = Trainee(model, method.train, (pairs, pairs), ["map"] * len(pairs), 0, workers, arguments.threads)
+    trainee = Trainee(
+        model, method.objective, method.train, (pairs, pairs), ["map"] * len(pairs), 0, workers, arguments.threads
+    )
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module="lightning.*")
     with reference_process(arguments) as reference:

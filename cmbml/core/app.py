@@ -34,7 +34,7 @@ from cmbml.core.integrity import INTEGRITY
 from cmbml.core.intent import DATASET_PROGRAM, NOBODY, Origin, is_part
 from cmbml.core.logs import log_file, talk_on_the_console
 from cmbml.core.manifest import lock, newest_config, run_folder, write_manifest
-from cmbml.core.overrides import CONFIG_FOLDER, check_overrides
+from cmbml.core.overrides import CONFIG_FOLDER, check_overrides, renamed
 from cmbml.core.pipeline import Pipeline
 from cmbml.core.plan import Plan, human_bytes
 from cmbml.core.runner import Runner
@@ -54,6 +54,7 @@ def main(name: str) -> None:
     """
     talk_on_the_console()
     with _errors_as_messages():
+        sys.argv[1:] = renamed(sys.argv[1:])
         overrides = [word for word in sys.argv[1:] if not word.startswith("-")]
         flags = set(sys.argv[1:]) - set(overrides)
         if flags <= {"-m", "--multirun"} and (flags or "hydra.mode=MULTIRUN" in overrides):

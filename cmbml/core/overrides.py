@@ -1,5 +1,6 @@
 """What the command line changes in a config, checked before Hydra takes it."""
 
+import logging
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,8 +16,30 @@ from omegaconf.errors import OmegaConfBaseException
 from cmbml.core.blame import settings_at
 from cmbml.core.errors import ConfigError, nearest
 
+log = logging.getLogger(__name__)
+
 CONFIG_FOLDER = Path(__file__).resolve().parents[1] / "cfg"
+RENAMED_KEYS = {"method.train.loss": "method.objective.loss"}
+"""Keys of the last release by their old names; they are taken with a warning, and go with the next."""
 COMPOSING = (HydraException, OmegaConfBaseException, yaml.YAMLError, ValueError)
+
+
+def renamed(words: list[str]) -> list[str]:
+    """Call keys in overrides by their new names, and say so.
+
+    Example:
+        >>> renamed(["method.train.loss=l2", "dataset=demo"])
+        ['method.objective.loss=l2', 'dataset=demo']
+    """
+    found = []
+    for word in words:
+        key, equals, value = word.partition("=")
+        sign = key[: len(key) - len(key.lstrip("+~"))]
+        new = RENAMED_KEYS.get(key.lstrip("+~"))
+        if new:
+            log.warning("%s is called %s now; the old name goes with the next release", key.lstrip("+~"), new)
+        found.append(f"{sign}{new}{equals}{value}" if new else word)
+    return found
 
 
 def check_overrides(name: str, overrides: list[str]) -> DictConfig:

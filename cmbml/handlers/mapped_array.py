@@ -1,6 +1,8 @@
 """Large arrays that are read a part at a time, straight from the disk."""
 
+from bisect import bisect_right
 from collections.abc import Sequence
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -36,19 +38,24 @@ class MappedArray(AssetHandler[NDArray[Any]]):
 
 
 class MappedArrays(Sequence[NDArray[Any]]):
-    """The arrays of many files, each mapped anew when it is asked for, as a program may hold but a thousand files open.
+    """The rows of many files' arrays, one after the other; each is mapped anew when it is asked for.
 
-    What is sent to another process is their names.
+    A program may hold but a thousand files open. What is sent to another process is their names.
 
     Args:
         paths: the files.
+        counts: rows of each.
     """
 
-    def __init__(self, paths: Sequence[Path]) -> None:
+    def __init__(self, paths: Sequence[Path], counts: Sequence[int]) -> None:
         self.paths = list(paths)
+        self.ends = list(accumulate(counts))
 
     def __len__(self) -> int:
-        return len(self.paths)
+        return self.ends[-1] if self.ends else 0
 
     def __getitem__(self, number: Any) -> Any:  # noqa: ANN401
-        return MappedArray().read(self.paths[number])
+        if not 0 <= number < len(self):
+            raise IndexError(number)
+        file = bisect_right(self.ends, number)
+        return MappedArray().read(self.paths[file])[number - (self.ends[file - 1] if file else 0)]

@@ -2,15 +2,15 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, ClassVar
 
 from pydantic import Field
 
 from cmbml.settings import settings
+from cmbml.sky.case import Answer, Observation, ObservationSpec
 from cmbml.sky.maps import MapSpec, SkyMap
-from cmbml.sky.observation import Observation, ObservationSpec
 
 ChannelName = Annotated[str, Field(coerce_numbers_to_str=True)]
 """A channel; the command line's `method.channel=100` means the channel "100"."""
@@ -55,19 +55,6 @@ class Method(ABC):
         return tuple(getattr(self, "channels", spec.channels))
 
 
-@dataclass(frozen=True)
-class Cleaned:
-    """What a method makes of an observation.
-
-    Attributes:
-        cmb: the CMB, described by what `accepts` returned.
-        uncertainty: standard deviation of its error per pixel, described by the same; None where the method has none.
-    """
-
-    cmb: SkyMap
-    uncertainty: SkyMap | None = None
-
-
 class BlindMethod(Method):
     """A method that needs nothing but the observation."""
 
@@ -76,7 +63,7 @@ class BlindMethod(Method):
     to `decompose` as another part, must come out as the signal does."""
 
     @abstractmethod
-    def clean(self, observation: Observation, scratch: Path, threads: int) -> Cleaned:
+    def clean(self, observation: Observation, scratch: Path, threads: int) -> Answer:
         """Find the CMB.
 
         Args:
@@ -112,7 +99,7 @@ class BlindMethod(Method):
         Returns:
             `signal`, `foregrounds` and `noise`, and of a linear method `chance`, whose sum is the cleaned map.
         """
-        return paired_parts(lambda part: self.clean(part, scratch, threads).cmb, observation, foregrounds, noise)
+        return paired_parts(lambda part: self.clean(part, scratch, threads).value, observation, foregrounds, noise)
 
 
 def paired_parts(
@@ -148,5 +135,5 @@ def plus(first: Mapping[str, SkyMap], second: Mapping[str, SkyMap]) -> dict[str,
 
 def minus(observation: Observation, part: Mapping[str, SkyMap]) -> Observation:
     """Return an observation without a part of it."""
-    maps = {name: SkyMap(found.values - part[name].values, found.spec) for name, found in observation.maps.items()}
-    return replace(observation, maps=maps)
+    maps = {name: SkyMap(found.values - part[name].values, found.spec) for name, found in observation.shown.items()}
+    return replace(observation, shown=maps)

@@ -5,10 +5,10 @@ from typing import ClassVar, final
 
 import numpy as np
 
-from cmbml.methods.base import BlindMethod, ChannelName, Cleaned, MethodError
+from cmbml.methods.base import BlindMethod, ChannelName, MethodError
 from cmbml.settings import settings
+from cmbml.sky.case import Answer, Observation, ObservationSpec
 from cmbml.sky.maps import MapSpec, SkyMap
-from cmbml.sky.observation import Observation, ObservationSpec
 
 
 @final
@@ -20,18 +20,18 @@ class Truth(BlindMethod):
 
     def accepts(self, spec: ObservationSpec) -> MapSpec:
         """Accept anything."""
-        return spec.truth
+        return spec.asked
 
-    def clean(self, observation: Observation, scratch: Path, threads: int) -> Cleaned:  # noqa: ARG002
+    def clean(self, observation: Observation, scratch: Path, threads: int) -> Answer:  # noqa: ARG002
         """Return the truth.
 
         Raises:
             MethodError: it was not shown.
         """
-        if observation.truth is None:
+        if observation.asked is None:
             message = "the observation comes without its truth; control_truth cleans simulations only"
             raise MethodError(message)
-        return Cleaned(observation.truth)
+        return Answer(observation.asked)
 
 
 @final
@@ -48,15 +48,15 @@ class SingleChannel(BlindMethod):
     def accepts(self, spec: ObservationSpec) -> MapSpec:
         """Accept an observation that has the channel."""
         spec.require_channel(self.channel)
-        return spec.maps[self.channel]
+        return spec.shown[self.channel]
 
     def channels_shown(self, spec: ObservationSpec) -> tuple[str, ...]:  # noqa: ARG002
         """Return the one channel."""
         return (self.channel,)
 
-    def clean(self, observation: Observation, scratch: Path, threads: int) -> Cleaned:  # noqa: ARG002
+    def clean(self, observation: Observation, scratch: Path, threads: int) -> Answer:  # noqa: ARG002
         """Return the channel's map."""
-        return Cleaned(observation.maps[self.channel])
+        return Answer(observation.shown[self.channel])
 
 
 @final
@@ -66,9 +66,9 @@ class Zero(BlindMethod):
 
     def accepts(self, spec: ObservationSpec) -> MapSpec:
         """Accept anything."""
-        return spec.truth
+        return spec.asked
 
-    def clean(self, observation: Observation, scratch: Path, threads: int) -> Cleaned:  # noqa: ARG002
+    def clean(self, observation: Observation, scratch: Path, threads: int) -> Answer:  # noqa: ARG002
         """Return a map of zeros."""
         spec = self.accepts(observation.spec)
-        return Cleaned(SkyMap(np.zeros((len(spec.fields), spec.n_pix), np.float32), spec))
+        return Answer(SkyMap(np.zeros((len(spec.fields), spec.n_pix), np.float32), spec))

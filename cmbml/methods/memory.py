@@ -15,12 +15,23 @@ from pydantic import Field, NonNegativeInt, PositiveInt
 
 from cmbml.methods.base import ChannelName, MethodError
 from cmbml.methods.ilc.needlets import Bands
-from cmbml.methods.trained import Arrays, Examples, Hardware, Lesson, State, Trained, TrainedMethod, describe, plain
+from cmbml.methods.trained import (
+    Arrays,
+    Examples,
+    Hardware,
+    Lesson,
+    Reply,
+    State,
+    Trained,
+    TrainedMethod,
+    describe,
+    plain,
+)
 from cmbml.settings import PositiveFloat, settings
 from cmbml.sky.beams import gaussian_window
+from cmbml.sky.case import Answer, Observation, ObservationSpec
 from cmbml.sky.harmonics import analyse, filter_components, synthesise
 from cmbml.sky.maps import MapSpec, SkyMap
-from cmbml.sky.observation import Observation, ObservationSpec
 
 Float32 = NDArray[np.float32]
 Beams = NDArray[np.float64]
@@ -48,24 +59,25 @@ class Maps(Examples):
             raise MethodError(message)
         for name in self.channels:
             spec.require_channel(name)
-        return spec.truth.with_(beam="gaussian", fwhm_arcmin=self.fwhm_arcmin)
+        return spec.asked.with_(beam="gaussian", fwhm_arcmin=self.fwhm_arcmin)
 
     def shapes(self, spec: ObservationSpec) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """Return `(n_channel, n_field, n_pix)` and `(n_field, n_pix)`."""
-        field = (len(spec.truth.fields), spec.truth.n_pix)
+        field = (len(spec.asked.fields), spec.asked.n_pix)
         return (len(self.channels), *field), field
 
-    def features(self, observation: Observation) -> Float32:
-        """Stack the maps."""
-        return np.stack([observation.maps[name].values for name in self.channels]).astype(np.float32)
+    def features(self, case: Observation, chosen: None = None) -> Float32:  # noqa: ARG002
+        """Stack the maps; one sample."""
+        return np.stack([case.shown[name].values for name in self.channels]).astype(np.float32)[np.newaxis]
 
-    def target(self, truth: SkyMap) -> Float32:
+    def target(self, asked: SkyMap, chosen: None = None) -> Float32:  # noqa: ARG002
         """Return the CMB, without a beam."""
-        return truth.values.astype(np.float32)
+        return asked.values.astype(np.float32)[np.newaxis]
 
-    def to_map(self, answer: Float32, spec: ObservationSpec) -> SkyMap:
+    def answer(self, replies: Float32, sigma: Float32 | None, spec: ObservationSpec) -> Answer[SkyMap]:
         """Say what an answer is."""
-        return SkyMap(answer, self.accepts(spec))
+        del sigma
+        return Answer(SkyMap(replies[0], self.accepts(spec)))
 
     def describe(self, spec: ObservationSpec) -> dict[str, Any]:
         """Say what the observations are."""
@@ -130,7 +142,7 @@ class Remembering(TrainedMethod):
         found: NDArray[np.float64] = MAD_TO_SIGMA * np.median(np.abs(error), axis=-1)
         return found
 
-    def predict(self, state: State, features: Iterable[Float32], hardware: Hardware) -> Iterator[Float32]:
+    def predict(self, state: State, features: Iterable[Float32], hardware: Hardware) -> Iterator[Reply]:
         """Subtract what is remembered, and average."""
         beams, left = state.arrays["beams"].astype(np.float64), state.arrays["left"].astype(np.float64)
         lmax, threads = beams.shape[-1] - 1, hardware.threads_used
@@ -143,11 +155,11 @@ class Remembering(TrainedMethod):
                 filter_components(analyse(channel.astype(np.float64), lmax, threads), weight)
                 for channel, weight in zip(cleaned, weights, strict=True)
             )
-            yield synthesise(alm, round(np.sqrt(maps.shape[-1] / 12)), threads).astype(np.float32)
+            yield Reply(synthesise(alm, round(np.sqrt(maps.shape[-1] / 12)), threads).astype(np.float32))
 
     def _beams(self, spec: ObservationSpec) -> Beams:
         """Return each channel's beam, `(n_channel, n_comp, lmax + 1)`."""
-        lmax, n_comp = spec.truth.lmax or 3 * spec.truth.nside - 1, len(spec.truth.fields)
+        lmax, n_comp = spec.asked.lmax or 3 * spec.asked.nside - 1, len(spec.asked.fields)
         return np.stack([spec.channels[name].beam(lmax, n_comp) for name in self.examples.channels])
 
     @abstractmethod
@@ -245,7 +257,7 @@ class PrincipalComponents(Remembering):
         return 4 * int(np.prod(self.examples.shapes(spec)[0])) * self._n_scales(spec) * (2 + max(self.components))
 
     def _n_scales(self, spec: ObservationSpec) -> int:
-        return len(self.bands.windows(spec.truth.lmax or 3 * spec.truth.nside - 1, spec.truth.nside))
+        return len(self.bands.windows(spec.asked.lmax or 3 * spec.asked.nside - 1, spec.asked.nside))
 
     def remember(
         self, train: "_Foregrounds", valid: "_Foregrounds", beams: Beams, threads: int

@@ -3,10 +3,11 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import reduce
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from cmbml.settings import PositiveFloat, settings
 
@@ -77,23 +78,29 @@ class Scaling:
         scale: `(n_channel,)`, none of them zero.
         mixing: `(n_channel, n_channel)`: which mixture of channels each z is; None for the channels themselves.
         limit: L; None for none.
+        per_sample: whether each sample and channel is brought to [0, 1] by its own extremes, whatever stands above.
+        like: of targets, the channel of the features whose extremes bring them to size; None for the numbers above.
     """
 
     offset: NDArray[np.float64]
     scale: NDArray[np.float64]
     mixing: NDArray[np.float64] | None = None
     limit: float | None = None
+    per_sample: bool = False
+    like: int | None = None
 
     def plain(self) -> dict[str, Any]:
         """Return plain values."""
         mixing = None if self.mixing is None else self.mixing.tolist()
-        return {"offset": self.offset.tolist(), "scale": self.scale.tolist(), "mixing": mixing, "limit": self.limit}
+        numbers = {"offset": self.offset.tolist(), "scale": self.scale.tolist(), "mixing": mixing, "limit": self.limit}
+        return numbers | {"per_sample": self.per_sample, "like": self.like}
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> "Scaling":
         """Read what `plain` returned."""
         mixing = None if plain["mixing"] is None else np.array(plain["mixing"], float)
-        return cls(np.array(plain["offset"], float), np.array(plain["scale"], float), mixing, plain["limit"])
+        numbers = np.array(plain["offset"], float), np.array(plain["scale"], float), mixing, plain["limit"]
+        return cls(*numbers, plain.get("per_sample", False), plain.get("like"))
 
 
 @settings
@@ -105,19 +112,29 @@ class Normalisation:
             simulations; `standardise` subtracts its mean, too; `robust` subtracts the median and divides by half of
             what lies between the 16th and the 84th percentile, which the Galactic plane does not move; `whiten` mixes
             the channels to ones that have unit variance and no correlation, so that what little the channels differ
-            in is as large as what they share. Of features only.
+            in is as large as what they share. Of features only. `minmax` brings each sample and channel to [0, 1] by
+            its own extremes.
         by: what `fixed` divides by, in the arrays' unit.
         limit: how many such units a feature grows in proportion; only its logarithm counts beyond. None: without end.
             Targets have none.
+        like: of a target with `minmax`, the channel of the features whose extremes are taken: its own are not known.
     """
 
-    kind: Literal["fixed", "scale", "standardise", "robust", "whiten"]
+    kind: Literal["fixed", "scale", "standardise", "robust", "whiten", "minmax"]
     by: PositiveFloat = 1.0
     limit: PositiveFloat | None = None
+    like: Annotated[str, Field(coerce_numbers_to_str=True)] | None = None
 
-    def scaling(self, moments: Moments) -> Scaling:
-        """Work out the numbers for arrays that have these moments."""
+    def scaling(self, moments: Moments, like: int | None = None) -> Scaling:
+        """Work out the numbers for arrays that have these moments.
+
+        Args:
+            moments: of the training samples.
+            like: of targets, which channel of the features they are brought to size like, if they are.
+        """
         zero, std = np.zeros_like(moments.mean), np.sqrt(np.diag(moments.covariance))
+        if self.kind == "minmax":
+            return Scaling(zero, np.ones_like(std), None, self.limit, per_sample=True, like=like)
         if self.kind == "whiten":
             return Scaling(moments.mean, np.ones_like(std), whitening(moments.covariance), self.limit)
         offset, scale = {

@@ -23,12 +23,12 @@ import yaml
 from numpy.typing import NDArray
 from pydantic import Field
 
-from cmbml.methods.base import BlindMethod, ChannelName, Cleaned, MethodError, minus, plus
+from cmbml.methods.base import BlindMethod, ChannelName, MethodError, minus, plus
 from cmbml.methods.ilc.needlets import CosineNeedlets
 from cmbml.methods.masking import masked
 from cmbml.settings import Fraction, PositiveFloat, settings
+from cmbml.sky.case import Answer, Observation, ObservationSpec
 from cmbml.sky.maps import MapSpec, SkyMap
-from cmbml.sky.observation import Observation, ObservationSpec
 
 WORKER = Path(__file__).with_name("pyilc_worker.py")
 RESULT = "needletILCmap_component_CMB.fits"
@@ -91,20 +91,20 @@ class Pyilc(BlindMethod):
             message = f"{self.name} needs at least two channels, and method.channels has {len(self.channels)}"
             raise MethodError(message)
         lmax = self._lmax(spec)
-        self._filters(lmax, spec.truth.nside)
+        self._filters(lmax, spec.asked.nside)
         for name in self.channels:
             if not spec.require_channel(name).beam(lmax, 1).all():
                 message = f"channel {name} sees nothing at l = {lmax}; leave it out of method.channels"
                 raise MethodError(message)
         _require_installed(self.python or Path(sys.executable), self.checkout, self.name, self._ours)
-        return spec.truth.with_(fields="I", lmax=lmax, beam="gaussian", fwhm_arcmin=self.fwhm_arcmin)
+        return spec.asked.with_(fields="I", lmax=lmax, beam="gaussian", fwhm_arcmin=self.fwhm_arcmin)
 
-    def clean(self, observation: Observation, scratch: Path, threads: int) -> Cleaned:
+    def clean(self, observation: Observation, scratch: Path, threads: int) -> Answer:
         """Write what the package reads, run it, and read what it wrote."""
         spec = self.accepts(observation.spec)
         with self._folder(observation, scratch) as folder:
             self._run(folder, threads)
-            return Cleaned(_result(folder, spec))
+            return Answer(_result(folder, spec))
 
     def decompose(
         self,
@@ -117,11 +117,11 @@ class Pyilc(BlindMethod):
         """Let the package apply to each part the weights that it finds where there is no CMB."""
         spec = self.accepts(observation.spec)
         order = self._order(observation.spec)
-        whole = self.clean(observation, scratch, threads).cmb
+        whole = self.clean(observation, scratch, threads).value
         rest = plus(foregrounds, noise)
-        parts = {"signal": minus(observation, rest).maps, "foregrounds": foregrounds, "noise": noise}
+        parts = {"signal": minus(observation, rest).shown, "foregrounds": foregrounds, "noise": noise}
         found: dict[str, SkyMap] = {}
-        with self._folder(replace(observation, maps=rest), scratch) as folder:
+        with self._folder(replace(observation, shown=rest), scratch) as folder:
             self._run(folder, threads, {"save_weights": "yes"})
             for which, part in parts.items():
                 # It takes results that it finds for those that were asked for.
@@ -135,8 +135,8 @@ class Pyilc(BlindMethod):
         return found | {"chance": SkyMap(chance, spec)}
 
     def _lmax(self, spec: ObservationSpec) -> int:
-        most = spec.truth.lmax or 3 * spec.truth.nside - 1
-        return min(most, int(self.lmax_per_nside * spec.truth.nside))
+        most = spec.asked.lmax or 3 * spec.asked.nside - 1
+        return min(most, int(self.lmax_per_nside * spec.asked.nside))
 
     def _order(self, spec: ObservationSpec) -> list[str]:
         """Return the channels from the widest beam to the narrowest, as the package wants them."""
@@ -147,7 +147,7 @@ class Pyilc(BlindMethod):
     def _folder(self, observation: Observation, scratch: Path) -> Iterator[Path]:
         """Lay out all that the package reads in a folder that is removed afterwards."""
         spec, lmax = observation.spec, self._lmax(observation.spec)
-        order, maps = self._order(spec), masked(observation.maps, self.observation_mask)
+        order, maps = self._order(spec), masked(observation.shown, self.observation_mask)
         with tempfile.TemporaryDirectory(dir=scratch, prefix="pyilc_") as place:
             folder = Path(place).resolve()
             beams = [_write_beam(folder / f"beam_{n}.txt", spec.channels[n].beam(lmax, 1)[0]) for n in order]
@@ -166,12 +166,12 @@ class Pyilc(BlindMethod):
                 "beam_type": "1DBeams",
                 "beam_files": beams,
                 "perform_ILC_at_beam": self.fwhm_arcmin,
-                "N_side": spec.truth.nside,
+                "N_side": spec.asked.nside,
                 "ILC_preserved_comp": "CMB",
                 "N_deproj": 0,
                 "wavelet_beam_criterion": self.beam_criterion,
             }
-            (folder / "input.yml").write_text(yaml.safe_dump(entries | self._filters(lmax, spec.truth.nside)))
+            (folder / "input.yml").write_text(yaml.safe_dump(entries | self._filters(lmax, spec.asked.nside)))
             yield folder
 
     def _run(self, folder: Path, threads: int, more: Mapping[str, Any] | None = None) -> None:

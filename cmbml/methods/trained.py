@@ -15,15 +15,17 @@ from pydantic_core import to_jsonable_python
 from cmbml.methods.base import Method, MethodError
 from cmbml.methods.normalisation import Moments
 from cmbml.settings import settings
-from cmbml.sky.maps import MapSpec, SkyMap
-from cmbml.sky.observation import Observation, ObservationSpec
+from cmbml.sky.case import Answer, Case, CaseSpec, ObservationSpec
 
 Arrays = Sequence[NDArray[np.float32]]
 
 
 @settings
 class Examples(ABC):
-    """How simulations become the arrays that a network is shown, and its answers maps.
+    """How cases become the samples that a network is shown, and its replies answers.
+
+    A case is one sample, such as a whole sky laid out as a plane, or many, such as patches of it. Those that a network
+    learns from may be others than those that an answer is put together from: `choose` says which.
 
     Attributes:
         name: where the arrays stand on the axis of arrays; methods that share it share the arrays.
@@ -32,44 +34,76 @@ class Examples(ABC):
     name: str
 
     @abstractmethod
-    def accepts(self, spec: ObservationSpec) -> MapSpec:
-        """Look, before any work, whether such observations can be turned into arrays.
+    def accepts(self, spec: CaseSpec[Any]) -> Any:  # noqa: ANN401
+        """Look, before any work, whether such cases can be turned into samples.
 
         Returns:
-            What `to_map` will give.
+            What the value of `answer` will be: a `MapSpec` or a `PatchSpec`.
 
         Raises:
             MethodError, MapError: they cannot; the message says why.
         """
 
-    def channels_shown(self, spec: ObservationSpec) -> tuple[str, ...]:
-        """Return the channels that are in the features: those of the setting `channels`, if there is one; else all."""
-        return tuple(getattr(self, "channels", spec.channels))
+    def channels_shown(self, spec: CaseSpec[Any]) -> tuple[str, ...]:
+        """Return what of the case is in the features: the names in `channels`, if it has that; else all."""
+        return tuple(getattr(self, "channels", spec.shown))
 
     @abstractmethod
-    def shapes(self, spec: ObservationSpec) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """Return the shapes of the features and of the target, channels first."""
+    def shapes(self, spec: CaseSpec[Any]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Return the shapes of one sample's features and target, channels first."""
 
-    @abstractmethod
-    def features(self, observation: Observation) -> NDArray[np.float32]:
-        """Return what a network is shown of an observation, `(n_channel, ...)`, in uK_CMB; linear in its maps."""
+    def n_lessons(self, spec: CaseSpec[Any]) -> int:  # noqa: ARG002
+        """Return how many samples are learnt from in each case."""
+        return 1
 
-    @abstractmethod
-    def target(self, truth: SkyMap) -> NDArray[np.float32]:
-        """Return what it should answer, `(n_field, ...)`, in uK_CMB."""
-
-    @abstractmethod
-    def to_map(self, answer: NDArray[np.float32], spec: ObservationSpec) -> SkyMap:
-        """Turn an answer, shaped as a target, into the map that `accepts` described."""
-
-    n_symmetries: ClassVar[int] = 1
-    """How many turns and reflections of the sphere `turned` knows; the first leaves all as it is."""
-
-    def turned(self, values: NDArray[np.float32], number: int, n_field: int) -> NDArray[np.float32]:
-        """Give features or targets a symmetry of the sphere, as if it had been given to the maps.
+    def choose(self, spec: CaseSpec[Any], rng: np.random.Generator) -> Any:  # noqa: ANN401, ARG002
+        """Choose the samples of one case that are learnt from; None for those that an answer is made of.
 
         Args:
-            values: as `features` or `target` return them.
+            spec: what the case is.
+            rng: the case's own.
+        """
+        return None
+
+    @abstractmethod
+    def features(self, case: Case[Any], chosen: Any = None) -> NDArray[np.float32]:  # noqa: ANN401
+        """Return what a network is shown of a case.
+
+        Args:
+            case: what is shown in it.
+            chosen: which samples: what `choose` returned, or None for those that an answer is made of.
+
+        Returns:
+            `(n_sample, n_channel, ...)`, in the unit of what is shown; linear in it.
+        """
+
+    @abstractmethod
+    def target(self, asked: Any, chosen: Any = None) -> NDArray[np.float32]:  # noqa: ANN401
+        """Return what it should reply, `(n_sample, n_field, ...)`, in the unit of what is asked."""
+
+    @abstractmethod
+    def answer(
+        self, replies: NDArray[np.float32], sigma: NDArray[np.float32] | None, spec: CaseSpec[Any]
+    ) -> Answer[Any]:
+        """Put the replies to all samples of a case together.
+
+        Args:
+            replies: `(n_sample, n_field, ...)`, shaped as `target` gives them.
+            sigma: their standard deviations, of methods that tell them.
+            spec: what the case is.
+
+        Returns:
+            What `accepts` described.
+        """
+
+    n_symmetries: ClassVar[int] = 1
+    """How many turns and reflections `turned` knows; the first leaves all as it is."""
+
+    def turned(self, values: NDArray[np.float32], number: int, n_field: int) -> NDArray[np.float32]:
+        """Give the features or the target of one sample a symmetry, as if it had been given to the sky.
+
+        Args:
+            values: a row of what `features` or `target` return.
             number: which symmetry.
             n_field: fields of the observation, 1 or 3.
         """
@@ -77,8 +111,21 @@ class Examples(ABC):
         return np.array(values)
 
     @abstractmethod
-    def describe(self, spec: ObservationSpec) -> dict[str, Any]:
-        """Say in plain values what observations are, as far as the arrays depend on it."""
+    def describe(self, spec: CaseSpec[Any]) -> dict[str, Any]:
+        """Say in plain values what the cases are, as far as the arrays depend on it."""
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What a network says to one sample.
+
+    Attributes:
+        value: shaped and in the unit as the target.
+        sigma: standard deviation of its error, of methods that tell it.
+    """
+
+    value: NDArray[np.float32]
+    sigma: NDArray[np.float32] | None = None
 
 
 @settings
@@ -93,7 +140,7 @@ class Hardware:
         devices: how many of them; more than one share each batch (data-parallel).
         threads: CPU threads of the network; null: all cores that the process may use.
         workers: processes that read ahead of the training; null: none on a CPU, four otherwise.
-        predict_batch: simulations per batch of a prediction.
+        predict_batch: samples per batch of a prediction.
     """
 
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
@@ -127,12 +174,12 @@ class Lesson:
     """What a method is trained with.
 
     Attributes:
-        spec: what the observations are.
-        train: features and targets of the simulations that are learnt from, memory-mapped.
+        spec: what the cases are.
+        train: features and targets of the samples that are learnt from, memory-mapped.
         valid: the same for those that are only looked at.
-        parts: for each simulation of `train`, what signal and noise are in its features, `(2, n_channel, ...)`; None
-            where nobody made them.
-        names: the simulations of `train`, for messages.
+        parts: for each sample of `train`, what signal and noise are in its features, `(2, n_channel, ...)`; None where
+            nobody made them.
+        names: the samples of `train`, for messages.
         moments: of the features and of the targets of `train`.
         seed: root of all randomness.
         workdir: a folder that survives a killed run, for checkpoints.
@@ -140,7 +187,7 @@ class Lesson:
         report: takes a line for the user.
     """
 
-    spec: ObservationSpec
+    spec: CaseSpec[Any]
     train: tuple[Arrays, Arrays]
     valid: tuple[Arrays, Arrays]
     names: Sequence[str]
@@ -172,16 +219,16 @@ class TrainedMethod(Method):
     """A method that learns from simulations before it can clean.
 
     Attributes:
-        examples: how simulations become arrays, and answers maps.
+        examples: how cases become samples, and replies answers.
     """
 
     examples: Examples
 
-    def accepts(self, spec: ObservationSpec) -> MapSpec:
-        """Look whether the observations can be turned into arrays."""
+    def accepts(self, spec: CaseSpec[Any]) -> Any:  # noqa: ANN401
+        """Look whether the cases can be turned into samples."""
         return self.examples.accepts(spec)
 
-    def channels_shown(self, spec: ObservationSpec) -> tuple[str, ...]:
+    def channels_shown(self, spec: CaseSpec[Any]) -> tuple[str, ...]:
         """Return the channels that the examples hold."""
         return self.examples.channels_shown(spec)
 
@@ -215,26 +262,24 @@ class TrainedMethod(Method):
         """
 
     @abstractmethod
-    def predict(
-        self, state: State, features: Iterable[NDArray[np.float32]], hardware: Hardware
-    ) -> Iterator[NDArray[np.float32]]:
-        """Answer, in the order of the features, in uK_CMB.
+    def predict(self, state: State, features: Iterable[NDArray[np.float32]], hardware: Hardware) -> Iterator[Reply]:
+        """Reply, in the order of the features, in the unit of the target.
 
         Args:
             state: what was learnt.
-            features: one array for each simulation.
+            features: those of one sample after the other.
             hardware: what to run on.
         """
 
     @abstractmethod
-    def state_bytes(self, spec: ObservationSpec) -> int:
+    def state_bytes(self, spec: CaseSpec[Any]) -> int:
         """Return how large a state is that is learnt from such observations."""
 
     @abstractmethod
-    def about(self, spec: ObservationSpec) -> dict[str, Any]:
+    def about(self, spec: CaseSpec[Any]) -> dict[str, Any]:
         """Return, as plain values, all that a state must agree with to be used for such observations."""
 
-    def require_fit(self, state: State, spec: ObservationSpec) -> None:
+    def require_fit(self, state: State, spec: CaseSpec[Any]) -> None:
         """Check that a state was learnt with these settings, for such observations.
 
         Raises:
@@ -255,7 +300,7 @@ class TrainedMethod(Method):
 
 def describe(spec: ObservationSpec, channels: Iterable[str]) -> dict[str, Any]:
     """Say in plain values what observations are, as far as a network depends on it."""
-    truth = spec.truth
+    truth = spec.asked
     return {
         "nside": truth.nside,
         "fields": truth.fields,
@@ -265,8 +310,8 @@ def describe(spec: ObservationSpec, channels: Iterable[str]) -> dict[str, Any]:
         "channels": {
             name: {
                 "freq_ghz": spec.channels[name].freq_ghz,
-                "beam": spec.maps[name].beam,
-                "fwhm_arcmin": spec.maps[name].fwhm_arcmin,
+                "beam": spec.shown[name].beam,
+                "fwhm_arcmin": spec.shown[name].fwhm_arcmin,
             }
             for name in channels
         },

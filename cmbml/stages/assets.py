@@ -42,15 +42,20 @@ NOISE_MAP = Asset("noise_map", HealpixMap(), per=(SPLIT, SIM, FREQ))  # the nois
 MASK = Asset("mask", HealpixMap(), per=())  # 1 keep, 0 leave out; one for the dataset
 MASK_APODISED = Asset("mask_apodised", HealpixMap(), per=())  # the same with a soft edge
 
-FEATURES = Asset("features", MappedArray(), per=(ARRAYS, SPLIT, SIM))  # what a network is shown, float32, uK_CMB
-TARGET = Asset("target", MappedArray(), per=(ARRAYS, SPLIT, SIM))  # what it should answer, float32, uK_CMB
-FEATURE_PARTS = Asset("feature_parts", MappedArray(), per=(ARRAYS, SPLIT, SIM))  # signal and noise in FEATURES
+FEATURES = Asset("features", MappedArray(), per=(ARRAYS, SPLIT, SIM))  # (n_sample, n_channel, ...) float32, uK_CMB
+TARGET = Asset("target", MappedArray(), per=(ARRAYS, SPLIT, SIM))  # what should be answered, a row per sample
+FEATURE_PARTS = Asset(
+    "feature_parts", MappedArray(), per=(ARRAYS, SPLIT, SIM)
+)  # (n_sample, 2, ...): signal and noise in FEATURES
 ARRAY_MOMENTS = Asset("array_moments", YamlFile(), per=(ARRAYS, SPLIT, SIM))  # of both, per channel
 STATE = Asset("state", TensorFile(), per=(METHOD,))  # what a method has learnt
 TRAINING_CURVE = Asset("training_curve", EcsvTable(), per=(METHOD,))  # a row per epoch
 TRAINING = Asset("training", YamlFile(), per=(METHOD,))  # settings, losses, seconds
 TRAINING_FIGURE = Asset("training_figure", PngFigure(), per=(METHOD,))
 ANSWER = Asset("answer", MappedArray(), per=(METHOD, SPLIT, SIM))  # what a network says, shaped as TARGET
+ANSWER_SIGMA = Asset(
+    "answer_sigma", MappedArray(), per=(METHOD, SPLIT, SIM)
+)  # how sure it is of that: standard deviation of the error, where it can tell
 ANSWER_TIME = Asset("answer_time", YamlFile(), per=(METHOD, SPLIT, SIM))  # how long that took
 
 CLEANED_MAP = Asset("cleaned_map", HealpixMap(), per=(METHOD, SPLIT, SIM))  # what a method takes for the CMB

@@ -12,12 +12,12 @@ from omegaconf import OmegaConf
 
 from cmbml.core.app import CONFIG_FOLDER
 from cmbml.core.fingerprint import canonical
-from cmbml.methods.base import BlindMethod, Cleaned, Method, MethodError
+from cmbml.methods.base import BlindMethod, Method, MethodError
 from cmbml.methods.trained import State, TrainedMethod
+from cmbml.sky.case import Answer, Observation, ObservationSpec
 from cmbml.sky.harmonics import filter_components, random_alm, synthesise
 from cmbml.sky.instrument import Channel
 from cmbml.sky.maps import Fields, MapError, MapSpec, SkyMap
-from cmbml.sky.observation import Observation, ObservationSpec
 
 NSIDE, LMAX = 32, 95
 
@@ -48,7 +48,7 @@ def spec(channels: dict[str, Channel]) -> ObservationSpec:
     """What an observation of intensity is."""
     truth = MapSpec(nside=NSIDE, lmax=LMAX)
     maps = {name: truth.with_(beam=c.beam_kind, fwhm_arcmin=c.fwhm_arcmin) for name, c in channels.items()}
-    return ObservationSpec(channels, maps, truth)
+    return ObservationSpec(maps, truth, channels)
 
 
 @pytest.fixture(params=BLIND)
@@ -81,17 +81,17 @@ def observed(fields: Fields, channels: dict[str, Channel]) -> Observation:
         values = synthesise(alm, NSIDE) + rng.standard_normal((n_comp, truth.n_pix))
         maps[name] = SkyMap(values.astype(np.float32), specs[name])
     sky = SkyMap(synthesise(cmb, NSIDE).astype(np.float32), truth)
-    return Observation(ObservationSpec(channels, specs, truth), maps, sky)
+    return Observation(ObservationSpec(specs, truth, channels), maps, sky)
 
 
 def made(name: str) -> Any:
     return hydra.utils.instantiate(NODES[name], _convert_="all")
 
 
-def ran(name: str, observation: Observation, scratch: Path, threads: int = 1) -> Cleaned:
+def ran(name: str, observation: Observation, scratch: Path, threads: int = 1) -> Answer:
     scratch.mkdir(exist_ok=True)
     method = made(name)
-    return method.clean(observation if method.needs_truth else replace(observation, truth=None), scratch, threads)
+    return method.clean(observation if method.needs_truth else replace(observation, asked=None), scratch, threads)
 
 
 def test_something_was_found() -> None:
@@ -119,12 +119,12 @@ def test_settings_are_plain(file: str) -> None:
 def test_method_gives_what_it_promised(name: str, observation: Observation, tmp_path: Path) -> None:
     promised = made(name).accepts(observation.spec)
     cleaned = ran(name, observation, tmp_path)
-    for sky in filter(None, (cleaned.cmb, cleaned.uncertainty)):
+    for sky in filter(None, (cleaned.value, cleaned.sigma)):
         assert sky.spec == promised
         assert sky.values.shape == (len(promised.fields), promised.n_pix)
         assert np.isfinite(sky.values).all()
-    if cleaned.uncertainty is not None:
-        assert (cleaned.uncertainty.values > 0).all()
+    if cleaned.sigma is not None:
+        assert (cleaned.sigma.values > 0).all()
 
 
 def test_promise_needs_no_data(name: str, spec: ObservationSpec) -> None:
@@ -135,19 +135,19 @@ def test_promise_needs_no_data(name: str, spec: ObservationSpec) -> None:
 
 def test_threads_do_not_change_a_bit(name: str, observation: Observation, tmp_path: Path) -> None:
     first, second = (ran(name, observation, tmp_path, threads) for threads in (1, 2))
-    assert first.cmb.values.tobytes() == second.cmb.values.tobytes()
-    assert (first.uncertainty is None) == (second.uncertainty is None)
-    if first.uncertainty is not None and second.uncertainty is not None:
-        assert first.uncertainty.values.tobytes() == second.uncertainty.values.tobytes()
+    assert first.value.values.tobytes() == second.value.values.tobytes()
+    assert (first.sigma is None) == (second.sigma is None)
+    if first.sigma is not None and second.sigma is not None:
+        assert first.sigma.values.tobytes() == second.sigma.values.tobytes()
 
 
 def test_input_is_left_as_it_was(name: str, observation: Observation, tmp_path: Path) -> None:
-    before = {channel: sky.values.copy() for channel, sky in observation.maps.items()}
-    truth = observation.truth.values.copy()
+    before = {channel: sky.values.copy() for channel, sky in observation.shown.items()}
+    truth = observation.asked.values.copy()
     ran(name, observation, tmp_path)
     for channel, values in before.items():
-        assert observation.maps[channel].values.tobytes() == values.tobytes()
-    assert observation.truth.values.tobytes() == truth.tobytes()
+        assert observation.shown[channel].values.tobytes() == values.tobytes()
+    assert observation.asked.values.tobytes() == truth.tobytes()
 
 
 def test_nothing_is_left_but_in_scratch(
@@ -165,11 +165,11 @@ def test_parts_add_up_to_the_cleaned_map(name: str, channels: dict[str, Channel]
     observation, method = observed("I", channels), made(name)
     rng = np.random.default_rng(8)
     parts = [
-        {n: SkyMap(0.1 * rng.standard_normal(sky.values.shape), sky.spec) for n, sky in observation.maps.items()}
+        {n: SkyMap(0.1 * rng.standard_normal(sky.values.shape), sky.spec) for n, sky in observation.shown.items()}
         for _ in range(2)
     ]
     found = method.decompose(observation, *parts, tmp_path, 1)
-    whole = method.clean(observation, tmp_path, 1).cmb
+    whole = method.clean(observation, tmp_path, 1).value
     assert set(found) - {"chance"} == {"signal", "foregrounds", "noise"}
     total = sum(part.values.astype(np.float64) for part in found.values())
     np.testing.assert_allclose(total, whole.values, atol=1e-4 * max(1.0, float(np.abs(whole.values).max())))
@@ -185,9 +185,9 @@ def test_method_that_applies_weights_to_parts_says_so(blind: str) -> None:
 def test_channel_that_is_missing_is_refused_before_work(name: str, spec: ObservationSpec) -> None:
     wanted = [NODES[name].get("channel"), *NODES[name].get("channels", [])]
     for channel in filter(None, wanted):
-        parts = ({n: part for n, part in whole.items() if n != channel} for whole in (spec.channels, spec.maps))
+        parts = ({n: part for n, part in whole.items() if n != channel} for whole in (spec.shown, spec.channels))
         with pytest.raises(MapError, match=f"no channel '{channel}'"):
-            made(name).accepts(ObservationSpec(*parts, spec.truth))
+            made(name).accepts(ObservationSpec(next(parts), spec.asked, next(parts)))
 
 
 # What learns
@@ -199,13 +199,14 @@ def test_arrays_are_shaped_as_was_said(learner: str, observation: Observation) -
     method = made(learner)
     examples, spec = method.examples, observation.spec
     shapes = examples.shapes(spec)
-    features, target = examples.features(observation), examples.target(observation.truth)
-    assert (features.shape, target.shape) == shapes
+    features, target = examples.features(observation), examples.target(observation.asked)
+    assert (features.shape[1:], target.shape[1:]) == shapes
+    assert len(features) == len(target)
     assert features.dtype == target.dtype == np.float32
-    answer = examples.to_map(target, spec)
+    answer = examples.answer(target, None, spec).value
     assert answer.spec == method.accepts(spec) == examples.accepts(spec)
     np.testing.assert_array_equal(examples.target(answer), target)
-    np.testing.assert_array_equal(answer.values, observation.truth.values)
+    np.testing.assert_array_equal(answer.values, observation.asked.values)
 
 
 @pytest.mark.parametrize("learner", TRAINED)
@@ -228,6 +229,6 @@ def test_what_is_learnt_does_not_hang_on_names(learner: str, spec: ObservationSp
 @pytest.mark.parametrize("learner", TRAINED)
 def test_channel_that_a_learner_lacks_is_refused_before_work(learner: str, spec: ObservationSpec) -> None:
     for channel in NODES[learner]["examples"]["channels"]:
-        parts = ({n: part for n, part in whole.items() if n != channel} for whole in (spec.channels, spec.maps))
+        parts = ({n: part for n, part in whole.items() if n != channel} for whole in (spec.shown, spec.channels))
         with pytest.raises(MapError, match=f"no channel '{channel}'"):
-            made(learner).accepts(ObservationSpec(*parts, spec.truth))
+            made(learner).accepts(ObservationSpec(next(parts), spec.asked, next(parts)))

@@ -14,12 +14,12 @@ import yaml
 from astropy.io import fits
 from outcomes import as_if_written, done, refused
 
-from cmbml.methods.base import BlindMethod, Cleaned
+from cmbml.methods.base import BlindMethod
 from cmbml.methods.ilc.linear import LinearMethod
 from cmbml.methods.ilc.pixel import PixelIlc
 from cmbml.settings import settings
+from cmbml.sky.case import Answer, Observation, ObservationSpec
 from cmbml.sky.maps import MapSpec, SkyMap
-from cmbml.sky.observation import Observation, ObservationSpec
 
 Command = Callable[..., "Outcome"]  # noqa: F821 (of conftest.py)
 Clean = Callable[..., "Outcome"]  # noqa: F821
@@ -46,16 +46,16 @@ class Liar(BlindMethod):
     }
 
     def accepts(self, spec: ObservationSpec) -> MapSpec:
-        return spec.truth
+        return spec.asked
 
-    def clean(self, observation: Observation, scratch: Path, threads: int) -> Cleaned:  # noqa: ARG002
-        spec = observation.spec.truth
+    def clean(self, observation: Observation, scratch: Path, threads: int) -> Answer:  # noqa: ARG002
+        spec = observation.spec.asked
         if self.what == "nothing":
-            return Cleaned(SkyMap(np.full((1, spec.n_pix), np.nan), spec))
+            return Answer(SkyMap(np.full((1, spec.n_pix), np.nan), spec))
         given = spec if self.what == "uncertainty" else self.GIVEN[self.what](spec)
         sky = SkyMap(np.zeros((1, given.n_pix)), given)
         bars = self.GIVEN["nside"](spec)
-        return Cleaned(sky, SkyMap(np.ones((1, bars.n_pix)), bars) if self.what == "uncertainty" else None)
+        return Answer(sky, SkyMap(np.ones((1, bars.n_pix)), bars) if self.what == "uncertainty" else None)
 
 
 @final
@@ -64,13 +64,13 @@ class Median(BlindMethod):
     """Take the median over channels, which is not linear, and its scatter for an error bar."""
 
     def accepts(self, spec: ObservationSpec) -> MapSpec:
-        return spec.truth
+        return spec.asked
 
-    def clean(self, observation: Observation, scratch: Path, threads: int) -> Cleaned:  # noqa: ARG002
+    def clean(self, observation: Observation, scratch: Path, threads: int) -> Answer:  # noqa: ARG002
         (scratch / "notes").write_text("gone afterwards")
-        values = np.stack([sky.values for sky in observation.maps.values()])
-        spec = observation.spec.truth
-        return Cleaned(SkyMap(np.median(values, axis=0), spec), SkyMap(values.std(axis=0), spec))
+        values = np.stack([sky.values for sky in observation.shown.values()])
+        spec = observation.spec.asked
+        return Answer(SkyMap(np.median(values, axis=0), spec), SkyMap(values.std(axis=0), spec))
 
 
 @pytest.fixture

@@ -107,7 +107,7 @@ def test_everything_that_was_promised_is_there(learnt: Path) -> None:
 def test_parts_of_a_network_s_map_add_up_to_it(
     learn: Learn, known: Path, command: Command, scoring: tuple[str, ...]
 ) -> None:
-    assert "2 units to do, 16 fresh" in done(learn(known, "stages=learn_with_parts"))
+    assert "2 units to do, 14 fresh" in done(learn(known, "stages=learn_with_parts"))
     for sim in ("sim0000", "sim0001"):
         whole = hp.read_map(known / f"small/clean/cmbnncs/test/{sim}/cleaned_map.fits")
         folder = known / f"small/parts/cmbnncs/test/{sim}"
@@ -170,12 +170,12 @@ def test_other_programs_take_it_like_any_method(known: Path, command: Command, s
         ([], {}),
         (["hardware.threads=2", "hardware.workers=1", "hardware.predict_batch=1", "hardware.devices=2"], {}),
         (["method.train.learning_rate=0.02"], {"train": 1, "predict": 1, "clean": 2}),
-        (["learn.train=test"], {"preprocess_parts": 2, "train": 1, "predict": 1, "clean": 2}),
+        (["learn.train=test"], {"preprocess": 2, "preprocess_parts": 2, "train": 1, "predict": 1, "clean": 2}),
         (["method.features.limit=null"], {"train": 1, "predict": 1, "clean": 2}),
         (["method.name=other"], {"train": 1, "predict": 1, "clean": 2}),
         (
             ["method.examples.target_fwhm_arcmin=60"],
-            {"preprocess": 8, "preprocess_parts": 4, "train": 1, "predict": 1, "clean": 2},
+            {"preprocess": 6, "preprocess_parts": 4, "train": 1, "predict": 1, "clean": 2},
         ),
         (["over.split=[test,valid]"], {"predict": 1, "clean": 2}),
     ],
@@ -192,7 +192,7 @@ def test_more_test_simulations_are_cleaned_without_training(
 ) -> None:
     before = (known / STATE).read_bytes()
     simulate(known, train=4, valid=2, test=3)
-    assert to_do(done(learn(known, "plan_only=true"))) == {"preprocess": 1, "predict": 1, "clean": 3}
+    assert to_do(done(learn(known, "plan_only=true"))) == {"predict": 1, "clean": 3}
     assert "training" not in done(learn(known))
     assert (known / STATE).read_bytes() == before
     assert (known / "small/clean/cmbnncs/test/sim0002/cleaned_map.fits").exists()
@@ -223,7 +223,7 @@ def test_impossible_settings_are_refused_before_work(fresh: Path, learn: Learn) 
     refused(learn(fresh, "learn.valid=val"), "learn.valid=val: the dataset has no such split")
     refused(learn(fresh, "learn.valid=train"), "learn.train and learn.valid are both 'train'")
     refused(learn(fresh, "method.train.epochs=0"), "method.train.epochs: Input should be greater than 0")
-    refused(learn(fresh, "method.train.los=l2"), "method.train.los", "did you mean 'method.train.loss'")
+    refused(learn(fresh, "method.objective.los=l2"), "method.objective.los", "did you mean 'method.objective.loss'")
     refused(learn(fresh, 'method.examples.channels=["100","999"]'), "no channel '999'")
     deep = ("widths=[2,2,2,2]", "encoder_kernels=[4,4,4,4]", "decoder_kernels=[4,4,4,4]")
     refused(
@@ -383,7 +383,6 @@ def test_weights_from_elsewhere_clean_as_at_home(fresh: Path, learnt: Path, lear
     given = Path(shutil.copy(learnt / STATE, tmp_path / "given.safetensors"))
     words = ("stages=learnt", f"weights={given}")
     assert to_do(done(learn(fresh, *words, "plan_only=true"))) == {
-        "preprocess": 2,
         "weights": 1,
         "predict": 1,
         "clean": 2,

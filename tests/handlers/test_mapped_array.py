@@ -71,12 +71,13 @@ def test_objects_are_never_written(tmp_path: Path) -> None:
 def test_more_arrays_than_files_may_be_open(tmp_path: Path) -> None:
     paths = [tmp_path / f"{number}.npy" for number in range(60)]
     for number, path in enumerate(paths):
-        np.save(path, VALUE + number)
+        np.save(path, np.stack([VALUE + number, VALUE - number]))
     before = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (len(list(Path("/proc/self/fd").iterdir())) + 20, before[1]))
     try:
-        found = pickle.loads(pickle.dumps(MappedArrays(paths)))
-        assert len(found) == 60
-        assert all(np.array_equal(array, VALUE + number) for number, array in enumerate(found))
+        found = pickle.loads(pickle.dumps(MappedArrays(paths, [2] * 60)))
+        assert len(found) == 120
+        expected = [VALUE + sign * number for number in range(60) for sign in (1, -1)]
+        assert all(map(np.array_equal, found, expected))
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)

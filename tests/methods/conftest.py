@@ -21,7 +21,7 @@ def arrays(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Path]]:
         pair = {"features": signal + RISE * dust + rng.normal(size=(2, 4 * NSIDE, 3 * NSIDE)), "target": signal + 2.0}
         for name, values in pair.items():
             found[name].append(folder / f"{name}{number}.npy")
-            np.save(found[name][-1], values.astype(np.float32))
+            np.save(found[name][-1], values.astype(np.float32)[np.newaxis])
     return found
 
 
@@ -29,7 +29,7 @@ def arrays(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Path]]:
 def lesson(arrays: dict[str, list[Path]], tmp_path: Path) -> Lesson:
     (tmp_path / "logs").mkdir()
     parts = [
-        tuple(MappedArrays(arrays[name][part]) for name in ("features", "target"))
+        tuple(MappedArrays(arrays[name][part], [1] * len(arrays[name][part])) for name in ("features", "target"))
         for part in (slice(N_TRAIN), slice(N_TRAIN, None))
     ]
     return Lesson(

@@ -1,7 +1,7 @@
 """A training that takes a tenth of a second, and what tests of trainings share."""
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +12,15 @@ from torch import nn
 from cmbml.methods.cmbnncs.examples import Planes
 from cmbml.methods.cmbnncs.network import UNet
 from cmbml.methods.normalisation import Normalisation
-from cmbml.methods.trained import Hardware, Lesson, Trained
+from cmbml.methods.trained import Hardware, Lesson, State, Trained
 from cmbml.methods.training.method import NetworkMethod
 from cmbml.methods.training.network import Network
+from cmbml.methods.training.objective import Supervised
 from cmbml.methods.training.settings import Training
 from cmbml.settings import settings
+from cmbml.sky.case import ObservationSpec
 from cmbml.sky.instrument import Channel
 from cmbml.sky.maps import MapSpec
-from cmbml.sky.observation import ObservationSpec
 
 NSIDE, N_TRAIN, N_VALID = 8, 6, 3
 CPU = Hardware(device="cpu", threads=1)
@@ -86,7 +87,7 @@ CHANNELS = {"100": channel(100.0), "353": channel(353.0, 20.0)}
 def spec_of(nside: int = NSIDE, channels: Mapping[str, Channel] = CHANNELS) -> ObservationSpec:
     truth = MapSpec(nside=nside, lmax=3 * nside - 1)
     maps = {name: truth.with_(beam=c.beam_kind, fwhm_arcmin=c.fwhm_arcmin) for name, c in channels.items()}
-    return ObservationSpec(dict(channels), maps, truth)
+    return ObservationSpec(maps, truth, dict(channels))
 
 
 def method(network: Network = TINY, features: Normalisation | None = None, **train: Any) -> NetworkMethod:
@@ -97,8 +98,15 @@ def method(network: Network = TINY, features: Normalisation | None = None, **tra
         network=network,
         features=features or Normalisation(kind="whiten", limit=5.0),
         target=Normalisation(kind="standardise"),
+        objective=Supervised(loss=chosen.pop("loss", "l1")),
         train=Training(**chosen),
     )
+
+
+def answers(
+    method: NetworkMethod, state: State, features: Iterable[np.ndarray], hardware: Hardware = CPU
+) -> list[np.ndarray]:
+    return [reply.value for reply in method.predict(state, features, hardware)]
 
 
 def said(lesson: Lesson) -> list[str]:

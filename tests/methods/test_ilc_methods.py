@@ -17,10 +17,10 @@ from cmbml.methods.ilc.sed import ModifiedBlackBody, PowerLaw, ThermalSz
 from cmbml.methods.ilc.template import TemplateFit, fit
 from cmbml.methods.ilc.transforms import analysed
 from cmbml.methods.ilc.uncertainty import surrogates
+from cmbml.sky.case import Observation, ObservationSpec
 from cmbml.sky.harmonics import filter_components, random_alm, synthesise
 from cmbml.sky.instrument import Channel
 from cmbml.sky.maps import Fields, MapError, MapSpec, SkyMap
-from cmbml.sky.observation import Observation, ObservationSpec
 
 NSIDE, LMAX = 32, 64
 DEPTHS = {"30": 900.0, "70": 600.0, "100": 400.0, "143": 200.0, "217": 300.0, "353": 900.0}
@@ -37,7 +37,7 @@ def spec_of(fields: Fields = "I", fwhm: dict[str, float] = FWHM, lmax: int | Non
         for name, width in fwhm.items()
     }
     maps = {name: truth.with_(beam="gaussian", fwhm_arcmin=width) for name, width in fwhm.items()}
-    return ObservationSpec(channels, maps, truth)
+    return ObservationSpec(maps, truth, channels)
 
 
 def sky(fields: Fields = "I", seed: int = 1, noise: float = 1.0) -> tuple[Observation, dict[str, dict[str, SkyMap]]]:
@@ -48,7 +48,7 @@ def sky(fields: Fields = "I", seed: int = 1, noise: float = 1.0) -> tuple[Observ
     cmb, dust, synchrotron = (filter_components(random_alm(rng, LMAX, n_comp), slope) for _ in range(3))
     for alm in (cmb, dust, synchrotron):
         alm[1:, :2] = alm[1:, LMAX + 1] = 0
-    area = 4 * np.pi / spec.truth.n_pix * (180 * 60 / np.pi) ** 2
+    area = 4 * np.pi / spec.asked.n_pix * (180 * 60 / np.pi) ** 2
     parts: dict[str, dict[str, SkyMap]] = {"cmb": {}, "foregrounds": {}, "noise": {}}
     for name, channel in spec.channels.items():
         freq = np.array([channel.freq_ghz])
@@ -58,16 +58,16 @@ def sky(fields: Fields = "I", seed: int = 1, noise: float = 1.0) -> tuple[Observ
         maps = {
             "cmb": synthesise(filter_components(cmb, beam), NSIDE),
             "foregrounds": synthesise(filter_components(emission, beam), NSIDE),
-            "noise": noise * depth / np.sqrt(area) * rng.standard_normal((n_comp, spec.truth.n_pix)),
+            "noise": noise * depth / np.sqrt(area) * rng.standard_normal((n_comp, spec.asked.n_pix)),
         }
         for part, values in maps.items():
-            parts[part][name] = SkyMap(values, spec.maps[name])
-    total = {name: SkyMap(sum(part[name].values for part in parts.values()), spec.maps[name]) for name in NAMES}
-    return Observation(spec, total, SkyMap(synthesise(cmb, NSIDE), spec.truth)), parts
+            parts[part][name] = SkyMap(values, spec.shown[name])
+    total = {name: SkyMap(sum(part[name].values for part in parts.values()), spec.shown[name]) for name in NAMES}
+    return Observation(spec, total, SkyMap(synthesise(cmb, NSIDE), spec.asked)), parts
 
 
 def at_common_beam(observation: Observation) -> np.ndarray:
-    truth = observation.truth
+    truth = observation.asked
     assert truth is not None
     alm = analysed(truth.values, LMAX, 1)
     beam = Channel(freq_ghz=1.0, fwhm_arcmin=COMMON, depth_uk_arcmin=1.0).beam(LMAX, len(truth.values))
@@ -93,11 +93,11 @@ KINDS = ("needlet", "harmonic", "template")
 def test_cmb_is_found(kind: str, fields: Fields, tmp_path: Path) -> None:
     """Foregrounds that are a hundred times the CMB leave less than what noise does."""
     observation, _ = sky(fields)
-    cleaned = method(kind).clean(observation, tmp_path, 1).cmb
+    cleaned = method(kind).clean(observation, tmp_path, 1).value
     assert cleaned.spec == method(kind).accepts(observation.spec)
     assert (cleaned.spec.beam, cleaned.spec.fwhm_arcmin, cleaned.spec.lmax) == ("gaussian", COMMON, LMAX)
     truth = at_common_beam(observation)
-    for got, wanted, raw in zip(cleaned.values, truth, observation.maps["353"].values, strict=True):
+    for got, wanted, raw in zip(cleaned.values, truth, observation.shown["353"].values, strict=True):
         assert np.std(got - wanted) < 0.25 * np.std(wanted)
         assert np.std(got - wanted) < 0.01 * np.std(raw)
     assert not list(tmp_path.iterdir())
@@ -109,13 +109,13 @@ def test_parts_are_those_of_the_weights(kind: str, tmp_path: Path) -> None:
     ours = method(kind)
     found = ours.decompose(observation, parts["foregrounds"], parts["noise"], tmp_path, 1)
     total = sum(part.values.astype(float) for part in found.values())
-    np.testing.assert_allclose(total, ours.clean(observation, tmp_path, 1).cmb.values, atol=1e-3)
+    np.testing.assert_allclose(total, ours.clean(observation, tmp_path, 1).value.values, atol=1e-3)
     # No CMB is lost: what is called signal is the CMB at the common beam.
     np.testing.assert_allclose(found["signal"].values, at_common_beam(observation), atol=0.02)
     assert found["noise"].values.std() > 0
     # Without a CMB there is no chance correlation with it, and what is cleaned is what foregrounds and noise become.
     rest = plus(parts["foregrounds"], parts["noise"])
-    blank = ours.clean(Observation(observation.spec, rest), tmp_path, 1).cmb.values
+    blank = ours.clean(Observation(observation.spec, rest), tmp_path, 1).value.values
     np.testing.assert_allclose(found["foregrounds"].values + found["noise"].values, blank, atol=1e-3)
     again = ours.decompose(Observation(observation.spec, rest), parts["foregrounds"], parts["noise"], tmp_path, 1)
     assert again["chance"].values.std() < 1e-3 * found["chance"].values.std()
@@ -130,7 +130,7 @@ def test_chance_correlations_take_the_part_that_they_should(tmp_path: Path) -> N
             name: SkyMap(
                 synthesise(filter_components(random_alm(rng, LMAX, 1), spec.channels[name].beam(LMAX, 1)), NSIDE), m
             )
-            for name, m in spec.maps.items()
+            for name, m in spec.shown.items()
         }
         none = {name: SkyMap(np.zeros_like(found.values), found.spec) for name, found in noise.items()}
         cmb = 1e3 * random_alm(rng, LMAX, 1)
@@ -165,7 +165,7 @@ def test_noise_that_counts_more_than_it_is(tmp_path: Path) -> None:
     # In the limit, the weights are those of inverse noise variances, whatever the foregrounds.
     plan = method("needlet", noise_weight=1e12).plan(observation.spec, 0)
     scale = plan.scales[0]
-    channels = ours._coefficients(observation.maps, observation.spec, 1)[0]
+    channels = ours._coefficients(observation.shown, observation.spec, 1)[0]
     _, weights = ours.find(channels, plan, 1)
     inverse = 1 / scale.power(plan.noise * multipole_power(LMAX, ours.tilt) ** 2)
     np.testing.assert_allclose(
@@ -193,11 +193,11 @@ def test_uncertainty_is_that_of_the_error(kind: str, fields: Fields, tmp_path: P
     """To a factor: foregrounds that are left everywhere alike go unseen."""
     observation, _ = sky(fields)
     cleaned = method(kind).clean(observation, tmp_path, 1)
-    error = cleaned.cmb.values - at_common_beam(observation)
-    assert cleaned.uncertainty is not None
-    for e, sigma in zip(error, cleaned.uncertainty.values, strict=True):
+    error = cleaned.value.values - at_common_beam(observation)
+    assert cleaned.sigma is not None
+    for e, sigma in zip(error, cleaned.sigma.values, strict=True):
         assert 0.5 < np.sqrt(np.mean((e / sigma) ** 2)) < 2
-    assert method(kind, uncertainty=False).clean(observation, tmp_path, 1).uncertainty is None
+    assert method(kind, uncertainty=False).clean(observation, tmp_path, 1).sigma is None
 
 
 @pytest.mark.parametrize(
@@ -213,11 +213,11 @@ def test_uncertainty_over_many_skies(kind: str, foregrounds: bool, tmp_path: Pat
     squares = []
     for seed in range(2 if kind == "needlet" else 6):
         observation, parts = sky(seed=seed)
-        maps = observation.maps if foregrounds else plus(parts["cmb"], parts["noise"])
+        maps = observation.shown if foregrounds else plus(parts["cmb"], parts["noise"])
         cleaned = method(kind).clean(Observation(observation.spec, maps), tmp_path, 1)
-        assert cleaned.uncertainty is not None
-        error = cleaned.cmb.values - at_common_beam(observation)
-        squares.append(np.mean((error / cleaned.uncertainty.values) ** 2))
+        assert cleaned.sigma is not None
+        error = cleaned.value.values - at_common_beam(observation)
+        squares.append(np.mean((error / cleaned.sigma.values) ** 2))
     assert 0.5 < np.sqrt(np.mean(squares)) < 1.3
 
 
@@ -265,7 +265,7 @@ def test_mask_changes_the_weights_alone(kind: str, tmp_path: Path) -> None:
     path = tmp_path / "mask.fits"
     latitude = 90 - np.rad2deg(hp.pix2ang(16, np.arange(12 * 16**2))[0])
     hp.write_map(path, (np.abs(latitude) > 15).astype(np.float32), dtype=np.float32)
-    masked, plain = (method(kind, mask=mask).clean(observation, tmp_path, 1).cmb.values for mask in (path, None))
+    masked, plain = (method(kind, mask=mask).clean(observation, tmp_path, 1).value.values for mask in (path, None))
     truth = at_common_beam(observation)
     assert not np.array_equal(masked, plain)
     assert np.std(masked - truth) < 0.3 * truth.std()
@@ -279,11 +279,14 @@ def test_what_a_mask_hides_does_not_count(nside: int, tmp_path: Path) -> None:
     kept = np.abs(90 - np.rad2deg(hp.pix2ang(nside, np.arange(12 * nside**2))[0])) > 15
     hp.write_map(path, kept.astype(np.float32), dtype=np.float32)
     hidden = hp.ud_grade(kept.astype(float), NSIDE) < 0.5
-    spoilt = {name: SkyMap(np.where(hidden, 1e5, found.values), found.spec) for name, found in observation.maps.items()}
+    spoilt = {
+        name: SkyMap(np.where(hidden, 1e5, found.values), found.spec) for name, found in observation.shown.items()
+    }
     ours = method("needlet", observation_mask=path, uncertainty=False)
     assert ours.files() == (path,)
     usual, other = (
-        ours.clean(Observation(observation.spec, maps), tmp_path, 1).cmb.values for maps in (observation.maps, spoilt)
+        ours.clean(Observation(observation.spec, maps), tmp_path, 1).value.values
+        for maps in (observation.shown, spoilt)
     )
     np.testing.assert_array_equal(usual, other)
     with pytest.raises(MethodError, match=r"the mask nowhere.fits is not there"):
@@ -321,15 +324,15 @@ def test_beam_narrower_than_a_pixel(kind: str) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_channel_in_another_unit(kind: str) -> None:
     spec = spec_of()
-    maps = dict(spec.maps) | {"353": spec.maps["353"].with_(unit="MJy/sr")}
+    maps = dict(spec.shown) | {"353": spec.shown["353"].with_(unit="MJy/sr")}
     with pytest.raises(MethodError, match=r"channel 353 .* unit is MJy/sr, not uK_CMB; convert it first"):
-        method(kind).accepts(ObservationSpec(spec.channels, maps, spec.truth))
+        method(kind).accepts(ObservationSpec(maps, spec.asked, spec.channels))
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_maps_of_a_channel_are_missing(kind: str, tmp_path: Path) -> None:
     observation, _ = sky()
-    maps = {name: found for name, found in observation.maps.items() if name != "217"}
+    maps = {name: found for name, found in observation.shown.items() if name != "217"}
     with pytest.raises(MapError, match="no maps of channel 217; there are of 30, 70, 100, 143, 353"):
         method(kind).clean(Observation(observation.spec, maps), tmp_path, 1)
 
@@ -339,19 +342,19 @@ def test_pixel_that_is_not_a_number() -> None:
     values = np.ones((1, 12 * NSIDE**2))
     values[0, 5] = np.nan
     with pytest.raises(MapError, match="1 of 12288 pixel values are NaN"):
-        SkyMap(values, spec_of().maps["30"])
+        SkyMap(values, spec_of().shown["30"])
 
 
 def test_maps_of_other_resolutions_take_part(tmp_path: Path) -> None:
     observation, _ = sky()
-    spec, maps = observation.spec, dict(observation.maps)
+    spec, maps = observation.spec, dict(observation.shown)
     coarse = hp.ud_grade(maps["30"].values[0], 16)[None]
-    maps["30"] = SkyMap(coarse, spec.maps["30"].with_(nside=16))
-    specs = dict(spec.maps) | {"30": maps["30"].spec}
-    mixed = Observation(ObservationSpec(spec.channels, specs, spec.truth), maps, observation.truth)
+    maps["30"] = SkyMap(coarse, spec.shown["30"].with_(nside=16))
+    specs = dict(spec.shown) | {"30": maps["30"].spec}
+    mixed = Observation(ObservationSpec(specs, spec.asked, spec.channels), maps, observation.asked)
     plan = method("needlet").plan(mixed.spec, 0)
     assert 0 in plan.scales[0].channels
     assert 0 not in plan.scales[-1].channels
-    cleaned = method("needlet").clean(mixed, tmp_path, 1).cmb.values
+    cleaned = method("needlet").clean(mixed, tmp_path, 1).value.values
     truth = at_common_beam(observation)
     assert np.std(cleaned - truth) < 0.3 * truth.std()

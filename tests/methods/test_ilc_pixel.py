@@ -9,10 +9,10 @@ import pytest
 from cmbml.methods.base import MethodError
 from cmbml.methods.ilc.pixel import PixelIlc, ilc_weights
 from cmbml.sky.beams import gaussian_window
+from cmbml.sky.case import Observation, ObservationSpec
 from cmbml.sky.harmonics import filter_alm, random_alm, synthesise
 from cmbml.sky.instrument import Channel
 from cmbml.sky.maps import MapError, MapSpec, SkyMap
-from cmbml.sky.observation import Observation, ObservationSpec
 
 NSIDE, LMAX = 16, 32
 TRUTH = MapSpec(nside=NSIDE, lmax=LMAX)
@@ -25,7 +25,7 @@ EDGES = (20.0, 45.0)
 def spec_of(fwhm: dict[str, float] = FWHM) -> ObservationSpec:
     channels = {name: Channel(freq_ghz=float(name), fwhm_arcmin=f, depth_uk_arcmin=1.0) for name, f in fwhm.items()}
     maps = {name: TRUTH.with_(beam="gaussian", fwhm_arcmin=f) for name, f in fwhm.items()}
-    return ObservationSpec(channels, maps, TRUTH)
+    return ObservationSpec(maps, TRUTH, channels)
 
 
 def seen(alm: np.ndarray, fwhm: float) -> np.ndarray:
@@ -45,7 +45,7 @@ def observe(parts: dict[str, np.ndarray], noise_sigma: float = 0.0) -> Observati
     for name, fwhm in FWHM.items():
         values = seen(parts["cmb"] + GAINS[name] * parts["foreground"], fwhm)
         values += noise_sigma * rng.standard_normal(values.shape)
-        maps[name] = SkyMap(values, spec_of().maps[name])
+        maps[name] = SkyMap(values, spec_of().shown[name])
     return Observation(spec_of(), maps)
 
 
@@ -76,7 +76,7 @@ def test_weights_are_those_of_least_variance() -> None:
 
 def test_error_is_the_chance_correlation_of_cmb_and_foreground(parts: dict[str, np.ndarray], tmp_path: Path) -> None:
     """Two channels and one foreground f: what comes out is s - f cov(s, f) / var(f) in each zone, exactly."""
-    sky = method().clean(observe(parts), tmp_path, 1).cmb
+    sky = method().clean(observe(parts), tmp_path, 1).value
     assert sky.spec == method().accepts(spec_of()) == TRUTH.with_(beam="gaussian", fwhm_arcmin=COMMON)
     cleaned = sky.values[0]
     cmb, foreground = (seen(parts[name], COMMON)[0] for name in ("cmb", "foreground"))
@@ -93,14 +93,15 @@ def test_error_is_the_chance_correlation_of_cmb_and_foreground(parts: dict[str, 
 def test_parts_add_up_and_are_those_of_the_weights(parts: dict[str, np.ndarray], tmp_path: Path) -> None:
     whole, ilc = observe(parts, noise_sigma=0.5), method(("100", "143", "217"))
     foregrounds = {
-        name: SkyMap(seen(GAINS[name] * parts["foreground"], fwhm), spec_of().maps[name]) for name, fwhm in FWHM.items()
+        name: SkyMap(seen(GAINS[name] * parts["foreground"], fwhm), spec_of().shown[name])
+        for name, fwhm in FWHM.items()
     }
     noise = {
         name: SkyMap(sky.values - seen(parts["cmb"], FWHM[name]) - foregrounds[name].values, sky.spec)
-        for name, sky in whole.maps.items()
+        for name, sky in whole.shown.items()
     }
     found = ilc.decompose(whole, foregrounds, noise, tmp_path, 1)
-    cleaned = ilc.clean(whole, tmp_path, 1).cmb.values
+    cleaned = ilc.clean(whole, tmp_path, 1).value.values
     np.testing.assert_allclose(sum(part.values for part in found.values()), cleaned, atol=1e-3)
     # Weights add up to one, so that no CMB is lost: it comes through at the common beam.
     np.testing.assert_allclose(found["signal"].values, seen(parts["cmb"], COMMON), atol=2e-3)
@@ -137,6 +138,6 @@ def test_channels_may_be_named_by_numbers() -> None:
 def test_polarisation_is_left_out() -> None:
     spec = spec_of()
     polarised = ObservationSpec(
-        spec.channels, {n: s.with_(fields="IQU") for n, s in spec.maps.items()}, TRUTH.with_(fields="IQU")
+        {n: s.with_(fields="IQU") for n, s in spec.shown.items()}, TRUTH.with_(fields="IQU"), spec.channels
     )
     assert method().accepts(polarised).fields == "I"

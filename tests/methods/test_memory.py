@@ -8,10 +8,10 @@ from cmbml.methods.ilc.needlets import CosineNeedlets
 from cmbml.methods.memory import Maps, Memory, PrincipalComponents
 from cmbml.methods.normalisation import Moments
 from cmbml.methods.trained import Hardware, Lesson
+from cmbml.sky.case import ObservationSpec
 from cmbml.sky.harmonics import analyse, filter_components, random_alm, synthesise
 from cmbml.sky.instrument import Channel
 from cmbml.sky.maps import MapSpec
-from cmbml.sky.observation import ObservationSpec
 
 NSIDE, LMAX = 16, 32
 CHANNELS = {
@@ -20,9 +20,9 @@ CHANNELS = {
 }
 TRUTH = MapSpec(nside=NSIDE, lmax=LMAX)
 SPEC = ObservationSpec(
-    CHANNELS,
     {n: TRUTH.with_(beam="gaussian", fwhm_arcmin=c.fwhm_arcmin) for n, c in CHANNELS.items()},
     TRUTH,
+    CHANNELS,
 )
 EXAMPLES = Maps(name="maps", channels=tuple(CHANNELS), fwhm_arcmin=300.0)
 HARDWARE = Hardware(threads=1)
@@ -71,13 +71,13 @@ def error_of(method, train_skies, test_skies, tmp_path):
     trained = method.fit(lesson, HARDWARE)
     method.require_fit(trained.state, SPEC)
     features, targets = simulations(rng, test_skies, 3)
-    answers = list(method.predict(trained.state, features, HARDWARE))
+    answers = [reply.value for reply in method.predict(trained.state, features, HARDWARE)]
     out = Channel(freq_ghz=1.0, fwhm_arcmin=300.0, depth_uk_arcmin=0.0).beam(LMAX, 1)
     errors = []
     for answer, target in zip(answers, targets, strict=True):
         wanted = synthesise(filter_components(analyse(target.astype(float), LMAX), out), NSIDE)
         errors.append(np.sqrt(np.mean((answer - wanted) ** 2)))
-    assert EXAMPLES.to_map(answers[0], SPEC).spec.fwhm_arcmin == 300.0
+    assert EXAMPLES.answer(answers[0][np.newaxis], None, SPEC).value.spec.fwhm_arcmin == 300.0
     return np.mean(errors)
 
 

@@ -17,10 +17,10 @@ from cmbml.methods.base import MethodError
 from cmbml.methods.ilc.needlets import CosineNeedlets
 from cmbml.methods.pyilc import Pyilc, PyilcHarmonic, PyilcNeedlets
 from cmbml.sky.beams import gaussian_window
+from cmbml.sky.case import Observation, ObservationSpec
 from cmbml.sky.harmonics import filter_alm, random_alm, synthesise
 from cmbml.sky.instrument import Channel
 from cmbml.sky.maps import MapError, MapSpec, SkyMap
-from cmbml.sky.observation import Observation, ObservationSpec
 
 NSIDE, LMAX, FWHM = 16, 32, 300.0
 CHANNELS = {"high": (545.0, 200.0), "low": (30.0, 400.0), "mid": (143.0, 300.0)}
@@ -81,7 +81,7 @@ def observation() -> Observation:
     for name, channel in channels.items():
         alm = filter_alm(cmb + falling * (channel.freq_ghz / 143) ** -1.5, channel.beam(LMAX, 1)[0])
         maps[name] = SkyMap(synthesise(alm, NSIDE) + 0.3 * rng.standard_normal((1, truth.n_pix)), specs[name])
-    return Observation(ObservationSpec(channels, specs, truth), maps, SkyMap(synthesise(cmb, NSIDE), truth))
+    return Observation(ObservationSpec(specs, truth, channels), maps, SkyMap(synthesise(cmb, NSIDE), truth))
 
 
 def needlets(**changes: Any) -> PyilcNeedlets:
@@ -106,10 +106,10 @@ def test_result_is_described_and_scratch_is_left_empty(
     kind: str, stand_in: Path, observation: Observation, tmp_path: Path
 ) -> None:
     method = KINDS[kind](checkout=stand_in)
-    cleaned = method.clean(observation, tmp_path, 1).cmb
+    cleaned = method.clean(observation, tmp_path, 1).value
     assert cleaned.spec == method.accepts(observation.spec)
     assert cleaned.spec == MapSpec(nside=NSIDE, lmax=LMAX, beam="gaussian", fwhm_arcmin=FWHM)
-    mean = np.mean([sky.values for sky in observation.maps.values()], axis=0)
+    mean = np.mean([sky.values for sky in observation.shown.values()], axis=0)
     np.testing.assert_allclose(cleaned.values, mean, rtol=1e-12, atol=1e-12)
     assert not list(tmp_path.iterdir())
 
@@ -132,7 +132,7 @@ def test_package_is_told_what_the_settings_say(
         np.testing.assert_array_equal(beam[:, 0], np.arange(LMAX + 1))
         np.testing.assert_allclose(beam[:, 1], gaussian_window(CHANNELS[name][1], LMAX), rtol=1e-15)
         kept, header = hp.read_map(tmp_path / "kept" / Path(told["freq_map_files"][place]).name, h=True)
-        np.testing.assert_allclose(1e6 * kept, observation.maps[name].values[0], rtol=1e-14)
+        np.testing.assert_allclose(1e6 * kept, observation.shown[name].values[0], rtol=1e-14)
         assert dict(header)["TUNIT1"] == "K_CMB"
 
 
@@ -140,13 +140,13 @@ def test_package_is_told_what_the_settings_say(
 def test_parts_are_weighed_like_the_whole(stand_in: Path, observation: Observation, tmp_path: Path) -> None:
     rng = np.random.default_rng(4)
     parts = [
-        {n: SkyMap(rng.standard_normal(sky.values.shape), sky.spec) for n, sky in observation.maps.items()}
+        {n: SkyMap(rng.standard_normal(sky.values.shape), sky.spec) for n, sky in observation.shown.items()}
         for _ in range(2)
     ]
     method = needlets(checkout=stand_in)
     found = method.decompose(observation, *parts, tmp_path, 1)
     total = found["signal"].values + found["foregrounds"].values + found["noise"].values
-    np.testing.assert_allclose(total, method.clean(observation, tmp_path, 1).cmb.values, atol=1e-12)
+    np.testing.assert_allclose(total, method.clean(observation, tmp_path, 1).value.values, atol=1e-12)
     for name, part in zip(("foregrounds", "noise"), parts, strict=True):
         np.testing.assert_allclose(found[name].values, np.mean([p.values for p in part.values()], axis=0), atol=1e-12)
     assert not list(tmp_path.iterdir())
@@ -244,8 +244,8 @@ def python(monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_harmonic_ilc_of_the_package_is_the_closed_form(python: Path, observation: Observation, tmp_path: Path) -> None:
     """Weights C^-1 1 / (1^T C^-1 1) in each bin, from spectra over the bin; the rest of a bin joins the last."""
-    found = harmonic(python=python).clean(observation, tmp_path, 2).cmb.values[0]
-    alm = np.stack([hp.map2alm(sky.values[0], lmax=LMAX) for sky in observation.maps.values()])
+    found = harmonic(python=python).clean(observation, tmp_path, 2).value.values[0]
+    alm = np.stack([hp.map2alm(sky.values[0], lmax=LMAX) for sky in observation.shown.values()])
     common = gaussian_window(FWHM, LMAX)
     alm = np.stack(
         [hp.almxfl(one, common / gaussian_window(CHANNELS[n][1], LMAX)) for n, one in zip(NAMES, alm, strict=True)]
@@ -265,9 +265,9 @@ def test_harmonic_ilc_of_the_package_is_the_closed_form(python: Path, observatio
 @pytest.mark.parametrize("kind", KINDS)
 def test_package_finds_the_cmb(kind: str, python: Path, observation: Observation, tmp_path: Path) -> None:
     """With one foreground, thirty times the CMB: what is left are chance correlations, of 5 % in power or so."""
-    first, second = (KINDS[kind](python=python).clean(observation, tmp_path, threads).cmb for threads in (1, 2))
+    first, second = (KINDS[kind](python=python).clean(observation, tmp_path, threads).value for threads in (1, 2))
     assert first.values.tobytes() == second.values.tobytes()
-    truth = hp.smoothing(observation.truth.values[0], np.deg2rad(FWHM / 60))
+    truth = hp.smoothing(observation.asked.values[0], np.deg2rad(FWHM / 60))
     assert np.std(first.values[0] - truth) < 0.25 * truth.std()
     assert not list(tmp_path.iterdir())
 
@@ -275,7 +275,7 @@ def test_package_finds_the_cmb(kind: str, python: Path, observation: Observation
 @pytest.mark.parametrize("kind", KINDS)
 def test_package_weighs_parts(kind: str, python: Path, observation: Observation, tmp_path: Path) -> None:
     """What is linear: the parts of a part add up."""
-    parts = [{n: SkyMap(s * sky.values, sky.spec) for n, sky in observation.maps.items()} for s in (0.25, 0.5)]
+    parts = [{n: SkyMap(s * sky.values, sky.spec) for n, sky in observation.shown.items()} for s in (0.25, 0.5)]
     found = KINDS[kind](python=python).decompose(observation, *parts, tmp_path, 2)
     whole = sum(part.values for part in found.values())
     for name, share in {"signal": 0.25, "foregrounds": 0.25, "noise": 0.5}.items():

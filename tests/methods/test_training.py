@@ -16,6 +16,7 @@ from learning import (
     Forgetful,
     Listing,
     Mixture,
+    answers,
     fit,
     method,
     same,
@@ -171,8 +172,8 @@ def test_rows_of_the_curve(lesson: Lesson) -> None:
 
 def test_validation_is_of_the_weights_that_are_kept(lesson: Lesson) -> None:
     trained = fit(lesson, keep="last")
-    answers = np.stack(list(method().predict(trained.state, lesson.valid[0], CPU)))
-    error = answers - np.stack(lesson.valid[1])
+    found = np.stack(answers(method(), trained.state, lesson.valid[0]))
+    error = found - np.stack(lesson.valid[1])
     assert trained.curve["valid_rmse_uk"][-1] == pytest.approx(np.sqrt(np.mean(error**2)), rel=1e-5)
 
 
@@ -238,6 +239,6 @@ def test_moving_average(lesson: Lesson, monkeypatch: pytest.MonkeyPatch) -> None
         average = {name: 0.5 * average[name] + 0.5 * after[name] for name in after}
     for name in dict(TINY.build(2, 1).named_parameters()):
         np.testing.assert_allclose(trained.state.arrays[name], average[name].numpy(), rtol=1e-5, atol=1e-7)
-    answers = np.stack(list(method().predict(trained.state, lesson.valid[0], CPU)))
-    error = answers - np.stack(lesson.valid[1])
+    found = np.stack(answers(method(), trained.state, lesson.valid[0]))
+    error = found - np.stack(lesson.valid[1])
     assert trained.curve["valid_rmse_uk"][-1] == pytest.approx(np.sqrt(np.mean(error**2)), rel=1e-4)

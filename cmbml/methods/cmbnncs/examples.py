@@ -10,9 +10,9 @@ from cmbml.methods.planes import from_plane, to_plane, turned_plane
 from cmbml.methods.trained import Examples, describe
 from cmbml.settings import NonNegativeFloat, settings
 from cmbml.sky.beams import gaussian_window
+from cmbml.sky.case import Answer, Observation, ObservationSpec
 from cmbml.sky.harmonics import analyse, filter_components, synthesise
 from cmbml.sky.maps import MapSpec, SkyMap
-from cmbml.sky.observation import Observation, ObservationSpec
 from cmbml.sky.symmetry import N_SYMMETRIES, handedness
 
 
@@ -40,31 +40,34 @@ class Planes(Examples):
         for name in self.channels:
             spec.require_channel(name)
         kind = "gaussian" if self.target_fwhm_arcmin else "none"
-        return spec.truth.with_(beam=kind, fwhm_arcmin=self.target_fwhm_arcmin)
+        return spec.asked.with_(beam=kind, fwhm_arcmin=self.target_fwhm_arcmin)
 
     def shapes(self, spec: ObservationSpec) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """Return `(n_channel n_field, 4 nside, 3 nside)` and `(n_field, 4 nside, 3 nside)`."""
-        n_field, plane = len(spec.truth.fields), (4 * spec.truth.nside, 3 * spec.truth.nside)
+        n_field, plane = len(spec.asked.fields), (4 * spec.asked.nside, 3 * spec.asked.nside)
         return (len(self.channels) * n_field, *plane), (n_field, *plane)
 
-    def features(self, observation: Observation) -> NDArray[np.float32]:
-        """Stack the planes of all channels; of IQU, I Q U of the first, then of the second, ..."""
-        maps = np.concatenate([observation.maps[name].values for name in self.channels])
-        return to_plane(maps.astype(np.float32))
+    def features(self, case: Observation, chosen: None = None) -> NDArray[np.float32]:  # noqa: ARG002
+        """Stack the planes of all channels; of IQU, I Q U of the first, then of the second, ...; one sample."""
+        maps = np.concatenate([case.shown[name].values for name in self.channels])
+        return to_plane(maps.astype(np.float32))[np.newaxis]
 
-    def target(self, truth: SkyMap) -> NDArray[np.float32]:
+    def target(self, asked: SkyMap, chosen: None = None) -> NDArray[np.float32]:  # noqa: ARG002
         """Lay the CMB out."""
-        values = truth.values
+        values = asked.values
         if self.target_fwhm_arcmin:
-            lmax = truth.spec.lmax or 3 * truth.spec.nside - 1
-            spins = (0, 2, 2)[: len(truth.spec.fields)]
+            lmax = asked.spec.lmax or 3 * asked.spec.nside - 1
+            spins = (0, 2, 2)[: len(asked.spec.fields)]
             beam = np.stack([gaussian_window(self.target_fwhm_arcmin, lmax, spin) for spin in spins])
-            values = synthesise(filter_components(analyse(values, lmax), beam), truth.spec.nside)
-        return to_plane(values.astype(np.float32))
+            values = synthesise(filter_components(analyse(values, lmax), beam), asked.spec.nside)
+        return to_plane(values.astype(np.float32))[np.newaxis]
 
-    def to_map(self, answer: NDArray[np.float32], spec: ObservationSpec) -> SkyMap:
+    def answer(
+        self, replies: NDArray[np.float32], sigma: NDArray[np.float32] | None, spec: ObservationSpec
+    ) -> Answer[SkyMap]:
         """Put the faces back onto the sphere."""
-        return SkyMap(from_plane(answer), self.accepts(spec))
+        found = (None if part is None else SkyMap(from_plane(part[0]), self.accepts(spec)) for part in (replies, sigma))
+        return Answer(*found)
 
     n_symmetries: ClassVar[int] = N_SYMMETRIES
 

@@ -14,8 +14,8 @@ from cmbml.methods.ilc.needlets import falls_to
 from cmbml.methods.ilc.transforms import power_per_pixel
 from cmbml.methods.ilc.uncertainty import LEAST_VARIANCE
 from cmbml.settings import Fraction, settings
+from cmbml.sky.case import ObservationSpec
 from cmbml.sky.harmonics import filter_alm, power
-from cmbml.sky.observation import ObservationSpec
 
 
 @dataclass(frozen=True)

@@ -14,16 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, PositiveInt
 
-from cmbml.methods.base import BlindMethod, ChannelName, Cleaned, MethodError
+from cmbml.methods.base import BlindMethod, ChannelName, MethodError
 from cmbml.methods.ilc.covariance import upsampled
 from cmbml.methods.ilc.sed import Emission, mixing_matrix
 from cmbml.methods.ilc.transforms import analysed
 from cmbml.methods.ilc.uncertainty import spread, sum_on_grid, surrogates
 from cmbml.settings import Fraction, PositiveFloat, settings
 from cmbml.sky.beams import gaussian_window
+from cmbml.sky.case import Answer, Observation, ObservationSpec
 from cmbml.sky.harmonics import cut_alm, filter_alm, synthesise
 from cmbml.sky.maps import MapError, MapSpec, SkyMap
-from cmbml.sky.observation import Observation, ObservationSpec
 
 Coefficients = NDArray[np.complex128]
 Maps = NDArray[np.float64]
@@ -111,42 +111,42 @@ class LinearMethod(BlindMethod):
             )
             raise MethodError(message)
         for name in self.channels:
-            if wrong := spec.maps[name].difference(spec.truth, "unit", "frame", "polconv"):
+            if wrong := spec.shown[name].difference(spec.asked, "unit", "frame", "polconv"):
                 message = (
                     f"the map of channel {name} is not in what the CMB is wanted in: its {wrong}; convert it first"
                 )
                 raise MethodError(message)
         self._require_beam(spec)
-        for component in range(len(spec.truth.fields)):
+        for component in range(len(spec.asked.fields)):
             self.plan(spec, component)
         beam = {"beam": "gaussian", "fwhm_arcmin": self.fwhm_arcmin}
-        return spec.truth.with_(lmax=self.lmax(spec), **beam)
+        return spec.asked.with_(lmax=self.lmax(spec), **beam)
 
     def _require_beam(self, spec: ObservationSpec) -> None:
         """Refuse a common beam that the pixels cannot hold.
 
         Where the signal is band-limited, a narrow beam is but a window near one, and harmless.
         """
-        pixel = ARCMIN_PER_RAD * np.sqrt(4 * np.pi / spec.truth.n_pix)
-        if spec.truth.lmax is None and self.fwhm_arcmin < pixel:
+        pixel = ARCMIN_PER_RAD * np.sqrt(4 * np.pi / spec.asked.n_pix)
+        if spec.asked.lmax is None and self.fwhm_arcmin < pixel:
             message = (
-                f"method.fwhm_arcmin={self.fwhm_arcmin:g} is narrower than a pixel of nside {spec.truth.nside} "
+                f"method.fwhm_arcmin={self.fwhm_arcmin:g} is narrower than a pixel of nside {spec.asked.nside} "
                 f"({pixel:.1f} arcmin), and the signal has no band limit; widen it, or give scenario.lmax"
             )
             raise MethodError(message)
 
     def lmax(self, spec: ObservationSpec) -> int:
         """Return the highest multipole of the result."""
-        nside = spec.truth.nside
-        return min(int(self.lmax_per_nside * nside), spec.truth.lmax or 3 * nside - 1, 3 * nside - 1)
+        nside = spec.asked.nside
+        return min(int(self.lmax_per_nside * nside), spec.asked.lmax or 3 * nside - 1, 3 * nside - 1)
 
     def beams(self, spec: ObservationSpec, component: int) -> Maps:
         """Return the window of each channel, zero beyond what its map can hold, `(n_channel, lmax + 1)`."""
         lmax = self.lmax(spec)
-        n_comp = len(spec.truth.fields)
+        n_comp = len(spec.asked.fields)
         beams = np.stack([spec.channels[name].beam(lmax, n_comp)[component] for name in self.channels])
         for window, name in zip(beams, self.channels, strict=True):
-            window[3 * spec.maps[name].nside :] = 0
+            window[3 * spec.shown[name].nside :] = 0
         return beams
 
     def mixing(self, spec: ObservationSpec) -> Maps:
@@ -161,10 +161,10 @@ class LinearMethod(BlindMethod):
         floor = 1e-3 * self.beam_criterion
         return np.where(beams > floor, common / np.maximum(beams, floor), 0.0)
 
-    def clean(self, observation: Observation, scratch: Path, threads: int) -> Cleaned:  # noqa: ARG002
+    def clean(self, observation: Observation, scratch: Path, threads: int) -> Answer:  # noqa: ARG002
         """Clean each component, and evaluate the result."""
         spec = self.accepts(observation.spec)
-        alm = self._coefficients(observation.maps, observation.spec, threads)
+        alm = self._coefficients(observation.shown, observation.spec, threads)
         cleaned, variances = [], []
         for component, channels in enumerate(alm):
             plan = self.plan(observation.spec, component)
@@ -179,14 +179,14 @@ class LinearMethod(BlindMethod):
                 left = self.left_out * len(moves) * spread(moves, spec.nside, threads)
                 variances.append(sum_on_grid(noise, chance + left))
         sigma = SkyMap(self._sigma(variances, spec.nside, threads), spec) if self.uncertainty else None
-        return Cleaned(self._evaluate(np.stack(cleaned), spec, threads), sigma)
+        return Answer(self._evaluate(np.stack(cleaned), spec, threads), sigma)
 
     def _chance(
         self, spec: ObservationSpec, component: int, alm: Coefficients, cleaned: Coefficients, threads: int
     ) -> list[Coefficients]:
         """Find out how far the result moves when weights are found with another CMB, `(n_alm,)` for each draw."""
         plan, rest = self.plan(spec, component), alm - cleaned
-        drawn = surrogates(cleaned, spec.truth.nside, self.draws, component, threads)
+        drawn = surrogates(cleaned, spec.asked.nside, self.draws, component, threads)
         return [self.find(rest + other, plan, threads)[0] - other for other in drawn]
 
     def _moves(
@@ -211,7 +211,7 @@ class LinearMethod(BlindMethod):
         """Apply the weights of foregrounds and noise to each part, and both these and the real ones to the whole."""
         spec = self.accepts(observation.spec)
         observed, foreign, noisy = (
-            self._coefficients(part, observation.spec, threads) for part in (observation.maps, foregrounds, noise)
+            self._coefficients(part, observation.spec, threads) for part in (observation.shown, foregrounds, noise)
         )
         parts = {"signal": observed - foreign - noisy, "foregrounds": foreign, "noise": noisy}
         found: dict[str, list[Coefficients]] = {name: [] for name in (*parts, "chance")}
@@ -230,7 +230,7 @@ class LinearMethod(BlindMethod):
         if missing:
             message = f"there are no maps of channel {', '.join(missing)}; there are of {', '.join(maps)}"
             raise MapError(message)
-        maps, lmax, n_comp = self.prepared(maps), self.lmax(spec), len(spec.truth.fields)
+        maps, lmax, n_comp = self.prepared(maps), self.lmax(spec), len(spec.asked.fields)
         factors = np.stack([self.rebeaming(spec, component) for component in range(n_comp)])
         alm = []
         for i, name in enumerate(self.channels):

@@ -26,9 +26,9 @@ from cmbml.methods.ilc.needlets import Bands
 from cmbml.methods.ilc.uncertainty import needlet_noise
 from cmbml.methods.masking import masked, read_mask
 from cmbml.settings import Fraction, NonNegativeFloat, settings
+from cmbml.sky.case import ObservationSpec
 from cmbml.sky.harmonics import alm_lmax, filter_alm
 from cmbml.sky.maps import SkyMap
-from cmbml.sky.observation import ObservationSpec
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ class NeedletIlc(LinearMethod):
             sky_fraction=1.0 if mask is None else float(mask.mean()),
             refuse_few_modes=self.few_modes == "refuse",
         )
-        nside = spec.truth.nside
+        nside = spec.asked.nside
         windows = self.bands.windows(self.lmax(spec), nside)
         if self.join_tolerance is not None:
             windows = joined_windows(windows, len(self.channels) - 1 - len(self.nulled), self.join_tolerance)

@@ -9,12 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from cmbml.methods.base import BlindMethod, ChannelName, Cleaned, MethodError
+from cmbml.methods.base import BlindMethod, ChannelName, MethodError
 from cmbml.settings import PositiveFloat, settings
 from cmbml.sky.beams import gaussian_window
+from cmbml.sky.case import Answer, Observation, ObservationSpec
 from cmbml.sky.harmonics import analyse, filter_alm, synthesise
 from cmbml.sky.maps import MapSpec, SkyMap
-from cmbml.sky.observation import Observation, ObservationSpec
 
 Maps = NDArray[np.float64]
 
@@ -50,7 +50,7 @@ class PixelIlc(BlindMethod):
                 f"{self.name} needs at least two channels to combine, and method.channels has {len(self.channels)}"
             )
             raise MethodError(message)
-        lmax = spec.truth.lmax or 3 * spec.truth.nside - 1
+        lmax = spec.asked.lmax or 3 * spec.asked.nside - 1
         for name in self.channels:
             least = spec.require_channel(name).beam(lmax, 1).min()
             ours = gaussian_window(self.fwhm_arcmin, lmax)[lmax]
@@ -60,13 +60,13 @@ class PixelIlc(BlindMethod):
                     f"{self.fwhm_arcmin} arcmin; leave it out of method.channels, or widen method.fwhm_arcmin"
                 )
                 raise MethodError(message)
-        return spec.truth.with_(fields="I", beam="gaussian", fwhm_arcmin=self.fwhm_arcmin)
+        return spec.asked.with_(fields="I", beam="gaussian", fwhm_arcmin=self.fwhm_arcmin)
 
-    def clean(self, observation: Observation, scratch: Path, threads: int) -> Cleaned:  # noqa: ARG002
+    def clean(self, observation: Observation, scratch: Path, threads: int) -> Answer:  # noqa: ARG002
         """Bring the channels to one beam and combine them, zone by zone."""
         spec = self.accepts(observation.spec)
-        maps = self._at_one_beam(observation.maps, observation.spec, threads)
-        return Cleaned(self._combine(maps, self._weights(maps), spec))
+        maps = self._at_one_beam(observation.shown, observation.spec, threads)
+        return Answer(self._combine(maps, self._weights(maps), spec))
 
     def decompose(
         self,
@@ -79,7 +79,7 @@ class PixelIlc(BlindMethod):
         """Apply the weights of foregrounds and noise to each part, and both these and the real ones to the whole."""
         spec = self.accepts(observation.spec)
         observed, foreign, noisy = (
-            self._at_one_beam(part, observation.spec, threads) for part in (observation.maps, foregrounds, noise)
+            self._at_one_beam(part, observation.spec, threads) for part in (observation.shown, foregrounds, noise)
         )
         weights = self._weights(foreign + noisy)
         parts = {"signal": observed - foreign - noisy, "foregrounds": foreign, "noise": noisy}

@@ -21,9 +21,9 @@ from cmbml.methods.ilc.uncertainty import LEAST_VARIANCE
 from cmbml.methods.masking import read_mask
 from cmbml.settings import settings
 from cmbml.sky.beams import gaussian_window
+from cmbml.sky.case import ObservationSpec
 from cmbml.sky.harmonics import filter_alm, synthesise
 from cmbml.sky.masks import degrade_mask
-from cmbml.sky.observation import ObservationSpec
 
 Pixels = NDArray[np.bool_]
 
@@ -80,7 +80,7 @@ class TemplateFit(LinearMethod):
         common = gaussian_window(self.fwhm_arcmin, self.lmax(spec), spin=2 * (component > 0))
         seen = np.where(factors > 0, np.minimum(beams / common, 1.0), 0.0)
         windows = np.stack([np.minimum(seen[a], seen[b]) for a, b in pairs])
-        fitted = self._fitted(spec.truth.nside)
+        fitted = self._fitted(spec.asked.nside)
         if fitted.sum() <= 10 * len(pairs):
             message = f"the mask leaves {fitted.sum()} pixels to fit {len(pairs)} templates in; give a smaller one"
             raise MethodError(message)

@@ -20,7 +20,7 @@ from torch import nn
 
 from cmbml.methods.base import MethodError
 from cmbml.methods.normalisation import Normalisation, Scaling
-from cmbml.methods.trained import Hardware, Lesson, State, Trained, TrainedMethod, plain
+from cmbml.methods.trained import Hardware, Lesson, Reply, State, Trained, TrainedMethod, plain
 from cmbml.methods.training.callbacks import BEST, COLUMNS, LAST, Clock, Curve, Keeper, MovingAverage, Patience
 from cmbml.methods.training.checkpoint import WholeCheckpoints, read_checkpoint
 from cmbml.methods.training.data import Mixtures, Pairs
@@ -28,39 +28,42 @@ from cmbml.methods.training.devices import chosen_device, quiet, threads_of
 from cmbml.methods.training.faults import interruptible, out_of_memory, relayed, told_by_processes
 from cmbml.methods.training.module import Normalised, Trainee, mixed_seed
 from cmbml.methods.training.network import Network
+from cmbml.methods.training.objective import Objective, Supervised
 from cmbml.methods.training.score import require_agreement, validation_loss
 from cmbml.methods.training.settings import Training
 from cmbml.settings import settings
-from cmbml.sky.maps import MapSpec
-from cmbml.sky.observation import ObservationSpec
+from cmbml.sky.case import CaseSpec
 
 
 @settings
 class NetworkMethod(TrainedMethod):
-    """Show examples to a network, and take its answers for the CMB.
+    """Show examples to a network, and take its replies for the answer.
 
     Attributes:
         network: its shape.
         features: how what it is shown is brought to size.
         target: how what it should answer is.
+        objective: what it is trained for.
         train: how it is trained.
     """
 
     network: Network
     features: Normalisation
     target: Normalisation
+    objective: Objective = Supervised()
     train: Training
 
-    def accepts(self, spec: ObservationSpec) -> MapSpec:
+    def accepts(self, spec: CaseSpec[Any]) -> Any:  # noqa: ANN401
         """Look whether the examples fit the network, too."""
         if self.target.kind == "whiten" or self.target.limit is not None:
             message = "method.target: kind=whiten and limit= are for features alone, as answers must be brought back"
             raise MethodError(message)
         promised = self.examples.accepts(spec)
+        self._like(spec)
         self.network.require_shape(*self.examples.shapes(spec)[0][1:])
         return promised
 
-    def about(self, spec: ObservationSpec) -> dict[str, Any]:
+    def about(self, spec: CaseSpec[Any]) -> dict[str, Any]:
         """Say what the network is, and what it is shown."""
         return {
             "network": {"kind": type(self.network).__name__, **plain(self.network)},
@@ -68,12 +71,12 @@ class NetworkMethod(TrainedMethod):
             "observations": self.examples.describe(spec),
         }
 
-    def state_bytes(self, spec: ObservationSpec) -> int:
+    def state_bytes(self, spec: CaseSpec[Any]) -> int:
         """Count the weights of the network, without making it."""
         weights = self._outline(*(shape[0] for shape in self.examples.shapes(spec))).state_dict().values()
         return sum(entry.numel() * entry.element_size() for entry in weights)
 
-    def require_fit(self, state: State, spec: ObservationSpec) -> None:
+    def require_fit(self, state: State, spec: CaseSpec[Any]) -> None:
         """Check that a state was learnt with these settings, for such observations, and is whole."""
         super().require_fit(state, spec)
         require_weights(self._outline(*state.about["channels"]), state)
@@ -86,13 +89,14 @@ class NetworkMethod(TrainedMethod):
         if self.train.warmup >= n_batches:
             message = f"method.train.warmup={self.train.warmup} is not over in the {n_batches} batches of this training"
             raise MethodError(message)
-        norms = (self.features.scaling(lesson.moments[0]), self.target.scaling(lesson.moments[1]))
+        like = self._like(lesson.spec)
+        norms = (self.features.scaling(lesson.moments[0]), self.target.scaling(lesson.moments[1], like))
         with quiet(), threads_of(hardware):
             torch.manual_seed(mixed_seed(lesson.seed, self.train.seed))
-            network = self.network.build(*(len(norm.scale) for norm in norms))
+            network = self.objective.build(self.network, *(len(norm.scale) for norm in norms))
             n_parameters = sum(weights.numel() for weights in network.parameters())
             lesson.report(
-                f"training {self.name}: {n_parameters:,} parameters, {len(lesson.names)} simulations, on "
+                f"training {self.name}: {n_parameters:,} parameters, {len(lesson.names)} samples, on "
                 f"{hardware.devices} x {device}, {hardware.threads_used} threads"
             )
             self._train(Normalised(network, *norms, self.train.channels_last), lesson, hardware, device)
@@ -111,7 +115,7 @@ class NetworkMethod(TrainedMethod):
             "channels": [len(norm.scale) for norm in norms],
             "features": norms[0].plain(),
             "target": norms[1].plain(),
-            "training": plain(self.train) | {"simulations": len(lesson.names)} | found,
+            "training": plain(self.train) | {"samples": len(lesson.names)} | found,
         }
         arrays = {
             name.removeprefix("model.network."): weights.numpy()
@@ -120,6 +124,20 @@ class NetworkMethod(TrainedMethod):
         }
         told = last["callbacks"][Clock.__qualname__]["told"]
         return Trained(State(arrays, about), columns, found | {"device": device} | told)
+
+    def _like(self, spec: CaseSpec[Any]) -> int | None:
+        """Return which channel of the features the target is brought to size like.
+
+        Raises:
+            MethodError: there is no such channel, or the features are not brought to size that way.
+        """
+        if self.target.kind != "minmax":
+            return None
+        names = self.examples.channels_shown(spec)
+        if self.target.like not in names:
+            message = f"method.target.like={self.target.like}: of which channel is it; there are {', '.join(names)}"
+            raise MethodError(message)
+        return names.index(self.target.like)
 
     def require_hardware(self, hardware: Hardware) -> None:
         """Look whether devices can share batches, in that precision."""
@@ -137,9 +155,9 @@ class NetworkMethod(TrainedMethod):
         """Make a network whose weights take no memory, if that is possible: some look at values while they are made."""
         try:
             with torch.device("meta"):
-                return self.network.build(n_in, n_out)
+                return self.objective.build(self.network, n_in, n_out)
         except (RuntimeError, NotImplementedError):
-            return self.network.build(n_in, n_out)
+            return self.objective.build(self.network, n_in, n_out)
 
     def _train(self, model: Normalised, lesson: Lesson, hardware: Hardware, device: str) -> None:
         train, last = self.train, lesson.workdir / LAST
@@ -156,7 +174,7 @@ class NetworkMethod(TrainedMethod):
         threads = max(1, hardware.threads_used // hardware.devices)
         seed = mixed_seed(lesson.seed, train.seed)
         pairs = (self._training_pairs(lesson, seed), Pairs(*lesson.valid))
-        trainee = Trainee(model, train, pairs, list(lesson.names), seed, workers, threads)
+        trainee = Trainee(model, self.objective, train, pairs, list(lesson.names), seed, workers, threads)
         with (
             out_of_memory("method.train.batch_size", train.batch_size, hardware.devices),
             told_by_processes(),
@@ -191,7 +209,7 @@ class NetworkMethod(TrainedMethod):
         if lesson.parts is None:
             message = "method.train.mix=true needs what signal and noise are in the arrays; take stages=learn_mixed"
             raise MethodError(message)
-        turn = partial(self.examples.turned, n_field=len(lesson.spec.truth.fields))
+        turn = partial(self.examples.turned, n_field=len(lesson.spec.asked.fields))
         return Mixtures(*lesson.train, lesson.parts, turn, self.examples.n_symmetries, seed)
 
     def _callbacks(self, lesson: Lesson, report: Callable[[str], None]) -> list[Callback]:
@@ -212,21 +230,19 @@ class NetworkMethod(TrainedMethod):
         device, size = chosen_device(hardware), self.train.batch_size // hardware.devices
         with threads_of(hardware), out_of_memory("method.train.batch_size", size):
             model = self._rebuilt(state).to(device)
-            found = validation_loss(model, self.train, Pairs(*lesson.valid), size, device)
+            found = validation_loss(model, self.objective, self.train, Pairs(*lesson.valid), size, device)
         told = state.about["training"]
         require_agreement(found, told["valid_loss"], told["kept_epoch"], self.train)
 
     def _rebuilt(self, state: State) -> Normalised:
         """Make a fresh network of a state, to be asked and not trained."""
         norms = (Scaling.from_plain(state.about[name]) for name in ("features", "target"))
-        network = self.network.build(*state.about["channels"])
+        network = self.objective.build(self.network, *state.about["channels"])
         require_weights(network, state)
         network.load_state_dict({name: torch.from_numpy(np.array(array)) for name, array in state.arrays.items()})
         return Normalised(network, *norms, self.train.channels_last).eval()
 
-    def predict(
-        self, state: State, features: Iterable[NDArray[np.float32]], hardware: Hardware
-    ) -> Iterator[NDArray[np.float32]]:
+    def predict(self, state: State, features: Iterable[NDArray[np.float32]], hardware: Hardware) -> Iterator[Reply]:
         """Run the network on batches of features.
 
         Raises:
@@ -237,9 +253,10 @@ class NetworkMethod(TrainedMethod):
         stream = iter(features)
         while batch := list(islice(stream, hardware.predict_batch)):
             with threads_of(hardware), torch.inference_mode(), out_of_memory("hardware.predict_batch", len(batch)):
-                answers = model(torch.from_numpy(np.stack(batch)).to(device)).cpu().numpy()
+                value, sigma = self.objective.reply(model, torch.from_numpy(np.stack(batch)).to(device))
+                values, sigmas = value.cpu().numpy(), [None] * len(batch) if sigma is None else sigma.cpu().numpy()
             # Outside: what stands above would hold for the caller, too, until it asks for the next.
-            yield from answers
+            yield from map(Reply, values, sigmas)
 
 
 def require_weights(network: nn.Module, state: State) -> None:

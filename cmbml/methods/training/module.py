@@ -13,7 +13,8 @@ from cmbml.methods.training.allocator import keep_memory
 from cmbml.methods.training.data import Pairs, loader
 from cmbml.methods.training.devices import hush
 from cmbml.methods.training.faults import require_finite
-from cmbml.methods.training.settings import LOSSES, Training
+from cmbml.methods.training.objective import Objective
+from cmbml.methods.training.settings import Training
 
 Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 
@@ -39,12 +40,13 @@ class Normalised(nn.Module):
         self.network = network
         self.__dict__["run"] = network  # beside the modules, so that weights have one name
         self.limit = features.limit
+        self.per_sample, self.like = features.per_sample, target.like
         mixing = None if features.mixing is None else torch.tensor(features.mixing, dtype=torch.float32)
         self.register_buffer("mixing", mixing, persistent=False)
         for name, scaling in (("features", features), ("target", target)):
             for part in ("offset", "scale"):
                 value = torch.tensor(getattr(scaling, part), dtype=torch.float32)
-                self.register_buffer(f"{name}_{part}", value[:, None, None], persistent=False)
+                self.register_buffer(f"{name}_{part}", value, persistent=False)
 
     def compile_network(self) -> None:
         """Let `torch.compile` speed the network up; its weights keep their names."""
@@ -54,25 +56,48 @@ class Normalised(nn.Module):
     def bring_in(self, features: torch.Tensor) -> torch.Tensor:
         """Normalise features, in full precision: mixtures are small differences of large values."""
         with torch.autocast(features.device.type, enabled=False):
-            found = (features - self.features_offset) / self.features_scale
+            offset, scale = (_beside(part, features) for part in (self.features_offset, self.features_scale))
+            if self.per_sample:
+                offset, scale = _range(features)
+            found = (features - offset) / scale
             if self.mixing is not None:
                 found = torch.einsum("ij,bj...->bi...", self.mixing, found)
         if self.limit is not None:
             beyond = found.abs() - self.limit
             found = torch.where(beyond > 0, found.sign() * (self.limit + beyond.clamp(min=0).log1p()), found)
-        return found.contiguous(memory_format=self.format)
+        # The memory formats are of planes; a batch of anything else lies as it comes.
+        return found.contiguous(memory_format=self.format) if found.ndim == 4 else found.contiguous()
 
-    def normalise_target(self, target: torch.Tensor) -> torch.Tensor:
-        """Normalise targets."""
-        return (target - self.target_offset) / self.target_scale
+    def normalise_target(self, target: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
+        """Normalise targets; features as they came, for what is measured in each sample."""
+        offset, scale = self._target_scaling(target, features)
+        return (target - offset) / scale
 
-    def bring_out(self, answer: torch.Tensor) -> torch.Tensor:
-        """Turn answers of the network back to uK_CMB."""
-        return answer * self.target_scale + self.target_offset
+    def bring_out(self, answer: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
+        """Turn answers of the network back to the target's unit."""
+        offset, scale = self._target_scaling(answer, features)
+        return answer * scale + offset
+
+    def _target_scaling(self, target: torch.Tensor, features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        if self.like is not None:
+            return _range(features[:, self.like : self.like + 1])
+        return _beside(self.target_offset, target), _beside(self.target_scale, target)
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """Answer features, `(batch, n_in, ...)`, both in uK_CMB."""
-        return self.bring_out(self.run(self.bring_in(features)))
+        """Answer features, `(batch, n_in, ...)`; both in their own units."""
+        return self.bring_out(self.run(self.bring_in(features)), features)
+
+
+def _beside(values: torch.Tensor, batch: torch.Tensor) -> torch.Tensor:
+    """Shape what there is one of per channel, so that it meets the channels of a batch, `(batch, channel, ...)`."""
+    return values.reshape(-1, *(1 for _ in batch.shape[2:]))
+
+
+def _range(batch: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the lowest value of each sample and channel, and how far the highest lies above it."""
+    axes = tuple(range(2, batch.ndim))
+    low = batch.amin(dim=axes, keepdim=True)
+    return low, (batch.amax(dim=axes, keepdim=True) - low).clamp(min=torch.finfo(batch.dtype).tiny)
 
 
 class Trainee(LightningModule):
@@ -80,9 +105,10 @@ class Trainee(LightningModule):
 
     Args:
         model: the network between its normalisations.
+        objective: what it is trained for.
         training: how it is trained.
-        pairs: training and validation simulations.
-        names: of the training simulations, for messages.
+        pairs: training and validation samples.
+        names: of the training samples, for messages.
         seed: root of all randomness.
         workers: processes that read ahead.
         threads: CPU threads of each process that trains.
@@ -91,6 +117,7 @@ class Trainee(LightningModule):
     def __init__(
         self,
         model: Normalised,
+        objective: Objective,
         training: Training,
         pairs: tuple[Pairs, Pairs],
         names: list[str],
@@ -99,9 +126,9 @@ class Trainee(LightningModule):
         threads: int,
     ) -> None:
         super().__init__()
-        self.model, self.training_settings, self.pairs, self.names = model, training, pairs, names
+        self.model, self.objective = model, objective
+        self.training_settings, self.pairs, self.names = training, pairs, names
         self.seed, self.workers, self.threads = seed, workers, threads
-        self.loss = LOSSES[training.loss]()
         self.automatic_optimization = False
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -132,12 +159,15 @@ class Trainee(LightningModule):
         return loader(self.pairs[which], size, self.workers, seed, self.trainer.global_rank, ranks, pin)
 
     def configure_optimizers(self) -> Any:  # noqa: ANN401
-        """Set Adam up, and a learning rate that falls with every batch."""
+        """Set an optimiser up for each of the players, and a learning rate that changes with every batch."""
         settings = self.training_settings
         total = int(self.trainer.estimated_stepping_batches)
-        optimiser = torch.optim.Adam(self.model.parameters(), lr=settings.learning_rate, fused=True)
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda batch: settings.factor(batch, total))
-        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+        found = []
+        for weights in self.objective.players(self.model.network):
+            optimiser = settings.optimiser_of(weights)
+            schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda batch: settings.factor(batch, total))
+            found.append({"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}})
+        return found
 
     def on_train_epoch_start(self) -> None:
         """Seed what networks draw, so that a training that goes on draws what it would have drawn."""
@@ -149,38 +179,29 @@ class Trainee(LightningModule):
         Raises:
             MethodError: the loss is no number.
         """
-        settings, optimiser = self.training_settings, self.optimizers()
-        features, target = self.model.bring_in(batch[0]), self.model.normalise_target(batch[1])
-        for _ in range(settings.passes):
-            loss = self.loss(self._answer(features, target), target)
-            optimiser.zero_grad()
-            self.manual_backward(loss)
-            self._clip(optimiser)
-            optimiser.step()
-        self._require_number(loss, batch, index)
-        self.lr_schedulers().step()
-        self.log("train_loss", loss, on_step=False, on_epoch=True, sync_dist=True, batch_size=len(target))
+        optimisers = _several(self.optimizers())
+        features, target = self.model.bring_in(batch[0]), self.model.normalise_target(batch[1], batch[0])
+        for _ in range(self.training_settings.passes):
+            losses = self.objective.losses(self.model, features, target)
+            for number, (optimiser, loss) in enumerate(zip(optimisers, losses, strict=True)):
+                optimiser.zero_grad()
+                self.manual_backward(loss)
+                self._clip(optimiser)
+                optimiser.step()
+                if not number:
+                    first = loss
+                self._require_number(loss, batch, index)
+        for schedule in _several(self.lr_schedulers()):
+            schedule.step()
+        self.log("train_loss", first, on_step=False, on_epoch=True, sync_dist=True, batch_size=len(target))
 
     def validation_step(self, batch: Batch, index: int) -> None:  # noqa: ARG002
-        """Measure loss and error on simulations that are not learnt from."""
-        target, size = self.model.normalise_target(batch[1]), len(batch[0])
-        answer = self._answer(self.model.bring_in(batch[0]), target)
-        self.log("valid_loss", self.loss(answer, target), sync_dist=True, batch_size=size)
-        error = self.model.bring_out(answer) - batch[1]
+        """Measure loss and error on samples that are not learnt from."""
+        target, size = self.model.normalise_target(batch[1], batch[0]), len(batch[0])
+        found = self.objective.validate(self.model, self.model.bring_in(batch[0]), target)
+        self.log("valid_loss", found["loss"], sync_dist=True, batch_size=size)
+        error = self.model.bring_out(found["reply"], batch[0]) - batch[1]
         self.log("valid_mse_uk2", error.square().mean(), sync_dist=True, batch_size=size)
-
-    def _answer(self, features: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-        """Run the network. A loss would stretch arrays of different shapes to one, and train on nonsense.
-
-        Raises:
-            MethodError: the answer is not shaped as the target.
-        """
-        answer: torch.Tensor = self.model.run(features).float()
-        if answer.shape != target.shape:
-            shapes = tuple(answer.shape[1:]), tuple(target.shape[1:])
-            message = f"method.network answers arrays of shape {shapes[0]}; method.examples wants {shapes[1]}"
-            raise MethodError(message)
-        return answer
 
     def _clip(self, optimiser: Any) -> None:  # noqa: ANN401
         """Clip the gradient. Lightning's own way refuses an optimiser that works on all weights at once."""
@@ -189,7 +210,8 @@ class Trainee(LightningModule):
             return
         if scaler := getattr(self.trainer.precision_plugin, "scaler", None):
             scaler.unscale_(optimiser.optimizer)
-        torch.nn.utils.clip_grad_norm_(self.model.parameters(), largest)
+        weights = [weight for group in optimiser.param_groups for weight in group["params"]]
+        torch.nn.utils.clip_grad_norm_(weights, largest)
 
     def _require_number(self, loss: torch.Tensor, batch: Batch, index: int) -> None:
         if torch.isfinite(loss):
@@ -205,3 +227,8 @@ class Trainee(LightningModule):
             advice.append("method.train.precision=32-true")
         message = f"the loss became {loss.item()} in {place}; try {', or '.join(advice)}"
         raise MethodError(message)
+
+
+def _several(found: Any) -> list[Any]:  # noqa: ANN401
+    """Return a list of what Lightning gives alone where there is but one."""
+    return list(found) if isinstance(found, list) else [found]

@@ -5,7 +5,8 @@ import torch
 from cmbml.methods.base import MethodError
 from cmbml.methods.training.data import Pairs, loader
 from cmbml.methods.training.module import Normalised
-from cmbml.methods.training.settings import LOSSES, Training
+from cmbml.methods.training.objective import Objective
+from cmbml.methods.training.settings import Training
 
 HALF = {"16-mixed": torch.float16, "bf16-mixed": torch.bfloat16}
 
@@ -13,26 +14,29 @@ AGREEMENT = {"32-true": 1e-3, "16-mixed": 3e-3, "bf16-mixed": 1e-2}
 """By how much, relative, rounding may change a validation loss: compiled kernels round elsewhere than others."""
 
 
-def validation_loss(model: Normalised, training: Training, pairs: Pairs, batch_size: int, device: str) -> float:
+def validation_loss(
+    model: Normalised, objective: Objective, training: Training, pairs: Pairs, batch_size: int, device: str
+) -> float:
     """Validate a network as a training does, with neither Lightning nor `torch.compile`.
 
     Args:
         model: the network between its normalisations, in evaluation mode, on the device.
+        objective: what it was trained for.
         training: how it was trained.
-        pairs: the validation simulations.
-        batch_size: simulations per batch.
+        pairs: the validation samples.
+        batch_size: samples per batch.
         device: `cuda`, `mps` or `cpu`.
 
     Returns:
-        The mean loss over simulations, in normalised units.
+        The mean loss over samples, in normalised units.
     """
-    loss, half, total = LOSSES[training.loss](), HALF.get(training.precision), 0.0
+    half, total = HALF.get(training.precision), 0.0
     with torch.inference_mode():
         for features, target, _ in loader(pairs, batch_size, 0, None):
-            shown, wanted = model.bring_in(features.to(device)), model.normalise_target(target.to(device))
+            seen = features.to(device)
+            shown, wanted = model.bring_in(seen), model.normalise_target(target.to(device), seen)
             with torch.autocast(device, dtype=half, enabled=half is not None):
-                answer = model.run(shown)
-            total += len(target) * float(loss(answer.float(), wanted))
+                total += len(target) * float(objective.validate(model, shown, wanted)["loss"])
     return total / len(pairs)
 
 

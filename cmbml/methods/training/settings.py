@@ -1,31 +1,34 @@
 """How a network is trained."""
 
+import math
+from collections.abc import Iterable
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
-from torch import nn
+from torch import nn, optim
 
-from cmbml.settings import Fraction, PositiveFloat, settings
-
-LOSSES: dict[str, type[nn.Module]] = {"l1": nn.L1Loss, "l2": nn.MSELoss, "huber": nn.HuberLoss}
+from cmbml.settings import Fraction, NonNegativeFloat, PositiveFloat, settings
 
 
 @settings
 class Training:
-    """Loss, optimiser, schedule, and when to stop.
-
-    The learning rate falls by the same factor after every batch, from `learning_rate` to `final_learning_rate`.
+    """Optimiser, schedule, and when to stop.
 
     Attributes:
         seed: another one gives other first weights, and another order of the simulations.
         epochs: passes through the training simulations.
-        batch_size: simulations per batch; several devices share them.
+        batch_size: samples per batch; several devices share them.
         passes: steps of the optimiser that each batch is used for, one after the other.
         mix: whether CMB, foregrounds and noise of different simulations are put together anew in each epoch, turned and
             reflected, so that no sky is seen twice.
-        loss: `l1` mean absolute, `l2` mean squared, `huber`.
-        learning_rate: of Adam, at the start.
+        optimiser: `adam`, `adamw` (weights decay by themselves), `adamax`, or `adagrad` with the constants of Keras.
+        betas: the memories of Adam's kin: of the gradient and of its square.
+        weight_decay: strength of the decay of weights: added to the gradient, times the weight, but for `adamw`.
+        learning_rate: at the start.
         final_learning_rate: and at the end, no higher.
+        schedule: how it gets there: `exponential` by the same factor after every batch, `cosine` along half a wave,
+            `steps` in `n_steps` steps of equal length and factor; `constant` stays where it starts.
+        n_steps: how many, of `steps`.
         warmup: batches over which the learning rate rises to its start; fewer than the training has.
         gradient_clip: largest norm of the gradient; null: any.
         ema_decay: of an exponential moving average of the weights, which is then what is validated and kept.
@@ -41,7 +44,11 @@ class Training:
     batch_size: PositiveInt
     passes: PositiveInt = 1
     mix: bool = False
-    loss: Literal["l1", "l2", "huber"] = "l1"
+    optimiser: Literal["adam", "adamw", "adamax", "adagrad"] = "adam"
+    betas: tuple[Fraction, Fraction] = (0.9, 0.999)
+    weight_decay: NonNegativeFloat = 0.0
+    schedule: Literal["exponential", "cosine", "steps", "constant"] = "exponential"
+    n_steps: Annotated[int, Field(ge=2)] = 4
     learning_rate: PositiveFloat
     final_learning_rate: PositiveFloat
     warmup: Annotated[int, Field(ge=0)] = 0
@@ -63,5 +70,23 @@ class Training:
     def factor(self, batch: int, n_batches: int) -> float:
         """Return by how much the learning rate has changed when `batch` of `n_batches` batches are done."""
         rise = min(1.0, (batch + 1) / self.warmup) if self.warmup else 1.0
-        fall: float = (self.final_learning_rate / self.learning_rate) ** (batch / n_batches)
+        done, ratio = batch / n_batches, self.final_learning_rate / self.learning_rate
+        fall: float = {
+            "exponential": lambda: ratio**done,
+            "cosine": lambda: ratio + (1 - ratio) * (1 + math.cos(math.pi * done)) / 2,
+            "steps": lambda: ratio ** (min(int(done * self.n_steps), self.n_steps - 1) / (self.n_steps - 1)),
+            "constant": lambda: 1.0,
+        }[self.schedule]()
         return rise * fall
+
+    def optimiser_of(self, weights: Iterable[nn.Parameter]) -> optim.Optimizer:
+        """Make the optimiser of some weights."""
+        rate, decay, betas = self.learning_rate, self.weight_decay, self.betas
+        if self.optimiser == "adagrad":
+            # Keras starts the sums of squares at 0.1, which keeps the first steps small.
+            start = {"initial_accumulator_value": 0.1, "eps": 1e-7}
+            return optim.Adagrad(weights, lr=rate, weight_decay=decay, **start)
+        if self.optimiser == "adamax":
+            return optim.Adamax(weights, lr=rate, betas=betas, weight_decay=decay)
+        kind = optim.AdamW if self.optimiser == "adamw" else optim.Adam
+        return kind(weights, lr=rate, betas=betas, weight_decay=decay, fused=True)

@@ -6,33 +6,34 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import ClassVar
 
+import numpy as np
+
 from cmbml.core.space import Space
 from cmbml.core.unit_io import UnitIO
 from cmbml.methods.base import minus, paired_parts
 from cmbml.methods.trained import Hardware, State, TrainedMethod
 from cmbml.metrics.residual import require_signal, require_sum
 from cmbml.settings import settings
+from cmbml.sky.case import Observation
 from cmbml.sky.maps import SkyMap
-from cmbml.sky.observation import Observation
 from cmbml.stages.assets import (
     CHANCE_PART,
     CLEANED_MAP,
-    CMB_MAP,
     FOREGROUND_MAP,
     FOREGROUND_PART,
-    FREQ,
     METHOD,
     NOISE_PART,
-    OBS_MAP,
     SIGNAL_PART,
     SIM,
     SKY_RECIPE,
     SPLIT,
     STATE,
 )
-from cmbml.stages.modelling.method import MethodStage, ObservationStage
+from cmbml.stages.modelling.stage import MethodStage
 from cmbml.stages.sims.noise import NOISE_PARTS, draw_channels
 from cmbml.stages.sims.sky import foregrounds_of
+from cmbml.stages.tasks.cases import CaseStage
+from cmbml.stages.tasks.observations import Observations
 
 PARTS = {"signal": SIGNAL_PART, "foregrounds": FOREGROUND_PART, "noise": NOISE_PART}
 
@@ -53,10 +54,12 @@ class Simulated:
 
 
 @settings
-class Parts(ObservationStage, ABC):
+class Parts(CaseStage, ABC):
     """Decompose one cleaned map; the noise is made again from the seed."""
 
-    reads: ClassVar = (CLEANED_MAP, CMB_MAP, OBS_MAP, SKY_RECIPE, *NOISE_PARTS)
+    cases: Observations
+    looks_at: ClassVar = ("shown", "asked")
+    reads: ClassVar = (CLEANED_MAP, SKY_RECIPE, *NOISE_PARTS)
     may_read: ClassVar = (FOREGROUND_MAP,)
     writes: ClassVar = tuple(PARTS.values())
     may_write: ClassVar = (CHANCE_PART,)
@@ -64,12 +67,13 @@ class Parts(ObservationStage, ABC):
 
     def process(self, io: UnitIO) -> None:
         """Read the parts, ask the method, write what it says."""
-        maps = dict(io.read_each(OBS_MAP, FREQ))
-        foregrounds = dict(foregrounds_of(io, {freq: self.channels[freq] for freq in maps}))
+        observation = self.cases.read(io)
+        maps = observation.shown
+        foregrounds = dict(foregrounds_of(io, {freq: self.cases.channels[freq] for freq in maps}))
         drawn = draw_channels(io, list(maps))
         noise = {freq: SkyMap(values, maps[freq].spec) for freq, values in zip(maps, drawn, strict=True)}
         with io.scratch() as scratch:
-            made = Simulated(Observation(self.observation_spec(list(maps)), maps), foregrounds, noise)
+            made = Simulated(observation, foregrounds, noise)
             found = self.decomposed(io, made, scratch)
         whole = io.read(CLEANED_MAP).values
         require_sum({name: part.values for name, part in found.items()}, whole)
@@ -82,7 +86,7 @@ class Parts(ObservationStage, ABC):
 
 
 @settings
-class Decompose(MethodStage, Parts):
+class Decompose(Parts, MethodStage):
     """Decompose what a method has cleaned that needs nothing but the observation.
 
     That parts add up says little of a method that gives what is left for the signal. So the weights of a linear one are
@@ -91,11 +95,11 @@ class Decompose(MethodStage, Parts):
 
     def decomposed(self, io: UnitIO, made: Simulated, scratch: Path) -> dict[str, SkyMap]:
         """Ask the method."""
-        seen = replace(made.observation, truth=io.read(CMB_MAP) if self.method.needs_truth else None)
+        seen = replace(made.observation, asked=self.cases.read_asked(io) if self.method.needs_truth else None)
         found = self.method.decompose(seen, made.foregrounds, made.noise, scratch, io.threads)
         if self.method.linear:
             # Other weights are found with the CMB in the foregrounds' place, and these leave it as it is, too.
-            cmb = minus(minus(seen, made.foregrounds), made.noise).maps
+            cmb = minus(minus(seen, made.foregrounds), made.noise).shown
             applied = self.method.decompose(seen, cmb, made.noise, scratch, io.threads)["foregrounds"]
             require_signal(found["signal"].values, applied.values)
         return found
@@ -115,9 +119,9 @@ class DecomposeTrained(Parts):
     reads: ClassVar = (*Parts.reads, STATE)
     exact: ClassVar = False
 
-    def check(self, space: Space) -> None:
+    def check(self, space: Space) -> None:  # noqa: ARG002
         """Ask the method whether it accepts such observations."""
-        self.method.accepts(self.spec_of(space))
+        self.method.accepts(self.cases.spec())
 
     def decomposed(self, io: UnitIO, made: Simulated, scratch: Path) -> dict[str, SkyMap]:
         """Answer growing parts of the observation."""
@@ -126,7 +130,7 @@ class DecomposeTrained(Parts):
         self.method.require_fit(state, made.observation.spec)
 
         def clean(part: Observation) -> SkyMap:
-            (answer,) = self.method.predict(state, [examples.features(part)], self.hardware)
-            return examples.to_map(answer, part.spec)
+            replies = list(self.method.predict(state, examples.features(part), self.hardware))
+            return examples.answer(np.stack([reply.value for reply in replies]), None, part.spec).value
 
         return paired_parts(clean, made.observation, made.foregrounds, made.noise)

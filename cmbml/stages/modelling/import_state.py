@@ -1,7 +1,7 @@
 """Take what somebody else's method has learnt, so that it need not be trained here."""
 
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from cmbml.core.space import Key, Space
 from cmbml.core.unit_io import UnitIO
@@ -9,13 +9,13 @@ from cmbml.handlers.tensors import TensorFile
 from cmbml.methods.base import MethodError
 from cmbml.methods.trained import State, TrainedMethod
 from cmbml.settings import settings
-from cmbml.sky.observation import ObservationSpec
+from cmbml.sky.case import CaseSpec
 from cmbml.stages.assets import METHOD, STATE
-from cmbml.stages.modelling.method import ObservationStage
+from cmbml.stages.tasks.cases import CaseStage
 
 
 @settings
-class ImportState(ObservationStage):
+class ImportState(CaseStage):
     """Read the weights of one method from a file, check them, and write them as our own asset.
 
     Attributes:
@@ -28,9 +28,9 @@ class ImportState(ObservationStage):
     writes: ClassVar = (STATE,)
     per: ClassVar = (METHOD,)
 
-    def check(self, space: Space) -> None:
+    def check(self, space: Space) -> None:  # noqa: ARG002
         """Look whether the method accepts such observations, and whether the weights are whole and for them."""
-        spec = self.spec_of(space)
+        spec = self.cases.spec()
         self.method.accepts(spec)
         self._read(spec)
 
@@ -40,14 +40,14 @@ class ImportState(ObservationStage):
 
     def disk_bytes(self) -> int:
         """The weights."""
-        return self.method.state_bytes(self.observation_spec(list(self.channels)))
+        return self.method.state_bytes(self.cases.spec())
 
     def process(self, io: UnitIO) -> None:
         """Read, check, write."""
-        state = self._read(self.observation_spec(list(self.channels)))
+        state = self._read(self.cases.spec())
         io.write(STATE, (state.arrays, state.about))
 
-    def _read(self, spec: ObservationSpec) -> State:
+    def _read(self, spec: CaseSpec[Any]) -> State:
         if not self.weights.is_file():
             message = f"weights={self.weights}: there is no such file"
             raise MethodError(message)

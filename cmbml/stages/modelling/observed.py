@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -18,12 +18,13 @@ from cmbml.handlers.raw_map import RawHeader, read_raw_header, read_raw_map
 from cmbml.methods.base import BlindMethod, MethodError
 from cmbml.settings import NonNegativeFloat, Nside, PositiveFloat, settings
 from cmbml.sky.beams import pixel_window, pixel_window_files
+from cmbml.sky.case import Observation, ObservationSpec
 from cmbml.sky.harmonics import analyse, filter_components, require_band_limit, rotate, synthesise
 from cmbml.sky.instrument import Channel, white_depth
 from cmbml.sky.maps import Fields, Frame, MapError, MapSpec, SkyMap
-from cmbml.sky.observation import Observation, ObservationSpec
 from cmbml.sky.plausibility import require_beam, require_error_bars, require_plausible
 from cmbml.stages.assets import CLEANED_MAP, INFERENCE, METHOD, SIM, SPLIT, UNCERTAINTY_MAP
+from cmbml.stages.modelling.stage import write_answer
 
 log = logging.getLogger(f"cmbml.{__name__}")
 
@@ -168,20 +169,14 @@ class CleanObserved(Executor):
     def process(self, io: UnitIO) -> None:
         """Read the maps, clean, write."""
         spec = self.observation_spec()
-        maps = {name: SkyMap(self._read(name, io.threads), spec.maps[name]) for name in self.maps}
+        maps = {name: SkyMap(self._read(name, io.threads), spec.shown[name]) for name in self.maps}
         started = time.perf_counter()
         with io.scratch() as scratch:
-            cleaned = self.method.clean(Observation(spec, maps), scratch, io.threads)
+            answer = self.method.clean(Observation(spec, maps), scratch, io.threads)
         seconds = time.perf_counter() - started
-        promised = self.method.accepts(spec)
-        uncertainty = cleaned.uncertainty if self._noise_is_known() else None
-        for asset, sky in ((CLEANED_MAP, cleaned.cmb), (UNCERTAINTY_MAP, uncertainty)):
-            if sky is None:
-                continue
-            if wrong := sky.spec.difference(promised, *(entry.name for entry in fields(MapSpec))):
-                message = f"{self.method.name} gave another {asset.name} than it had promised: {wrong}"
-                raise MethodError(message)
-            io.write(asset, SkyMap(sky.values.astype("f4"), sky.spec))
+        if not self._noise_is_known():
+            answer = replace(answer, sigma=None)
+        write_answer(io, self.method.name, answer, self.method.accepts(spec))
         shown = list(self.method.channels_shown(spec))
         io.write(INFERENCE, {"inference_seconds": round(seconds, 4), "threads": io.threads, "channels": shown})
 
@@ -211,7 +206,7 @@ class CleanObserved(Executor):
             name: truth.with_(beam=channel.beam_kind, fwhm_arcmin=channel.fwhm_arcmin)
             for name, channel in channels.items()
         }
-        return ObservationSpec(channels, maps, truth)
+        return ObservationSpec(maps, truth, channels)
 
     def _inspect(self, name: str) -> RawHeader:
         """Read a header, and look whether the map can be used.

@@ -1,4 +1,4 @@
-"""Turn a network's answers back into maps."""
+"""Turn a network's answers back into what was asked for."""
 
 from typing import ClassVar
 
@@ -6,13 +6,24 @@ from cmbml.core.space import Space
 from cmbml.core.unit_io import UnitIO
 from cmbml.methods.trained import Examples
 from cmbml.settings import settings
-from cmbml.stages.assets import ANSWER, ANSWER_TIME, CLEANED_MAP, INFERENCE, METHOD, SIM, SPLIT
-from cmbml.stages.modelling.method import ObservationStage
+from cmbml.stages.assets import (
+    ANSWER,
+    ANSWER_SIGMA,
+    ANSWER_TIME,
+    CLEANED_MAP,
+    INFERENCE,
+    METHOD,
+    SIM,
+    SPLIT,
+    UNCERTAINTY_MAP,
+)
+from cmbml.stages.modelling.stage import write_answer
+from cmbml.stages.tasks.cases import CaseStage
 
 
 @settings
-class Postprocess(ObservationStage):
-    """Make the cleaned map of one simulation.
+class Postprocess(CaseStage):
+    """Make the answer to one simulation.
 
     Attributes:
         examples: how simulations were made into arrays.
@@ -20,20 +31,23 @@ class Postprocess(ObservationStage):
 
     examples: Examples
     reads: ClassVar = (ANSWER, ANSWER_TIME)
+    may_read: ClassVar = (ANSWER_SIGMA,)
     writes: ClassVar = (CLEANED_MAP, INFERENCE)
+    may_write: ClassVar = (UNCERTAINTY_MAP,)
     per: ClassVar = (METHOD, SPLIT, SIM)
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
 
-    def check(self, space: Space) -> None:
-        """Look whether such observations can be turned into arrays, and back."""
-        self.examples.accepts(self.spec_of(space))
+    def check(self, space: Space) -> None:  # noqa: ARG002
+        """Look whether such cases can be turned into arrays, and back."""
+        self.examples.accepts(self.cases.spec())
 
     def disk_bytes(self) -> int:
-        """One map, and the answer that it is made of: how many `Predict` writes is not known there."""
-        return 2 * 48 * self.nside**2 * len(self.fields)
+        """The answer, and the arrays that it is made of: how many `Predict` writes is not known there."""
+        return 2 * self.cases.disk_bytes()
 
     def process(self, io: UnitIO) -> None:
-        """Read the answer, turn it back, write."""
-        spec = self.observation_spec(list(self.channels))
-        io.write(CLEANED_MAP, self.examples.to_map(io.read(ANSWER), spec))
+        """Read the arrays, turn them back, write."""
+        spec = self.cases.spec()
+        answer = self.examples.answer(io.read(ANSWER), io.read_optional(ANSWER_SIGMA), spec)
+        write_answer(io, self.examples.name, answer, self.examples.accepts(spec))
         io.write(INFERENCE, io.read(ANSWER_TIME) | {"channels": list(self.examples.channels_shown(spec))})

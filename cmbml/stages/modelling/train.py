@@ -33,13 +33,13 @@ from cmbml.stages.assets import (
     TRAINING_CURVE,
     TRAINING_FIGURE,
 )
-from cmbml.stages.modelling.method import ObservationStage
+from cmbml.stages.tasks.cases import CaseStage
 
 log = logging.getLogger(f"cmbml.{__name__}")
 
 
 @settings
-class Train(ObservationStage):
+class Train(CaseStage):
     """Train one method.
 
     Attributes:
@@ -70,7 +70,7 @@ class Train(ObservationStage):
         Raises:
             ConfigError: a split is not there, or both are one.
         """
-        self.method.accepts(self.spec_of(space))
+        self.method.accepts(self.cases.spec())
         self.method.require_hardware(self.hardware)
         splits = dict.fromkeys(key[SPLIT] for key in space.keys((SPLIT,)))
         for name, split in (("train", self.train), ("valid", self.valid)):
@@ -85,22 +85,22 @@ class Train(ObservationStage):
 
     def disk_bytes(self) -> int:
         """The weights, and the checkpoints: last, best and the one being written, with two moments for each weight."""
-        return 10 * self.method.state_bytes(self.observation_spec(list(self.channels)))
+        return 10 * self.method.state_bytes(self.cases.spec())
 
     def process(self, io: UnitIO) -> None:
         """Map the arrays, train, write what came of it, once it has proved itself."""
         learnt, looked_at = ({SPLIT: [split]} for split in (self.train, self.valid))
         lesson = Lesson(
-            spec=self.observation_spec(list(self.channels)),
-            train=(_arrays(io, FEATURES, learnt), _arrays(io, TARGET, learnt)),
-            valid=(_arrays(io, FEATURES, looked_at), _arrays(io, TARGET, looked_at)),
-            names=[f"{key[SPLIT]}/{key[SIM]}" for key, _ in io.read_all(ARRAY_MOMENTS, learnt)],
+            spec=self.cases.spec(),
+            train=(_samples(io, FEATURES, learnt), _samples(io, TARGET, learnt)),
+            valid=(_samples(io, FEATURES, looked_at), _samples(io, TARGET, looked_at)),
+            names=_names(io, learnt),
             moments=(_moments(io, "features", learnt), _moments(io, "target", learnt)),
             seed=io.seed("training"),
             workdir=io.workdir(),
             logdir=io.logdir(),
             report=log.info,
-            parts=_arrays(io, FEATURE_PARTS, learnt) or None,
+            parts=_samples(io, FEATURE_PARTS, learnt) or None,
         )
         with storage_errors(lesson.workdir):
             trained = self.method.fit(lesson, self.hardware)
@@ -118,9 +118,19 @@ class Train(ObservationStage):
         return State(*STATE.handler.read(path))
 
 
-def _arrays(io: UnitIO, asset: Asset[NDArray[Any]], only: Mapping[Axis, list[str]]) -> MappedArrays:
-    """Look once whether all are whole; return them as they are read when they are needed."""
-    return MappedArrays([array.filename for _, array in io.read_all(asset, only)])
+def _samples(io: UnitIO, asset: Asset[NDArray[Any]], only: Mapping[Axis, list[str]]) -> MappedArrays:
+    """Look once whether all files are whole; return their samples, which are read when they are needed."""
+    found = [(array.filename, len(array)) for _, array in io.read_all(asset, only)]
+    return MappedArrays([path for path, _ in found], [count for _, count in found])
+
+
+def _names(io: UnitIO, only: Mapping[Axis, list[str]]) -> list[str]:
+    """Name every sample, for messages: its simulation, and which of several it is."""
+    return [
+        f"{key[SPLIT]}/{key[SIM]}" + (f" sample {number}" if found["samples"] > 1 else "")
+        for key, found in io.read_all(ARRAY_MOMENTS, only)
+        for number in range(found["samples"])
+    ]
 
 
 def _moments(io: UnitIO, which: str, only: Mapping[Axis, list[str]]) -> Moments:

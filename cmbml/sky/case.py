@@ -1,0 +1,95 @@
+"""What a method is given and what it gives: a case, with what is shown and what is asked, and the answer to it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cmbml.sky.instrument import Channel
+from cmbml.sky.maps import MapError, MapSpec, SkyMap
+
+Spec = TypeVar("Spec")
+"""What a field is before any data is read: a `MapSpec` or a `PatchSpec`."""
+Field = TypeVar("Field")
+"""The data themselves: a `SkyMap` or `Patches`."""
+
+
+@dataclass(frozen=True)
+class CaseSpec(Generic[Spec]):
+    """What is known of a case before any data is read.
+
+    Attributes:
+        shown: name -> what is shown under it, in the order in which methods see it; of observations, a map for each
+            channel. Empty for what draws out of nothing.
+        asked: what is to be found; of observations, the CMB without a beam.
+        channels: what is known of the instrument, for those of `shown` that are its channels.
+    """
+
+    shown: Mapping[str, Spec]
+    asked: Spec
+    channels: Mapping[str, Channel] = field(default_factory=dict)
+
+    def require_channel(self, name: str) -> Channel:
+        """Return one channel.
+
+        Raises:
+            MapError: there is no such channel.
+        """
+        if name not in self.channels:
+            message = f"the observation has no channel '{name}'; it has {', '.join(self.channels)}"
+            raise MapError(message)
+        return self.channels[name]
+
+
+@dataclass(frozen=True)
+class Case(Generic[Field]):
+    """One question.
+
+    Attributes:
+        spec: what everything is.
+        shown: name -> data, in the order of `spec.shown`.
+        asked: the true answer: given in training and judging, and shown to controls alone.
+    """
+
+    spec: CaseSpec[Any]
+    shown: Mapping[str, Field]
+    asked: Field | None = None
+
+
+@dataclass(frozen=True)
+class Bandpowers:
+    """A spectrum that a method gives beside its map.
+
+    Attributes:
+        l_edges: `(n_bin + 1,)`, the multipoles at which bins begin and end.
+        d_ell: `(n_spectrum, n_bin)`, mean of l(l+1) C_l / 2 pi in each bin, in the square of the map's unit.
+        sigma: the same shape, standard deviation of each.
+    """
+
+    l_edges: NDArray[np.float64]
+    d_ell: NDArray[np.float64]
+    sigma: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Answer(Generic[Field]):
+    """What a method makes of a case.
+
+    Attributes:
+        value: what was asked for, described by what the method's `accepts` returned.
+        sigma: standard deviation of its error per pixel, described by the same; None where the method has none.
+        samples: draws of what it may be, of methods that give a distribution or generate.
+        bandpowers: its spectrum, of methods that estimate one beside it.
+    """
+
+    value: Field
+    sigma: Field | None = None
+    samples: tuple[Field, ...] = ()
+    bandpowers: Bandpowers | None = None
+
+
+ObservationSpec = CaseSpec[MapSpec]
+Observation = Case[SkyMap]
+"""The maps of all channels of one sky, of which the CMB is asked."""
