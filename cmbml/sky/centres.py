@@ -1,0 +1,111 @@
+"""Where patches lie: drawn at random, or on grids."""
+
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cmbml.sky.maps import MapError
+from cmbml.sky.patches import PatchSpec
+
+Float = NDArray[np.float64]
+Half = Literal["all", "north", "south", "east", "west"]
+"""Of the sphere, in the frame of the maps: by the sign of latitude, or by longitudes from 0 to 180 (east)."""
+
+
+def uniform(
+    number: int, rng: np.random.Generator, half: Half = "all", latitudes_deg: tuple[float, float] = (0.0, 90.0)
+) -> Float:
+    """Draw centres uniformly on the sphere, each with a rotation of its own.
+
+    Args:
+        number: of centres.
+        rng: what draws.
+        half: of the sphere.
+        latitudes_deg: least and greatest |b|.
+
+    Returns:
+        `(number, 3)`, degrees.
+
+    Raises:
+        MapError: there are no such latitudes.
+    """
+    low, high = latitudes_deg
+    if not 0 <= low < high <= 90:
+        message = f"latitudes from {low:g} to {high:g} degrees: they must rise, and lie between 0 and 90"
+        raise MapError(message)
+    draws = rng.random((number, 4))
+    lat = np.degrees(np.arcsin(np.sin(np.radians(low)) + draws[:, 0] * np.diff(np.sin(np.radians([low, high])))))
+    sign = {"north": np.ones(number), "south": -np.ones(number)}.get(half, np.where(draws[:, 1] < 0.5, -1.0, 1.0))
+    start, extent = {"east": (0.0, 180.0), "west": (180.0, 180.0)}.get(half, (0.0, 360.0))
+    return np.stack([start + extent * draws[:, 2], sign * lat, 360 * draws[:, 3]], axis=1)
+
+
+def rings(spec: PatchSpec, overlap: float) -> Float:
+    """Return centres that cover the sphere: rings of equal latitude, patches upright, each ring filled evenly.
+
+    Rings fit any size of patch; HEALPix's own centres would only come in powers of four.
+
+    Args:
+        spec: of the patches.
+        overlap: part of a patch's side that the next one covers too, 0 to 0.9; what is left is the step.
+
+    Returns:
+        `(n_patch, 3)`, degrees, from north to south.
+
+    Raises:
+        MapError: there is no such overlap.
+    """
+    if not 0 <= overlap <= 0.9:
+        message = f"overlap={overlap:g}: patches may overlap by 0 to 0.9 of their side"
+        raise MapError(message)
+    height, width = (side * (1 - overlap) for side in spec.sides_deg)
+    n_rings = int(np.ceil(180 / height)) + 1
+    found = []
+    for lat in np.linspace(90, -90, n_rings):
+        # Where the ring's patches reach furthest from the pole, they are furthest apart.
+        widest = np.cos(np.radians(max(abs(lat) - height / 2, 0)))
+        count = 1 if abs(lat) == 90 else max(1, int(np.ceil(360 * widest / width)))
+        found += [(360 * k / count, lat, 0.0) for k in range(count)]
+    return np.array(found)
+
+
+def dust_paper() -> Float:
+    """Return the grid of the dust DCGAN: |b| from 25 to 90 in steps of 5, 5 / cos b apart; 1034 patches."""
+    return _steps(np.concatenate([np.arange(-90, -24, 5.0), np.arange(25, 91, 5.0)]), 5.0)
+
+
+def hole_paper() -> Float:
+    """Return the grid of CosmoVAE: b from -20 to 24 in steps of 2, 2 / cos b apart; 4042 patches."""
+    return _steps(np.arange(-20, 25, 2.0), 2.0)
+
+
+def _steps(latitudes: Float, step: float) -> Float:
+    found = []
+    for lat in latitudes:
+        cos = np.cos(np.radians(lat))
+        longitudes = np.arange(0, 360, step / cos) if cos > 1e-9 else np.zeros(1)
+        found += [(lon, lat, 0.0) for lon in longitudes]
+    return np.array(found)
+
+
+def within(centres: Float, spec: PatchSpec, half: Half, buffer_deg: float = 0.0) -> Float:
+    """Keep the centres whose patches reach no further than a buffer over the border of a half of the sphere.
+
+    Args:
+        centres: `(n_patch, 3)`, degrees.
+        spec: of the patches.
+        half: of the sphere.
+        buffer_deg: how far they may reach over; negative to stay clear of the border.
+
+    Returns:
+        Those that are kept, in their order.
+    """
+    if half == "all":
+        return centres
+    reach = np.hypot(*spec.sides_deg) / 2 - buffer_deg
+    lon, lat = np.radians(centres[:, 0]), np.radians(centres[:, 1])
+    inwards = {"north": np.sin(lat), "south": -np.sin(lat), "east": np.cos(lat) * np.sin(lon)}
+    inwards["west"] = -inwards["east"]
+    kept: Float = centres[np.degrees(np.arcsin(inwards[half])) >= reach]
+    return kept
