@@ -25,6 +25,7 @@ from cmbml.methods.trained import (
     Trained,
     TrainedMethod,
     describe,
+    known,
     plain,
 )
 from cmbml.settings import PositiveFloat, settings
@@ -70,9 +71,9 @@ class Maps(Examples):
         """Stack the maps; one sample."""
         return np.stack([case.shown[name].values for name in self.channels]).astype(np.float32)[np.newaxis]
 
-    def target(self, asked: SkyMap, chosen: None = None) -> Float32:  # noqa: ARG002
+    def target(self, case: Observation, chosen: None = None) -> Float32:  # noqa: ARG002
         """Return the CMB, without a beam."""
-        return asked.values.astype(np.float32)[np.newaxis]
+        return known(case).values.astype(np.float32)[np.newaxis]
 
     def answer(self, replies: Float32, sigma: Float32 | None, spec: ObservationSpec) -> Answer[SkyMap]:
         """Say what an answer is."""

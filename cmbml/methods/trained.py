@@ -78,8 +78,12 @@ class Examples(ABC):
         """
 
     @abstractmethod
-    def target(self, asked: Any, chosen: Any = None) -> NDArray[np.float32]:  # noqa: ANN401
-        """Return what it should reply, `(n_sample, n_field, ...)`, in the unit of what is asked."""
+    def target(self, case: Case[Any], chosen: Any = None) -> NDArray[np.float32]:  # noqa: ANN401
+        """Return what it should reply, `(n_sample, n_field, ...)`, in the unit of what is asked.
+
+        Raises:
+            MethodError: the case does not hold its true answer.
+        """
 
     @abstractmethod
     def answer(
@@ -113,6 +117,18 @@ class Examples(ABC):
     @abstractmethod
     def describe(self, spec: CaseSpec[Any]) -> dict[str, Any]:
         """Say in plain values what the cases are, as far as the arrays depend on it."""
+
+
+def known(case: Case[Any]) -> Any:  # noqa: ANN401
+    """Return the true answer of a case.
+
+    Raises:
+        MethodError: it does not hold it.
+    """
+    if case.asked is None:
+        message = "what a network should reply is not known: the case was read without its true answer"
+        raise MethodError(message)
+    return case.asked
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from cmbml.methods.base import ChannelName, MethodError
 from cmbml.methods.planes import from_plane, to_plane, turned_plane
-from cmbml.methods.trained import Examples, describe
+from cmbml.methods.trained import Examples, describe, known
 from cmbml.settings import NonNegativeFloat, settings
 from cmbml.sky.beams import gaussian_window
 from cmbml.sky.case import Answer, Observation, ObservationSpec
@@ -52,8 +52,9 @@ class Planes(Examples):
         maps = np.concatenate([case.shown[name].values for name in self.channels])
         return to_plane(maps.astype(np.float32))[np.newaxis]
 
-    def target(self, asked: SkyMap, chosen: None = None) -> NDArray[np.float32]:  # noqa: ARG002
+    def target(self, case: Observation, chosen: None = None) -> NDArray[np.float32]:  # noqa: ARG002
         """Lay the CMB out."""
+        asked = known(case)
         values = asked.values
         if self.target_fwhm_arcmin:
             lmax = asked.spec.lmax or 3 * asked.spec.nside - 1

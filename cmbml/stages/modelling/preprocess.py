@@ -1,5 +1,6 @@
 """Turn simulations into the arrays that a network learns from."""
 
+from dataclasses import replace
 from math import prod
 from typing import ClassVar
 
@@ -46,7 +47,7 @@ class Preprocess(CaseStage):
         case = self.cases.read(io)
         chosen = self.examples.choose(case.spec, io.rng("samples", per=(SPLIT, SIM)))
         features = self.examples.features(case, chosen)
-        target = self.examples.target(self.cases.read_asked(io), chosen)
+        target = self.examples.target(replace(case, asked=self.cases.read_asked(io)), chosen)
         io.write(FEATURES, features)
         io.write(TARGET, target)
         arrays = {"features": features, "target": target}
