@@ -57,7 +57,7 @@ class HealpixMap(AssetHandler[SkyMap]):
         hdu.header["NAXIS2"] = len(table)
         for i in range(len(names)):
             hdu.header[f"TUNIT{i + 1}"] = value.spec.unit
-        hdu.header.extend(_cards(value.spec, stamp))
+        hdu.header.extend(spec_cards(value.spec, stamp))
         primary = fits.HDUList([fits.PrimaryHDU(), hdu])[0].header
         with path.open("wb") as stream:
             stream.write((primary.tostring() + hdu.header.tostring()).encode("ascii"))
@@ -65,7 +65,8 @@ class HealpixMap(AssetHandler[SkyMap]):
             stream.write(bytes(-table.nbytes % FITS_BLOCK))
 
 
-def _cards(spec: MapSpec, stamp: Stamp) -> list[tuple[str, object, str]]:
+def spec_cards(spec: MapSpec, stamp: Stamp) -> list[tuple[str, object, str]]:
+    """Return the header cards that describe a map."""
     return [
         ("PIXTYPE", "HEALPIX", "HEALPix pixelisation"),
         ("ORDERING", "RING", "pixel ordering: RING or NESTED"),

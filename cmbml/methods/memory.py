@@ -129,7 +129,7 @@ class Remembering(TrainedMethod):
             "method": self.name,
             "settings": plain(self, "name"),
             "holds_for": self.about(spec),
-            "training": {"simulations": len(train), **found},
+            "training": {"samples": len(train), **found},
         }
         state = State(arrays | {"left": spread.astype(np.float32), "beams": beams.astype(np.float32)}, about)
         return Trained(state, {}, {"n_parameters": sum(array.size for array in arrays.values())} | found)

@@ -195,9 +195,13 @@ def gaussian_patches(
     matrix = np.stack(
         [[np.interp(ell, table, spectrum, left=0, right=0) for spectrum in row] for row in spectra]
     ).transpose(2, 3, 0, 1)
-    values, vectors = np.linalg.eigh(matrix)
     # White noise of unit variance has this power in each mode of numpy's transform.
-    root = vectors * np.sqrt(np.clip(values, 0, None) / (pixel_rad[0] * pixel_rad[1]))[..., None, :]
+    matrix /= pixel_rad[0] * pixel_rad[1]
+    if len(spectra) == 1:
+        root = np.sqrt(np.clip(matrix, 0, None))
+    else:
+        values, vectors = np.linalg.eigh(matrix)
+        root = vectors * np.sqrt(np.clip(values, 0, None))[..., None, :]
     out = np.empty((number, len(spectra), *shape))
     for patch in out:
         white = np.fft.rfft2(rng.standard_normal((len(spectra), *large)))

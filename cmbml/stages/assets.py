@@ -10,6 +10,7 @@ from cmbml.handlers.figure import PdfFigure, PngFigure
 from cmbml.handlers.healpix_map import HealpixMap
 from cmbml.handlers.html_file import HtmlFile
 from cmbml.handlers.mapped_array import MappedArray
+from cmbml.handlers.patch_file import FieldFile, PatchFile
 from cmbml.handlers.table import EcsvTable, FitsTable, SpectraTable
 from cmbml.handlers.tensors import TensorFile
 from cmbml.handlers.text import TextFile
@@ -39,6 +40,10 @@ NOISE_SPECTRUM = Asset("noise_spectrum", FitsTable(), per=(FREQ,))  # angular sp
 OBS_MAP = Asset("obs_map", HealpixMap(), per=(SPLIT, SIM, FREQ))  # beam * (CMB + foregrounds) + noise
 NOISE_MAP = Asset("noise_map", HealpixMap(), per=(SPLIT, SIM, FREQ))  # the noise in OBS_MAP, for residual analysis
 
+CMB_PATCHES = Asset("cmb_patches", PatchFile(), per=(SPLIT, SIM))  # truth under one channel's beam, uK_CMB
+OBS_PATCHES = Asset("obs_patches", PatchFile(), per=(SPLIT, SIM, FREQ))  # patches that were drawn flat, uK_CMB
+COMPONENT_SPECTRA = Asset("component_spectra_rows", FitsTable(), per=(SPLIT, SIM))  # D_l of each part of OBS_PATCHES
+
 MASK = Asset("mask", HealpixMap(), per=())  # 1 keep, 0 leave out; one for the dataset
 MASK_APODISED = Asset("mask_apodised", HealpixMap(), per=())  # the same with a soft edge
 
@@ -58,7 +63,7 @@ ANSWER_SIGMA = Asset(
 )  # how sure it is of that: standard deviation of the error, where it can tell
 ANSWER_TIME = Asset("answer_time", YamlFile(), per=(METHOD, SPLIT, SIM))  # how long that took
 
-CLEANED_MAP = Asset("cleaned_map", HealpixMap(), per=(METHOD, SPLIT, SIM))  # what a method takes for the CMB
+CLEANED_MAP = Asset("cleaned_map", FieldFile(), per=(METHOD, SPLIT, SIM))  # a method's answer: a map, or patches
 INFERENCE = Asset("inference", YamlFile(), per=(METHOD, SPLIT, SIM))  # how long that took, from which channels
 
 SIGNAL_PART = Asset("signal_part", HealpixMap(), per=(METHOD, SPLIT, SIM))  # what the CMB became in CLEANED_MAP
@@ -67,7 +72,7 @@ NOISE_PART = Asset("noise_part", HealpixMap(), per=(METHOD, SPLIT, SIM))  # what
 CHANCE_PART = Asset(
     "chance_part", HealpixMap(), per=(METHOD, SPLIT, SIM)
 )  # what chance correlations with the CMB added to it, by a linear method's weights
-UNCERTAINTY_MAP = Asset("uncertainty_map", HealpixMap(), per=(METHOD, SPLIT, SIM))  # standard deviation of its error
+UNCERTAINTY_MAP = Asset("uncertainty_map", FieldFile(), per=(METHOD, SPLIT, SIM))  # standard deviation of its error
 
 PREDICTION_ALM = Asset("prediction_alm", Array(), per=(METHOD, SPLIT, SIM))  # CLEANED_MAP's, its own beam still in
 PREDICTION_SPEC = Asset(
@@ -111,6 +116,14 @@ GENERALISATION_FIGURE_PDF = Asset("generalisation_figure_pdf", PdfFigure(), per=
 LEARNING_FIGURE = Asset("learning", PngFigure(), per=())  # the curves of all that have learnt
 LEARNING_FIGURE_PDF = Asset("learning_pdf", PdfFigure(), per=())
 REPORT = Asset("report", HtmlFile(), per=(SPLIT,))  # one page on a comparison
+
+PATCH_SCORES = Asset("patch_scores", FitsTable(), per=(METHOD, SPLIT, SIM))  # a row per patch: spectra, mean, rms
+PATCH_MEAN_RESIDUALS = Asset("patch_residuals", Array(), per=(METHOD, SPLIT, SIM))  # sum of residuals in each band
+PATCH_SUMMARY = Asset("patch_summary", EcsvTable(), per=(SPLIT,))  # a row per method and latitude band
+PATCH_TABLE = Asset("patch_table", TextFile(".md"), per=(SPLIT,))  # the same, to be read, beside the paper's figures
+PATCH_SPECTRA_FIGURE = Asset("patch_spectra", PngFigure(), per=(SPLIT,))
+PATCH_RESIDUALS_FIGURE = Asset("patch_residual_spectra", PngFigure(), per=(SPLIT,))
+PATCH_EXAMPLES = Asset("patch_examples", PngFigure(), per=(SPLIT,))
 
 COMPONENTS_FIGURE = Asset("components", PngFigure(), per=(SKY,))  # the same patch of every foreground
 COMPONENT_SPECTRA_FIGURE = Asset("component_spectra", PngFigure(), per=(SKY,))

@@ -45,7 +45,7 @@ OTHER_SKY_NUMBERS = (
 )
 TRAINING_FACTS = (
     "n_parameters",
-    "simulations",
+    "samples",
     "epochs",
     "valid_rmse_uk",
     "device",

@@ -180,7 +180,7 @@ def _training_runs(io: UnitIO) -> list[TrainingRun]:
             method=key[METHOD],
             curve=curves[key[METHOD]],
             kept_epoch=int(found["kept_epoch"]),
-            facts=dict(found) | {"simulations": found["method"]["simulations"]},
+            facts=dict(found) | {"samples": found["method"]["samples"]},
         )
         for key, found in io.read_all(TRAINING)
         if key[METHOD] in curves

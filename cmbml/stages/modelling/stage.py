@@ -1,6 +1,6 @@
 """What every stage that runs a method is told."""
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -62,4 +62,4 @@ def write_answer(io: UnitIO, name: str, answer: Answer[Any], promised: Any) -> N
             message = f"{name} gave another {asset.name} than it had promised: {wrong}"
             raise MethodError(message)
     for asset, field in found:
-        io.write(asset, type(field)(field.values.astype(np.float32), field.spec))
+        io.write(asset, replace(field, values=field.values.astype(np.float32)))

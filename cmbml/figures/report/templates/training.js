@@ -6,7 +6,7 @@ function showTraining() {
   trainingTable.show([
     methodColumn,
     numberColumn("Parameters", "n_parameters", (row) => (row.n_parameters ? row.n_parameters.toLocaleString("en") : "–")),
-    numberColumn("Simulations", "simulations"),
+    numberColumn("Samples", "samples"),
     numberColumn("Epochs", "epochs"),
     numberColumn("Kept epoch", "kept_epoch"),
     numberColumn("Validation RMSE, whole sky (µK)", "valid_rmse_uk"),
