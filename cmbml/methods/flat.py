@@ -58,10 +58,12 @@ class FlatWiener(TrainedMethod):
     Attributes:
         examples: the patches.
         ring_width: of the rings in which covariances are averaged, in l.
+        samples: of how many training patches: the first ones; all where None.
     """
 
     examples: WholePatches
     ring_width: PositiveInt = 60
+    samples: PositiveInt | None = None
 
     def about(self, spec: CaseSpec[Any]) -> dict[str, Any]:
         """Say what the weights are for."""
@@ -85,12 +87,12 @@ class FlatWiener(TrainedMethod):
         rings = self._rings(lesson.spec.asked)
         within: Any = 0.0
         across: Any = 0.0
-        for features, target in zip(*lesson.train, strict=True):
-            seen, wanted = (_modes(images) for images in (features, target))
+        n = min(len(lesson.train[0]), self.samples or len(lesson.train[0]))
+        for number in range(n):
+            seen, wanted = (_modes(arrays[number]) for arrays in lesson.train)
             within = within + mean_in_rings(seen[:, None] * seen, rings)
             across = across + mean_in_rings(seen * wanted[0], rings)
         weights = np.linalg.solve(np.moveaxis(within, -1, 0), np.moveaxis(across, -1, 0)[..., None])[..., 0].T
-        n = len(lesson.train[0])
         lesson.report(f"{self.name}: covariances of {n} patches in {weights.shape[1]} rings")
         about = {
             "method": self.name,
