@@ -21,12 +21,16 @@ from learning import (
     method,
     same,
     same_weights,
+    spec_of,
 )
 from torch import nn
 
+from cmbml.methods.base import MethodError
+from cmbml.methods.normalisation import Normalisation
 from cmbml.methods.trained import Lesson
 from cmbml.methods.training.module import Trainee, mixed_seed
 from cmbml.methods.training.network import Network
+from cmbml.methods.training.settings import Training
 
 
 class Watch:
@@ -242,3 +246,62 @@ def test_moving_average(lesson: Lesson, monkeypatch: pytest.MonkeyPatch) -> None
     found = np.stack(answers(method(), trained.state, lesson.valid[0]))
     error = found - np.stack(lesson.valid[1])
     assert trained.curve["valid_rmse_uk"][-1] == pytest.approx(np.sqrt(np.mean(error**2)), rel=1e-4)
+
+
+# Optimisers and schedules
+
+
+@pytest.mark.parametrize("optimiser", ["adam", "adamw", "adamax", "adagrad"])
+def test_every_optimiser_learns(lesson: Lesson, optimiser: str) -> None:
+    trained = fit(lesson, optimiser=optimiser, epochs=4, learning_rate=0.02, weight_decay=1e-5)
+    assert trained.curve["train_loss"][-1] < trained.curve["train_loss"][0]
+
+
+def test_adagrad_is_that_of_keras() -> None:
+    """theta -= rate g / sqrt(0.1 + sum of g^2), after Duchi et al. (2011) with Keras' start."""
+    weight = torch.nn.Parameter(torch.tensor([1.0]))
+    training = Training(epochs=1, batch_size=1, optimiser="adagrad", learning_rate=0.05, final_learning_rate=0.05)
+    optimiser, wanted, squares = training.optimiser_of([weight]), 1.0, 0.1
+    for gradient in (0.5, -2.0, 0.1):
+        weight.grad = torch.tensor([gradient])
+        optimiser.step()
+        squares += gradient**2
+        wanted -= 0.05 * gradient / np.sqrt(squares)
+        assert weight.item() == pytest.approx(wanted, rel=1e-5)
+
+
+def test_schedules() -> None:
+    def factors(schedule: str, **more: Any) -> list[float]:
+        training = Training(
+            epochs=1, batch_size=1, learning_rate=1.0, final_learning_rate=0.01, schedule=schedule, **more
+        )
+        return [training.factor(batch, 100) for batch in (0, 49, 50, 99)]
+
+    assert factors("constant") == [1.0] * 4
+    assert factors("steps", n_steps=2) == [1.0, 1.0, pytest.approx(0.01), pytest.approx(0.01)]
+    assert factors("exponential")[2] == pytest.approx(0.1)
+    assert factors("cosine")[2] == pytest.approx((1 + 0.01) / 2)
+    assert factors("cosine")[3] == pytest.approx(0.01, abs=1e-3)
+
+
+def test_each_sample_may_be_brought_to_size_by_its_own_extremes(lesson: Lesson) -> None:
+    """As CENN's authors do: the target by the extremes of a channel of the features, and so the reply is taken back."""
+    one = method(epochs=1)
+    minmax = replace(
+        one,
+        features=Normalisation(kind="minmax"),
+        target=Normalisation(kind="minmax", like="353"),
+        network=Mixture(),
+    )
+    shutil.rmtree(lesson.workdir, ignore_errors=True)
+    lesson.workdir.mkdir()
+    state = minmax.fit(lesson, CPU).state
+    features = np.array(lesson.valid[0][0])
+    (found,) = answers(minmax, state, [features])
+    low, high = (getattr(features, name)(axis=(1, 2), keepdims=True) for name in ("min", "max"))
+    shown = (features - low) / (high - low)
+    weight, bias = state.arrays["weight"][0, :, 0, 0], state.arrays["bias"][0]
+    wanted = (np.tensordot(weight, shown, 1) + bias) * (high - low)[1, 0, 0] + low[1, 0, 0]
+    np.testing.assert_allclose(found[0], wanted, rtol=1e-4, atol=1e-2)
+    with pytest.raises(MethodError, match=r"method.target.like=217: of which channel is it; there are 100, 353"):
+        replace(minmax, target=Normalisation(kind="minmax", like="217")).accepts(spec_of())
