@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-LIMIT_BYTES = 1_000_000_000
+LIMIT_BYTES, LIMIT_FILES = 1_000_000_000, 128
 
 
 class ReadCache:
@@ -13,10 +13,12 @@ class ReadCache:
 
     Args:
         limit_bytes: how much may be kept, counted by the sizes of the files.
+        limit_files: how many. What all units share is a few files a channel; a spectrum for each simulation only looks
+            shared, and would be kept by the thousand.
     """
 
-    def __init__(self, limit_bytes: int = LIMIT_BYTES) -> None:
-        self.limit_bytes = limit_bytes
+    def __init__(self, limit_bytes: int = LIMIT_BYTES, limit_files: int = LIMIT_FILES) -> None:
+        self.limit_bytes, self.limit_files, self.size = limit_bytes, limit_files, 0
         self.kept: OrderedDict[Path, tuple[tuple[int, int], Any]] = OrderedDict()
 
     def read(self, path: Path, reader: Callable[[Path], Any]) -> Any:  # noqa: ANN401
@@ -32,9 +34,12 @@ class ReadCache:
         if found is not None and found[0] == state:
             self.kept.move_to_end(path)
             return found[1]
+        if found is not None:
+            self.size -= self.kept.pop(path)[0][0]
         value = reader(path)
         self.kept[path] = (state, value)
-        self.kept.move_to_end(path)
-        while sum(size for (size, _), _ in self.kept.values()) > self.limit_bytes:
-            self.kept.popitem(last=False)
+        self.size += state[0]
+        while self.size > self.limit_bytes or len(self.kept) > self.limit_files:
+            _, ((size, _), _) = self.kept.popitem(last=False)
+            self.size -= size
         return value

@@ -35,3 +35,15 @@ def test_the_least_used_go_first_and_memory_stays_bounded(tmp_path: Path) -> Non
     assert list(cache.kept) == [paths[0], paths[2]]
     assert cache.read(put(tmp_path / "large", "x" * 11, 1), Path.read_text) == "x" * 11
     assert not cache.kept
+    assert cache.size == 0
+
+
+def test_files_that_are_read_once_do_not_pile_up(tmp_path: Path) -> None:
+    cache = ReadCache(limit_files=3)
+    for number in range(10):
+        cache.read(put(tmp_path / str(number), "1234", 1), Path.read_text)
+    assert [path.name for path in cache.kept] == ["7", "8", "9"]
+    assert cache.size == 12
+    put(tmp_path / "8", "12", 2)
+    assert cache.read(tmp_path / "8", Path.read_text) == "12"
+    assert cache.size == 10
