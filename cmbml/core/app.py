@@ -6,7 +6,7 @@ import shlex
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from copy import deepcopy
 from functools import partial
@@ -212,8 +212,30 @@ def build_pipeline(config: DictConfig, root: Path, origin: Origin = NOBODY) -> t
     stages = {place.removeprefix("stages."): built[place] for place in kinds}
     given = {stage: hydra.utils.get_class(place) for stage, place in config.get("given", {}).items()}
     done = {stage: kind for stage, kind in given.items() if is_part(root, stage)}
+    _require_kind(stages, given, done, root)
     pipeline = Pipeline(stages, built["space"], root, config.seed, done, origin, config.integrity)
     return pipeline, built["runner"]
+
+
+def _require_kind(
+    stages: Mapping[str, Executor], given: Mapping[str, type[Executor]], done: Collection[str], root: Path
+) -> None:
+    """Look whether the dataset is of the kind that the stages are for: one that shares nothing with it is not.
+
+    Raises:
+        ConfigError: it is of another kind.
+    """
+    mine = {asset.name for executor in stages.values() for asset in executor.writes}
+    wanted = {asset.name for executor in stages.values() for asset in executor.needs()} - mine
+    makers = {stage: {asset.name for asset in kind.writes} for stage, kind in given.items()}
+    asked = {stage for stage, made in makers.items() if made & wanted}
+    there = sorted(stage for stage in done if any(asset.name not in mine for asset in given[stage].writes))
+    if done and asked and not asked & set(done):
+        message = (
+            f"the dataset in {root} is of another kind: it has what {', '.join(there)} made, and what "
+            f"{', '.join(sorted(asked))} make is needed; take another method= or stages= for it, or another dataset="
+        )
+        raise ConfigError(message)
 
 
 def _take_over(config: DictConfig, root: Path) -> None:

@@ -35,6 +35,9 @@ def describe(error: Exception, place: str, config: DictConfig) -> Iterator[str]:
         )
     elif isinstance(cause, CmbmlError):
         yield str(cause)
+    elif lacking := re.search(r"access (\w+)\.\w+: node `\1` is not a container", str(cause)):
+        name = lacking.group(1)
+        yield f"{place}: it is for datasets with `{name}`, which this is not; main_sims.py stages={name} makes one"
     elif target := re.match(r"Error loading '([\w.]+)'", str(cause)):
         yield f"{_origin(where, config)}: {target.group(0)}: {import_fault(target.group(1))}"
     else:

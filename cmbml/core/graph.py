@@ -44,13 +44,18 @@ class Graph:
                 if asset.name in makers:
                     faults.append(f"'{asset}' is made twice: by '{makers[asset.name]}' and by '{stage}'; remove one")
                 makers.setdefault(asset.name, stage)
+        unmade: dict[str, list[str]] = {}
         for stage, executor in stages.items():
             for asset in executor.needs():
                 if asset.name not in makers:
-                    hint = nearest(asset.name, makers)
-                    faults.append(
-                        f"'{stage}' reads '{asset}', which no stage makes ({hint}); add the stage that makes it"
-                    )
+                    unmade.setdefault(asset.name, []).append(f"'{stage}'")
+        for name, readers in unmade.items():
+            hint = nearest(name, makers)
+            meant = f" ({hint})" if hint.startswith("did you mean") else ""
+            verb = "reads" if len(readers) == 1 else "read"
+            faults.append(
+                f"{', '.join(readers)} {verb} '{name}', which no stage makes{meant}; add the stage that makes it"
+            )
         order: list[str] = []
         needs = {
             stage: [makers[asset.name] for asset in (*executor.needs(), *executor.may_need()) if asset.name in makers]

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cmbml.settings import settings
-from cmbml.sims.components import Component
+from cmbml.sims.components import BandError, Component
 from cmbml.sims.foregrounds import NO_VARIETY, SkyError, SkyModel, band_of, check_grid
 from cmbml.sims.galaxy import Dust, FreeFree, SpinningDust, Synchrotron
 from cmbml.sims.sources import CosmicInfraredBackground, InfraredSources, RadioSources, ThermalSunyaevZeldovich
@@ -80,10 +80,15 @@ class EmbeddedSky(SkyModel):
     def check(self, nside: int, fields: Fields) -> None:
         """Say whether the sky can be made."""
         check_grid(nside, fields)
+        try:
+            if self.dust is not None and self.dust.brightness is not None:
+                self.dust.brightness.check()
+        except BandError as error:
+            raise SkyError(str(error)) from error
 
     def files(self) -> tuple[Path, ...]:
-        """Return no files: all is made from the seed."""
-        return ()
+        """Return the map that dust is read from, if there is one: all else is made from the seed."""
+        return () if self.dust is None or self.dust.brightness is None else (self.dust.brightness.file,)
 
     def fetch(self, channels: Sequence[Channel], nside: int) -> tuple[Path, ...]:
         """Download nothing."""

@@ -25,6 +25,7 @@ from cmbml.sims.components import (
     one_value,
     power_law,
 )
+from cmbml.sims.dust_map import DustMap
 from cmbml.sims.templates import (
     SPECTRAL_LMAX,
     Complex,
@@ -144,7 +145,8 @@ class Dust(Component):
     """Thermal dust: a modified black body nu^index B_nu(T) (Planck 2015 X, arXiv:1502.01588), polarised.
 
     Attributes:
-        amplitude: factor on the fitted brightness.
+        amplitude: factor on the brightness.
+        brightness: a map that the brightness is read from; the fitted shape with turbulence of its own where None.
         index: mean emissivity index.
         index_scatter: its standard deviation from pixel to pixel.
         index_brightness: correlation of the index with the logarithm of the brightness of clouds.
@@ -159,6 +161,7 @@ class Dust(Component):
     """
 
     amplitude: NonNegativeFloat = 1.0
+    brightness: DustMap | None = None
     index: float = 1.52
     index_scatter: NonNegativeFloat = 0.025
     index_brightness: Correlation = 0.0
@@ -174,7 +177,10 @@ class Dust(Component):
     def prepare(self, nside: int, fields: Fields, seed: int, threads: int) -> Emitter:
         """Make the templates: I, Q, U at 353 GHz, index and temperature."""
         gas = gas_alm(seed, nside)
-        intensity = cloudy(self.profile, self.turbulence, gas, nside, threads, ridges(seed))
+        if self.brightness is None:
+            intensity = cloudy(self.profile, self.turbulence, gas, nside, threads, ridges(seed))
+        else:
+            intensity = self.brightness.intensity(nside).copy()
         intensity *= np.float32(self.amplitude)
         rng = child(seed, "dust polarisation")
         iqu = polarise(intensity, DUST_POLARISATION, self.polarisation, rng, gas, nside, fields, threads)

@@ -30,6 +30,8 @@ GIVEN = {
 # Sequences of stages whose names do not begin with that of the program's own.
 PROGRAM_OF_STAGES = {
     "stages=import": "sims",
+    "stages=patches": "sims",
+    "stages=patch_analysis": "analysis",
     "stages=sweep": "analysis",
     "stages=learn": "cmbnncs",
     "stages=learnt": "cmbnncs",
@@ -105,8 +107,10 @@ def test_every_method_makes_a_pipeline(option: str, tmp_path: Path) -> None:
     """On maps that a shipped network fits, and with all channels that one may ask for."""
     name, folder = option.partition("=")[2], tmp_path / "given"
     more = [f"predictions.folder={folder}", "predictions.fwhm_arcmin=5"] if name == "imported" else []
+    drawn = composed("clean", option).cases["_target_"].endswith(".DrawnPatches")
+    dataset = ("stages=patches",) if drawn else ("scenario=nside64",)
     try:
-        pipeline = built(on_a_dataset("clean", tmp_path, ("scenario=nside64",), option, *more), tmp_path)
+        pipeline = built(on_a_dataset("clean", tmp_path, dataset, option, *more), tmp_path)
     except ConfigError as error:
         # Packages and files that not everybody has are asked for by name.
         assert "needs the package" in str(error) or str(folder) in str(error)

@@ -28,9 +28,12 @@ def composed(program: str, *overrides: str) -> dict:
         return OmegaConf.to_container(hydra.compose(program, list(overrides)), resolve=False)
 
 
+CONFIGS = {
+    path.stem: composed("clean", f"method={path.stem}") for path in sorted((CONFIG_FOLDER / "method").glob("*.yaml"))
+}
+# Methods of other cases than observations have contracts of their own.
 NODES = {
-    path.stem: composed("clean", f"method={path.stem}")["method"]
-    for path in sorted((CONFIG_FOLDER / "method").glob("*.yaml"))
+    name: config["method"] for name, config in CONFIGS.items() if config["cases"]["_target_"].endswith(".Observations")
 }
 for node in NODES.values():
     if "pixel_arcmin" in node.get("examples", {}):
