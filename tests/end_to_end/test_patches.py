@@ -112,6 +112,13 @@ def test_impossible_patches_are_refused_before_work(
     assert not (tmp_path / "patches" / "patches").exists()
 
 
+def test_method_for_maps_is_refused_on_patches(drawn: Path, command: Callable) -> None:
+    for method in ("nilc", "cenn"):
+        ran = command("clean", drawn.parent, "dataset=patches", f"method={method}")
+        assert ran.status == 1
+        assert "is of another kind: it has what patches made" in ran.err
+
+
 def test_a_patch_that_a_network_cannot_halve_is_refused(drawn: Path, command: Callable) -> None:
     ran = command(
         "clean", drawn.parent, "dataset=patches", "method=cenn_drawn", "method.network.widths=[4,4,4,4,4,4,4]"
