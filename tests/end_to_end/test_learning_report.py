@@ -39,7 +39,7 @@ class Pretend(Executor):
         columns = {"epoch": epochs, "train_loss": loss, "valid_loss": 2 * loss, "valid_rmse_uk": 9 * loss}
         found = {"n_parameters": 12345, "epochs": EPOCHS, "kept_epoch": EPOCHS - 1, "valid_loss": float(2 * loss[-1])}
         found["valid_rmse_uk"] = float(9 * loss[-1])
-        asked = {"learning_rate": self.learning_rate, "loss": "l1", "seed": len(str(io.key)), "simulations": 8} | found
+        asked = {"learning_rate": self.learning_rate, "loss": "l1", "seed": len(str(io.key)), "samples": 8} | found
         settings = {"network": {"depth": 5}, "train": {"learning_rate": self.learning_rate, "loss": "l1"}}
         about = {"method": str(io.key), "settings": settings, "holds_for": {}, "training": asked}
         io.write(STATE, ({"weights": np.zeros(2, np.float32)}, about))
@@ -154,7 +154,7 @@ def test_a_sweep_is_gathered(shifted: Path, analyse: Analyse) -> None:
     rows = list(csv.DictReader(path.open()))
     assert [row["method"] for row in rows] == list(two)
     assert [float(row["learning_rate"]) for row in rows] == [0.1, 0.2]
-    assert not {"loss", "seed", "kind", "simulations"} & set(rows[0]), (
+    assert not {"loss", "seed", "kind", "samples"} & set(rows[0]), (
         "what is the same, or follows from the name, is left out"
     )
     assert rows[0]["kept epoch"] == str(EPOCHS)

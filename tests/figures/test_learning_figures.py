@@ -117,7 +117,7 @@ def test_all_curves_stand_in_one_figure(tmp_path):
 
 @pytest.fixture(scope="module")
 def learnt(comparison):
-    facts = {"n_parameters": 6265419, "simulations": 400, "epochs": 6, "valid_rmse_uk": 12.5, "device": "cpu"}
+    facts = {"n_parameters": 6265419, "samples": 400, "epochs": 6, "valid_rmse_uk": 12.5, "device": "cpu"}
     facts |= {"seconds": 3600.0, "maps_per_second": 20.0, "waiting_for_data": 0.0123}
     run = TrainingRun(method="cmbnncs", curve=curve(), kept_epoch=3, facts=facts)
     return dataclasses.replace(comparison.report, generalisation=two_skies(), training=[run])
