@@ -27,6 +27,7 @@ from cmbml.methods.trained import (
     describe,
     known,
     plain,
+    require_channels,
 )
 from cmbml.settings import PositiveFloat, settings
 from cmbml.sky.beams import gaussian_window
@@ -55,11 +56,7 @@ class Maps(Examples):
 
     def accepts(self, spec: ObservationSpec) -> MapSpec:
         """Look whether the channels are there."""
-        if not self.channels or len(set(self.channels)) < len(self.channels):
-            message = "method.examples.channels: name at least one channel, and each once"
-            raise MethodError(message)
-        for name in self.channels:
-            spec.require_channel(name)
+        require_channels(self.channels, spec)
         return spec.asked.with_(beam="gaussian", fwhm_arcmin=self.fwhm_arcmin)
 
     def shapes(self, spec: ObservationSpec) -> tuple[tuple[int, ...], tuple[int, ...]]:

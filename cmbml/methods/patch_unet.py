@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from cmbml.methods.base import ChannelName, MethodError
 from cmbml.methods.patches import Squares
 from cmbml.methods.planes import from_faces, to_faces
-from cmbml.methods.trained import describe, known
+from cmbml.methods.trained import describe, known, require_channels
 from cmbml.methods.training.network import Network
 from cmbml.settings import settings
 from cmbml.sky.case import Answer, Observation, ObservationSpec
@@ -97,11 +97,7 @@ class FacePatches(Squares):
 
     def accepts(self, spec: ObservationSpec) -> MapSpec:
         """Look whether the channels are there, and whether faces fall into such patches."""
-        if not self.channels or len(set(self.channels)) < len(self.channels):
-            message = f"method.examples.channels: {', '.join(self.channels)}: name each channel once, and at least one"
-            raise MethodError(message)
-        for name in self.channels:
-            spec.require_channel(name)
+        require_channels(self.channels, spec)
         if spec.asked.nside % self._side(spec):
             message = f"method.examples.n_pixels={self.n_pixels} does not divide nside {spec.asked.nside}"
             raise MethodError(message)

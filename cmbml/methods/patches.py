@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from pydantic import PositiveInt
 
 from cmbml.methods.base import ChannelName, MethodError
-from cmbml.methods.trained import Examples, describe, known
+from cmbml.methods.trained import Examples, describe, known, require_channels
 from cmbml.settings import Fraction, NonNegativeFloat, PositiveFloat, settings
 from cmbml.sky.beams import gaussian_window
 from cmbml.sky.case import Answer, Case, CaseSpec, Observation, ObservationSpec
@@ -94,11 +94,7 @@ class SkyPatches(Squares):
 
     def accepts(self, spec: ObservationSpec) -> MapSpec:
         """Look whether the channels are there, and whether the patches can be cut and cover the sphere."""
-        if not self.channels or len(set(self.channels)) < len(self.channels):
-            message = f"method.examples.channels: {', '.join(self.channels)}: name each channel once, and at least one"
-            raise MethodError(message)
-        for name in self.channels:
-            spec.require_channel(name)
+        require_channels(self.channels, spec)
         patch = self.patch_spec(spec)
         _warn(patch.too_fine())
         _stitcher(patch, self.overlap)
@@ -194,11 +190,7 @@ class WholePatches(Squares):
 
     def accepts(self, spec: CaseSpec[PatchSpec]) -> PatchSpec:
         """Look whether the channels are there."""
-        if not self.channels or len(set(self.channels)) < len(self.channels):
-            message = f"method.examples.channels: {', '.join(self.channels)}: name each channel once, and at least one"
-            raise MethodError(message)
-        for name in self.channels:
-            spec.require_channel(name)
+        require_channels(self.channels, spec)
         return spec.asked
 
     def shapes(self, spec: CaseSpec[PatchSpec]) -> tuple[tuple[int, ...], tuple[int, ...]]:

@@ -15,12 +15,6 @@ from cmbml.sky.flat import flat_spectra
 Float = NDArray[np.float64]
 BANDS = {"all sky": (0.0, 90.0), "0-5": (0.0, 5.0), "5-30": (5.0, 30.0), "30-90": (30.0, 90.0)}
 """Latitude bands, |b| in degrees."""
-KINDS = ("input", "output", "residual")
-
-
-def paper_edges(l_first: float = 50.0, l_last: float = 4000.0) -> Float:
-    """Return the bins of the paper: 50 wide up to l = 1000, 200 wide above."""
-    return np.concatenate([np.arange(l_first, 1000, 50), np.arange(1000, l_last + 1, 200)])
 
 
 @dataclass(frozen=True)

@@ -5,9 +5,9 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from cmbml.methods.base import ChannelName, MethodError
+from cmbml.methods.base import ChannelName
 from cmbml.methods.planes import from_plane, to_plane, turned_plane
-from cmbml.methods.trained import Examples, describe, known
+from cmbml.methods.trained import Examples, describe, known, require_channels
 from cmbml.settings import NonNegativeFloat, settings
 from cmbml.sky.beams import gaussian_window
 from cmbml.sky.case import Answer, Observation, ObservationSpec
@@ -31,14 +31,7 @@ class Planes(Examples):
 
     def accepts(self, spec: ObservationSpec) -> MapSpec:
         """Look whether the channels are there."""
-        if not self.channels:
-            message = "method.examples.channels: name at least one channel"
-            raise MethodError(message)
-        if len(set(self.channels)) < len(self.channels):
-            message = f"method.examples.channels: {', '.join(self.channels)}: name each channel once"
-            raise MethodError(message)
-        for name in self.channels:
-            spec.require_channel(name)
+        require_channels(self.channels, spec)
         kind = "gaussian" if self.target_fwhm_arcmin else "none"
         return spec.asked.with_(beam=kind, fwhm_arcmin=self.target_fwhm_arcmin)
 

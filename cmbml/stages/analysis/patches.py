@@ -72,13 +72,9 @@ class ComparePatches(Executor):
     """Put all methods side by side: a table, spectra, residuals by latitude, examples.
 
     Attributes:
-        pixel_arcmin: side of a pixel, arcmin.
-        l_edges: bins of the spectra.
         reference: the channel that is shown beside the CMB.
     """
 
-    pixel_arcmin: float
-    l_edges: tuple[float, ...]
     reference: str
     reads: ClassVar = (PATCH_SCORES, PATCH_MEAN_RESIDUALS, CLEANED_MAP, CMB_PATCHES, OBS_PATCHES)
     may_read: ClassVar = (COMPONENT_SPECTRA,)
