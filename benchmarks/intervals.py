@@ -1,7 +1,7 @@
 """How often the 95 % intervals of scores hold the mean, for 3 to 200 simulations.
 
     python benchmarks/intervals.py --sims 1000 --workers 2
-    python benchmarks/intervals.py --bundle datasets/first/summary/test/bundle.json
+    python benchmarks/intervals.py --bundle datasets/first/summary/test/bundle.json.gz
 
 Simulations with a sky each (nside 32, a fixed cosmology) are made, cleaned and scored; `--keep FOLDER` keeps them.
 Their scores stand for all there could be: samples are drawn from them, with replacement, and it is counted how many of
@@ -10,6 +10,7 @@ each stands what percentiles of a bootstrap of the same samples would hold.
 """
 
 import argparse
+import gzip
 import json
 import math
 import sys
@@ -78,24 +79,19 @@ def make(root: Path, n_sim: int, workers: int) -> Path:
         for method, settings in METHODS.items():
             run("clean", hydra.compose("clean", [*common, *many, f"method={method}", *settings]))
         run("analysis", hydra.compose("analysis", [*common, *many, f"methods=[{','.join(METHODS)}]", *left_out]))
-    return root / "intervals/summary/test/bundle.json"
+    return root / "intervals/summary/test/bundle.json.gz"
 
 
 def read(bundle: Path) -> dict[str, Numbers]:
     """Return RMSE and NRMSE of each method, and the differences between methods, `(n_sim,)` each."""
-    found: dict[str, dict[str, dict[str, float]]] = {"rmse": {}, "nrmse": {}}
-    for entry in json.loads(bundle.read_text())["predictions"]:
-        (row,) = (
-            row for row in entry["scores"] if (row["footing"], row["field"], row["region"]) == (FOOTING, "I", "mask")
-        )
-        for metric, of in found.items():
-            of.setdefault(entry["method"], {})[entry["sim"]] = row[metric]
-    scores = {
-        f"{metric} {method}": np.array([values[sim] for sim in sorted(values)])
-        for metric, of in found.items()
-        for method, values in of.items()
-    }
-    names = list(found["rmse"])
+    methods = json.loads(gzip.decompress(bundle.read_bytes()))["methods"]
+    scores = {}
+    for metric in ("rmse", "nrmse"):
+        for method, entry in methods.items():
+            columns = (entry["rows"][name] for name in ("footing", "field", "region", "metric"))
+            row = list(zip(*columns, strict=True)).index((FOOTING, "I", "mask", metric))
+            scores[f"{metric} {method}"] = np.array(entry["scores"]["value"][row])
+    names = list(methods)
     pairs = [(a, b) for i, a in enumerate(names) for b in names[i + 1 :]]
     return scores | {f"rmse {a} - {b}": scores[f"rmse {a}"] - scores[f"rmse {b}"] for a, b in pairs}
 

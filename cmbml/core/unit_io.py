@@ -131,8 +131,13 @@ class UnitIO:
         return ((key[axis], value) for key, value in self.read_all(asset))
 
     def along(self, asset: Asset[Any], axis: Axis) -> list[str]:
-        """Return the values on an axis inside the unit at which an asset is read or written."""
+        """Return the values on an axis inside the unit at which an asset is read or written.
+
+        There are none of one that the unit may read and nobody makes.
+        """
         both = dict(self._task.inputs) | dict(self._task.outputs)
+        if asset.name not in both and asset in self._task.executor.may_need():
+            return []
         return [key[axis] for key, _ in self._places(asset, both, "touch")]
 
     def write(self, asset: Asset[T], value: T, at: Mapping[Axis, str] | None = None) -> None:

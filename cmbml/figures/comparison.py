@@ -12,16 +12,9 @@ from matplotlib.patches import Patch
 
 from cmbml.figures.palette import COLUMN_WIDTH_INCH, LINE_INCH, MethodStyle, legend_above, legend_rows, method_styles
 from cmbml.figures.prediction import draw_bar, draw_map
-from cmbml.figures.results import (
-    FigureError,
-    SimulationTable,
-    TheoryBand,
-    Values,
-    mean_and_spread,
-    over_simulations,
-    words,
-)
+from cmbml.figures.results import FigureError, Stacks, TheoryBand, Values, mean_and_spread
 from cmbml.figures.style import SMALL_TEXT_SIZE, TEXT_SIZE, UNIT_LABELS, round_to, symmetric_scale
+from cmbml.tables import different
 
 Stacked = Mapping[str, Mapping[str, Values]]
 
@@ -32,7 +25,7 @@ D_ELL = r"$\mathcal{D}_\ell$"
 
 
 def spectra_comparison(
-    tables: Sequence[SimulationTable],
+    spectra: Stacks,
     methods: Sequence[str],
     band: TheoryBand | None,
     *,
@@ -45,7 +38,7 @@ def spectra_comparison(
     variance of the bin. A point beyond the ratio's axis is drawn as a triangle at its edge.
 
     Args:
-        tables: spectra of single simulations.
+        spectra: of all simulations.
         methods: in the order of drawing; the place gives the colour.
         band: theory over the training cosmologies; none where there is only one.
         kind: `pseudo` or `master`.
@@ -57,7 +50,7 @@ def spectra_comparison(
     Raises:
         FigureError: no method has such spectra.
     """
-    stacked = _stack(tables, methods, kind, field)
+    stacked = _stack(spectra, methods, kind, field)
     styles = method_styles(methods)
     handles: list[Artist] = [Line2D([], [], color="black", marker="_", linestyle="none", markersize=8, label="truth")]
     handles.append(Line2D([], [], color="0.35", linewidth=1.0, label="theory"))
@@ -79,16 +72,14 @@ def spectra_comparison(
     return figure
 
 
-def transfer_figure(
-    tables: Sequence[SimulationTable], methods: Sequence[str], *, kind: str = "master", field: str = "TT"
-) -> Figure:
+def transfer_figure(spectra: Stacks, methods: Sequence[str], *, kind: str = "master", field: str = "TT") -> Figure:
     """Draw the transfer function, the correlation r_l with the truth, and 1 - r_l^2, with their spread.
 
     Lines are means over simulations, bands one standard deviation. 1 - r_l^2, the share of a map's power that has
     nothing to do with the truth, tells apart methods whose r_l are all near 1.
 
     Args:
-        tables: spectra of single simulations.
+        spectra: of all simulations.
         methods: in the order of drawing; the place gives the colour.
         kind: `pseudo` or `master`.
         field: `TT`, `EE` or `BB`.
@@ -99,7 +90,7 @@ def transfer_figure(
     Raises:
         FigureError: no method has such spectra.
     """
-    stacked = _stack(tables, methods, kind, field)
+    stacked = _stack(spectra, methods, kind, field)
     styles = method_styles(methods)
     handles: list[Artist] = [_handle(method, styles[method]) for method in stacked]
     figure, axes = _stacked_axes(f"{field}, {kind} spectra: mean and spread over simulations", handles, (1.5, 1.5, 1.5))
@@ -174,13 +165,13 @@ def mean_residual_figure(
     return figure
 
 
-def _stack(tables: Sequence[SimulationTable], methods: Sequence[str], kind: str, field: str) -> Stacked:
+def _stack(spectra: Stacks, methods: Sequence[str], kind: str, field: str) -> Stacked:
     """Return method -> column -> `(n_sim, n_bin)`, without methods that have no such spectra."""
-    stacked = {method: over_simulations(tables, method, kind=kind, field=field) for method in methods}
-    stacked = {method: columns for method, columns in stacked.items() if columns}
+    found = {method: spectra[method].where(kind=kind, field=field) for method in methods if method in spectra}
+    stacked = {method: stack.numbers for method, stack in found.items() if stack.n_rows}
     if not stacked:
-        there = f"kinds: {words(tables, 'kind')}, fields: {words(tables, 'field')}, methods: {list(methods)}"
-        message = f"no {kind} spectra of {field}; {there}"
+        there = ", ".join(f"{name}s: {different(spectra.values(), name)}" for name in ("kind", "field"))
+        message = f"no {kind} spectra of {field}; {there}, methods: {list(methods)}"
         raise FigureError(message)
     return stacked
 

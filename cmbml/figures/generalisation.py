@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from cmbml.figures.footing_panels import footing_panels, is_wide
 from cmbml.figures.palette import method_styles
-from cmbml.figures.results import Columns, FigureError
+from cmbml.figures.results import FigureError
 from cmbml.figures.style import SMALL_TEXT_SIZE
+from cmbml.tables import Columns
 
 ROW_INCH = 0.24
 RATIO_INCH = 1.03  # beside the panels, for the ratio to one other split

@@ -9,8 +9,9 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from cmbml.figures.palette import COLUMN_WIDTH_INCH, LINE_INCH, legend_above, legend_rows, method_styles
-from cmbml.figures.results import Columns, FigureError
+from cmbml.figures.results import FigureError
 from cmbml.figures.style import SMALL_TEXT_SIZE, TEXT_SIZE
+from cmbml.tables import Columns
 
 VALIDATION = (4, 1.5)  # dashes
 

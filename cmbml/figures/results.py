@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from cmbml.tables import Columns, Stack
+
 Values = NDArray[np.floating[Any]]
-Columns = Mapping[str, NDArray[Any]]
 
 OUTLIER_Z = 3.5
 """Robust z beyond which a score is called an outlier (Iglewicz & Hoaglin 1993)."""
@@ -20,26 +21,8 @@ class FigureError(ValueError):
     """What was to be drawn is not there, or does not fit together."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class SimulationTable:
-    """The table of scores, or of spectra, of one method's map of one simulation.
-
-    Attributes:
-        method: name of the method.
-        simulation: name of the simulation.
-        columns: name -> `(n_row,)`.
-    """
-
-    method: str
-    simulation: str
-    columns: Columns
-
-    def where(self, **wanted: str) -> dict[str, NDArray[Any]]:
-        """Return the columns of those rows that have given words in given columns."""
-        kept = np.ones(len(next(iter(self.columns.values()))), dtype=bool)
-        for name, word in wanted.items():
-            kept &= np.asarray(self.columns[name]).astype(str) == word
-        return {name: np.asarray(column)[kept] for name, column in self.columns.items()}
+Stacks = Mapping[str, Stack]
+"""Method -> its scores, or its spectra, of all simulations."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,35 +119,6 @@ class PredictionMaps:
         """Prediction minus truth, `(n_pix,)`."""
         difference: Values = self.prediction - self.truth
         return difference
-
-
-def words(tables: Sequence[SimulationTable], column: str) -> list[str]:
-    """Return the different words in a column of many tables, in the order of their first appearance."""
-    return list(dict.fromkeys(str(word) for table in tables for word in np.asarray(table.columns[column]).astype(str)))
-
-
-def over_simulations(tables: Sequence[SimulationTable], method: str, **wanted: str) -> dict[str, NDArray[Any]]:
-    """Stack the chosen rows of one method's tables, in the order of the simulations' names.
-
-    Args:
-        tables: of any methods.
-        method: the one to take.
-        **wanted: column = word, for the rows to take.
-
-    Returns:
-        Column -> `(n_sim, n_row)`; empty where there is no such row.
-
-    Raises:
-        FigureError: simulations differ in their number of rows.
-    """
-    own = sorted((table for table in tables if table.method == method), key=lambda table: table.simulation)
-    found = [table.where(**wanted) for table in own]
-    found = [columns for columns in found if len(next(iter(columns.values())))]
-    lengths = {len(next(iter(columns.values()))) for columns in found}
-    if len(lengths) > 1:
-        message = f"tables of {method} have {sorted(lengths)} rows where {wanted}: all simulations need the same bins"
-        raise FigureError(message)
-    return {name: np.stack([columns[name] for columns in found]) for name in found[0]} if found else {}
 
 
 def mean_and_spread(values: Values) -> tuple[Values, Values]:

@@ -1,6 +1,6 @@
 """How scores are distributed over simulations, per method and footing."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,18 +10,21 @@ from matplotlib.lines import Line2D
 
 from cmbml.figures.footing_panels import footing_panels, is_wide
 from cmbml.figures.palette import Dashes, method_styles
-from cmbml.figures.results import FigureError, SimulationTable, Values, over_simulations, words
+from cmbml.figures.results import FigureError, Stacks, Values
+from cmbml.tables import different
 
-FLOORS = {"mae": "floor_mae", "rmse": "floor_rmse", "nrmse": "floor_nrmse", "psnr_truth": "floor_psnr_truth"}
-NOISE_FLOORS = {"rmse": "noise_rmse"}
 ROW_INCH = 0.2
 MANY = 30  # points of one method, from which they are drawn faint
 LABEL: dict[str, Any] = {"fontsize": 7, "zorder": 6, "bbox": {"facecolor": "white", "edgecolor": "none", "pad": 1}}
-FLOOR_LABEL, NOISE_LABEL = "perfect map (floor)", "noise alone"
+FLOORS: tuple[tuple[str, str, str, Dashes], ...] = (
+    ("perfect map (floor)", "floor", "black", "-"),
+    ("noise alone", "noise_floor", "0.45", "--"),
+)
+"""Label, column, colour and dashes of each floor."""
 
 
 def distributions_figure(
-    tables: Sequence[SimulationTable],
+    scores: Stacks,
     methods: Sequence[str],
     metric: str,
     *,
@@ -32,9 +35,9 @@ def distributions_figure(
     """Draw a box and every simulation's point for each method, one panel per footing, with floors as lines.
 
     Args:
-        tables: scores of single simulations.
+        scores: of all simulations.
         methods: in the order of drawing; the place gives the colour.
-        metric: a column of the tables.
+        metric: which.
         label: of the axis, with its unit; by default the name of the metric.
         field: `I`, `Q` or `U`.
         region: part of the sky.
@@ -46,43 +49,38 @@ def distributions_figure(
         FigureError: no method has a value there.
     """
     panels = {}
-    for footing in words(tables, "footing"):
-        rows = {m: over_simulations(tables, m, footing=footing, field=field, region=region) for m in methods}
-        rows = {m: r for m, r in rows.items() if r and not np.isnan(r[metric]).all()}
-        if any(np.isfinite(r[metric]).any() for r in rows.values()):
+    for footing in different(scores.values(), "footing"):
+        wanted = {"footing": footing, "field": field, "region": region, "metric": metric}
+        stacks = {m: scores[m].where(**wanted) for m in methods if m in scores}
+        rows = {m: stack.numbers for m, stack in stacks.items() if not np.isnan(stack.numbers["value"]).all()}
+        if any(np.isfinite(row["value"]).any() for row in rows.values()):
             panels[footing] = rows
     if not panels:
-        message = f"no finite {metric} of field {field} in region {region}; fields: {words(tables, 'field')}, "
-        raise FigureError(message + f"regions: {words(tables, 'region')}")
+        message = (
+            f"no finite {metric} of field {field} in region {region}; fields: {different(scores.values(), 'field')}, "
+        )
+        raise FigureError(message + f"regions: {different(scores.values(), 'region')}")
+    shown = [row for rows in panels.values() for row in rows.values()]
     handles = [
         Line2D([], [], color=colour, linestyle=dashes, linewidth=1.6, label=text)
-        for text, _, colour, dashes in _floor_marks(metric)
+        for text, column, colour, dashes in FLOORS
+        if any(np.isfinite(row[column]).any() for row in shown)
     ]
     title, names = f"{label or metric}, {field}, {region}", {footing: list(rows) for footing, rows in panels.items()}
     figure, axes = footing_panels(names, handles, title=title, label=label or metric, row_inch=ROW_INCH)
     for footing, rows in panels.items():
-        _draw_panel(axes[footing], rows, methods, metric)
-    if is_wide(np.concatenate([r[metric].ravel() for rows in panels.values() for r in rows.values()])):
+        _draw_panel(axes[footing], rows, methods)
+    if is_wide(np.concatenate([row["value"].ravel() for row in shown])):
         figure.axes[0].set_xscale("log")
     return figure
 
 
-def _floor_marks(metric: str) -> list[tuple[str, str, str, Dashes]]:
-    """Return label, column, colour and dashes of each floor that the metric has."""
-    marks: list[tuple[str, str, str, Dashes]] = []
-    if metric in FLOORS:
-        marks.append((FLOOR_LABEL, FLOORS[metric], "black", "-"))
-    if metric in NOISE_FLOORS:
-        marks.append((NOISE_LABEL, NOISE_FLOORS[metric], "0.45", "--"))
-    return marks
-
-
-def _draw_panel(axes: Axes, rows: dict[str, dict[str, Values]], methods: Sequence[str], metric: str) -> None:
+def _draw_panel(axes: Axes, rows: Mapping[str, Mapping[str, Values]], methods: Sequence[str]) -> None:
     """Draw the lines of one footing."""
     styles = method_styles(methods)
     for place, (method, columns) in enumerate(rows.items()):
         colour = styles[method].colour
-        values = columns[metric].ravel()
+        values = columns["value"].ravel()
         infinite = int(np.isinf(values).sum())
         if infinite:
             text = f"infinite in {infinite} of {values.size}"
@@ -106,7 +104,7 @@ def _draw_panel(axes: Axes, rows: dict[str, dict[str, Values]], methods: Sequenc
         axes.plot(
             values, place + apart, styles[method].marker, color=colour, markersize=2.6, alpha=faint, mew=0, zorder=4
         )
-        for _, column, shade, dashes in _floor_marks(metric):
+        for _, column, shade, dashes in FLOORS:
             floor = columns[column][np.isfinite(columns[column])]
             if floor.size:
                 axes.plot(

@@ -1,5 +1,6 @@
 """How much worse methods are on a sky that they do not know."""
 
+import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass, fields
@@ -7,8 +8,8 @@ from dataclasses import astuple, dataclass, fields
 import numpy as np
 
 from cmbml.metrics.intervals import ratio_interval
-from cmbml.metrics.pixel import ScoreError
-from cmbml.metrics.summary import METRICS, Grid, Place, Score, csv_text, mean_and_std, plus_minus, skies_of
+from cmbml.metrics.scores import LOW, Metric, Numbers, Place, ScoreBook, ScoreError
+from cmbml.metrics.summary import Grid, csv_text, mean_and_std, plus_minus
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,8 @@ class OtherSkyRow:
         ratio_low: lower end of its 95 % interval; NaN where a split has fewer than three simulations.
         ratio_high: upper end.
         over: what the interval takes as independent: simulations, or the skies that they see.
+        label: what the metric is called.
+        unit: of the metric.
     """
 
     method: str
@@ -47,17 +50,19 @@ class OtherSkyRow:
     ratio_low: float
     ratio_high: float
     over: str
+    label: str
+    unit: str
 
 
 def compare_skies(
-    scores: Mapping[str, Sequence[Score]],
+    books: Mapping[str, ScoreBook],
     reference: str,
     metrics: Sequence[str] = ("rmse", "mae"),
 ) -> list[OtherSkyRow]:
     """Compare the scores of every method on one split with those on others.
 
     Args:
-        scores: split -> scores of all methods and simulations, in any order.
+        books: split -> scores of all methods.
         reference: the split that the others are compared with.
         metrics: which; of those whose smaller values are better.
 
@@ -67,35 +72,47 @@ def compare_skies(
     Raises:
         ScoreError: there is no such split, or a metric of which a ratio says nothing.
     """
-    if reference not in scores:
-        message = f"the reference split '{reference}' has no scores; there are {', '.join(sorted(scores))}"
+    if reference not in books:
+        message = f"the reference split '{reference}' has no scores; there are {', '.join(sorted(books))}"
         raise ScoreError(message)
+    kinds = {name: metric for book in books.values() for name, metric in book.metrics.items()}
     for name in metrics:
-        if name not in METRICS or METRICS[name].best != -math.inf:
-            known = ", ".join(name for name, metric in METRICS.items() if metric.best == -math.inf)
+        if name not in kinds or kinds[name].best != LOW:
+            known = ", ".join(name for name, metric in kinds.items() if metric.best == LOW)
             message = f"of the metric '{name}' no ratio can be taken; of these it can: {known}"
             raise ScoreError(message)
-    tables = {split: _finite(found, metrics) for split, found in scores.items()}
     rows = []
-    for split in sorted(tables.keys() - {reference}):
-        for place, method in sorted(tables[reference].keys() & tables[split].keys()):
-            both = [tables[name][place, method] for name in (reference, split)]
-            known, other = (np.array([score.value for score in of]) for of in both)
-            found = ratio_interval(known, other, *map(skies_of, both))
-            (n_known, mean_known, std_known), (n, mean, std) = mean_and_std(known), mean_and_std(other)
-            where = (method, place.footing, place.field, place.region, place.metric, reference, split)
-            interval = (found.value, found.low, found.high, found.over)
-            rows.append(OtherSkyRow(*where, n_known, n, mean_known, std_known, mean, std, *interval))
+    for split in sorted(books.keys() - {reference}):
+        for place in sorted({*books[reference].places} & {*books[split].places}):
+            if place.metric in metrics:
+                rows += _compare_place(place, kinds[place.metric], books, reference, split)
     return rows
 
 
-def _finite(scores: Sequence[Score], metrics: Sequence[str]) -> dict[tuple[Place, str], list[Score]]:
-    """Return the scores of finite value at each place of each method, in the order of the simulations' names."""
-    found: dict[tuple[Place, str], dict[str, Score]] = {}
-    for score in scores:
-        if score.place.metric in metrics and math.isfinite(score.value):
-            found.setdefault((score.place, score.method), {})[score.sim] = score
-    return {key: [of[sim] for sim in sorted(of)] for key, of in found.items()}
+def _compare_place(
+    place: Place, kind: Metric, books: Mapping[str, ScoreBook], reference: str, split: str
+) -> list[OtherSkyRow]:
+    known, other = (books[name].at(place) for name in (reference, split))
+    rows = []
+    for method in sorted(known.keys() & other.keys()):
+        (before, before_skies), (after, after_skies) = (
+            _finite(found[method], books[name].skies) for found, name in ((known, reference), (other, split))
+        )
+        if not len(before) or not len(after):
+            continue
+        found = ratio_interval(before, after, before_skies, after_skies)
+        (n_known, mean_known, std_known), (n, mean, std) = mean_and_std(before), mean_and_std(after)
+        where = (method, place.footing, place.field, place.region, place.metric, reference, split)
+        interval = (found.value, found.low, found.high, found.over)
+        means = (n_known, n, mean_known, std_known, mean, std)
+        rows.append(OtherSkyRow(*where, *means, *interval, kind.label, kind.unit))
+    return rows
+
+
+def _finite(values: Numbers, skies: Sequence[str] | None) -> tuple[Numbers, list[str] | None]:
+    """Return the finite values, and their skies."""
+    kept = np.isfinite(values)
+    return values[kept], None if skies is None else list(itertools.compress(skies, kept.tolist()))
 
 
 def other_sky_csv(rows: Sequence[OtherSkyRow]) -> str:
@@ -122,8 +139,9 @@ def other_sky_grid(
     }
     columns = [(metric, split) for metric in metrics for split in dict.fromkeys(key[3] for key in cells)]
     heads = ["Beam", "Method"]
+    kinds = {row.metric: Metric(row.metric, row.label, row.unit, LOW) for row in rows}
     for metric, split in columns:
-        known, name = rows[0].reference_split, METRICS[metric].heading()
+        known, name = rows[0].reference_split, kinds[metric].heading
         heads += [f"{name}, {known}", f"{name}, {split}", f"{split} / {known} [95 %]"]
     lines = []
     for footing in footings:

@@ -84,13 +84,13 @@ def by_sky(values: Numbers, skies: Sequence[str] | None) -> tuple[Numbers, str]:
     Returns:
         `(G,)` and `skies` where there are at least 3 of them, else the values and `simulations`.
     """
-    names = sorted(set(skies or ()))
-    if len(names) < FEWEST or len(names) == len(values):
-        return values, "skies" if len(names) >= FEWEST else "simulations"
-    of = np.array(skies)
+    _, sky, counts = np.unique(np.array(skies or (), dtype=str), return_inverse=True, return_counts=True)
+    if len(counts) < FEWEST or len(counts) == len(values):
+        return values, "skies" if len(counts) >= FEWEST else "simulations"
     mean = math.fsum(values) / len(values)
-    excess = np.array([math.fsum(values[of == name] - mean) for name in names])
-    return mean + len(names) * excess / len(values), "skies"
+    own = np.split(values[np.argsort(sky, kind="stable")], np.cumsum(counts)[:-1])
+    excess = np.array([math.fsum(of - mean) for of in own])
+    return mean + len(counts) * excess / len(values), "skies"
 
 
 def mean_interval(values: Numbers, skies: Sequence[str] | None = None, level: float = 0.95) -> Interval:

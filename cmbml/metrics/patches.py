@@ -4,12 +4,14 @@ The evaluation of CENN's authors (Casas et al. 2022, section 4), with what they 
 beside that of the mean residual patch, which falls with the number of patches whatever the method does.
 """
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from cmbml.metrics.scores import LOW, Metric
 from cmbml.sky.flat import flat_spectra
 
 Float = NDArray[np.float64]
@@ -49,6 +51,30 @@ def score_patches(
     d_ell = np.stack([spectrum.d_ell for spectrum in found])
     squares = np.sqrt(np.mean(residual**2, axis=(1, 2)))
     return PatchScores(np.abs(latitude), found[0].l_mean, d_ell, residual.mean(axis=(1, 2)), squares)
+
+
+METRICS = (
+    Metric("rms", "rms of a residual patch", "uK_CMB", LOW),
+    Metric("mean", "mean residual", "uK_CMB", 0.0),
+    Metric("residual_1000", "D_l of residuals, l <= 1000", "uK_CMB^2", LOW),
+    Metric("residual_4000", "D_l of residuals, all bins", "uK_CMB^2", LOW),
+    Metric("difference_1000", "D_l of output - input, l <= 1000", "uK_CMB^2", 0.0),
+    Metric("difference_4000", "D_l of output - input, all bins", "uK_CMB^2", 0.0),
+)
+"""What is said of the patches of one simulation, band by band."""
+
+
+def patch_metrics(scores: PatchScores, band: str) -> tuple[int, tuple[float, ...]]:
+    """Return how many patches of a band there are, and the mean of each of `METRICS` over them; NaN without any."""
+    first, last = BANDS[band]
+    inside = (scores.latitude >= first) & (scores.latitude <= last)
+    if not inside.any():
+        return 0, (math.nan,) * len(METRICS)
+    before, after, residual = scores.d_ell[:, inside].mean(axis=1)
+    low = scores.l_mean <= 1000
+    spectra = (residual[low], residual, (after - before)[low], after - before)
+    means = (scores.rms[inside], scores.mean[inside], *spectra)
+    return int(inside.sum()), tuple(float(of.mean()) if of.size else math.nan for of in means)
 
 
 def joined(parts: Sequence[PatchScores]) -> PatchScores:

@@ -16,7 +16,8 @@ import healpy as hp
 import numpy as np
 from numpy.typing import NDArray
 
-from cmbml.sky.maps import MapError, n_bad_pixels
+from cmbml.metrics.scores import HIGH, LOW, Metric, ScoreError
+from cmbml.sky.maps import n_bad_pixels
 from cmbml.sky.masks import Mask
 
 Values = NDArray[np.floating[Any]]
@@ -25,11 +26,18 @@ Pixels = NDArray[np.float64]
 BLOCK = 1 << 15
 """Pixels in a block, few enough for the processor's cache. It fixes the metrics' rounding: not a knob."""
 
+PIXEL_METRICS = (
+    Metric("bias", "bias", "uK_CMB", 0.0),
+    Metric("mae", "MAE", "uK_CMB", LOW),
+    Metric("rmse", "RMSE", "uK_CMB", LOW),
+    Metric("nrmse", "NRMSE", "", LOW),
+    Metric("psnr_union", "PSNR, union range", "dB", HIGH),
+    Metric("psnr_truth", "PSNR, truth's range", "dB", HIGH),
+    Metric("r2", "R2", "", HIGH),
+)
+"""What `pixel_metrics` gives, in its order."""
+
 LATITUDES: Mapping[str, tuple[float, float]] = {"b0-5": (0, 5), "b5-30": (5, 30), "b30-90": (30, 90)}
-
-
-class ScoreError(MapError):
-    """Maps that cannot be scored."""
 
 
 @lru_cache(maxsize=1)
@@ -302,7 +310,7 @@ def pixel_metrics(state: State) -> dict[str, float]:
         Metric -> value: uK_CMB for `bias`, `mae`, `rmse`, dB for the PSNR; NaN where it is not defined (a region
         without pixels, a truth without variance), infinite for the PSNR of a perfect map.
     """
-    names = ("bias", "mae", "rmse", "nrmse", "psnr_union", "psnr_truth", "r2")
+    names = [metric.name for metric in PIXEL_METRICS]
     if not state.n:
         return dict.fromkeys(names, math.nan)
     error, size, square, truth, power = state.totals

@@ -7,63 +7,9 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass, fields
 
 import numpy as np
-from numpy.typing import NDArray
 
 from cmbml.metrics.intervals import Interval, mean_interval
-from cmbml.metrics.pixel import ScoreError
-
-Numbers = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Metric:
-    """How a metric is read.
-
-    Attributes:
-        label: in tables.
-        unit: in tables; empty for a pure number.
-        best: the value that a method should have: -inf if smaller is always better, +inf if larger is.
-    """
-
-    label: str
-    unit: str
-    best: float
-
-    def badness(self, value: float) -> float:
-        """Return a number that is smaller for better values."""
-        return abs(value - self.best) if math.isfinite(self.best) else -math.copysign(1.0, self.best) * value
-
-    def heading(self, micro: str = "µ") -> str:
-        """Return the label with an arrow towards the better values, and the unit."""
-        arrow = "→" if math.isfinite(self.best) else "↑" if self.best > 0 else "↓"
-        goal = f" {self.best:g}" if math.isfinite(self.best) else ""
-        return f"{arrow}{goal} {self.label}" + (f" ({self.unit.replace('u', micro, 1)})" if self.unit else "")
-
-
-LOW, HIGH = -math.inf, math.inf
-METRICS: Mapping[str, Metric] = {
-    "bias": Metric("bias", "uK_CMB", 0.0),
-    "mae": Metric("MAE", "uK_CMB", LOW),
-    "rmse": Metric("RMSE", "uK_CMB", LOW),
-    "nrmse": Metric("NRMSE", "", LOW),
-    "psnr_union": Metric("PSNR, union range", "dB", HIGH),
-    "psnr_truth": Metric("PSNR, truth's range", "dB", HIGH),
-    "r2": Metric("R2", "", HIGH),
-    "coverage68": Metric("coverage 68 %", "", 0.68),
-    "coverage95": Metric("coverage 95 %", "", 0.95),
-    "calibration": Metric("error / sigma", "", 1.0),
-    "crps": Metric("CRPS", "uK_CMB", LOW),
-}
-
-
-@dataclass(frozen=True, order=True)
-class Place:
-    """Where a score was taken."""
-
-    footing: str
-    field: str
-    region: str
-    metric: str
+from cmbml.metrics.scores import Metric, Numbers, Place, ScoreBook, ScoreError, require_same
 
 
 @dataclass(frozen=True)
@@ -83,6 +29,9 @@ class SummaryRow:
         n_skies: different skies that the simulations see; 0 where nobody knows. From three on, intervals are over them.
         train_seconds: of the method.
         inference_seconds: of the method, for one simulation.
+        label: what the metric is called.
+        unit: of the metric.
+        best: the value that a method should have, infinite where more, or less, is always better.
     """
 
     method: str
@@ -102,6 +51,14 @@ class SummaryRow:
     n_skies: int
     train_seconds: float
     inference_seconds: float
+    label: str
+    unit: str
+    best: float
+
+    @property
+    def kind(self) -> Metric:
+        """The metric."""
+        return Metric(self.metric, self.label, self.unit, self.best)
 
 
 def mean_and_std(values: Numbers) -> tuple[int, float, float]:
@@ -146,34 +103,15 @@ def ranks(means: Mapping[str, float], metric: Metric, unranked: Collection[str] 
     """Rank methods by their means, from 1 for the best; equals share a rank, and 0 is for what takes no part.
 
     Example:
-        >>> ranks({"a": 2.0, "b": 1.0, "c": 2.0, "d": math.nan}, METRICS["mae"])
+        >>> ranks({"a": 2.0, "b": 1.0, "c": 2.0, "d": math.nan}, Metric("mae", "MAE", "uK_CMB", -math.inf))
         {'a': 2, 'b': 1, 'c': 2, 'd': 0}
     """
     part = {name: metric.badness(x) for name, x in means.items() if name not in unranked and not math.isnan(x)}
     return {name: 1 + sum(other < part[name] for other in part.values()) if name in part else 0 for name in means}
 
 
-@dataclass(frozen=True)
-class Score:
-    """One metric of one simulation, as a table of scores has it."""
-
-    method: str
-    sim: str
-    place: Place
-    value: float
-    floor: float = math.nan
-    noise_floor: float = math.nan
-    sky: str = ""
-
-
-def skies_of(scores: Iterable[Score]) -> list[str] | None:
-    """Return the sky of each score's simulation; None where nobody knows that of one."""
-    skies = [score.sky for score in scores]
-    return skies if all(skies) else None
-
-
 def summarise(
-    scores: Iterable[Score],
+    book: ScoreBook,
     seconds: Mapping[str, tuple[float, float]] | None = None,
     unranked: Collection[str] = (),
     reference: str | None = None,
@@ -181,73 +119,51 @@ def summarise(
     """Summarise the scores of all methods over simulations.
 
     Args:
-        scores: in any order; every method on the same simulations.
+        book: every method on the same simulations.
         seconds: method -> (training, inference of one simulation).
         unranked: methods that are shown and take no part in the ranking, such as controls that see the truth.
         reference: what differences are taken to; the best ranked method of each place by default.
 
     Returns:
-        Rows sorted by place and method, the same for any order of the scores.
+        Rows sorted by place and method.
 
     Raises:
-        ScoreError: methods were scored on different simulations, a score stands twice, or a name is not known.
+        ScoreError: methods were scored on different simulations, or there is no such reference.
     """
-    table: dict[Place, dict[str, dict[str, Score]]] = {}
-    for score in scores:
-        of_method = table.setdefault(score.place, {}).setdefault(score.method, {})
-        if score.sim in of_method:
-            message = f"method '{score.method}' has two scores of simulation {score.sim} at {score.place}; remove one"
-            raise ScoreError(message)
-        of_method[score.sim] = score
     rows: list[SummaryRow] = []
-    for place in sorted(table):
-        rows += _summarise_place(place, table[place], seconds or {}, unranked, reference)
+    for place in book.places:
+        rows += _summarise_place(book, place, seconds or {}, unranked, reference)
     return rows
 
 
 def _summarise_place(
+    book: ScoreBook,
     place: Place,
-    methods: Mapping[str, Mapping[str, Score]],
     seconds: Mapping[str, tuple[float, float]],
     unranked: Collection[str],
     reference: str | None,
 ) -> list[SummaryRow]:
-    _require_known(place, methods, reference)
-    sims = sorted(next(iter(methods.values())))
-    skies = skies_of(next(iter(methods.values()))[sim] for sim in sims)
-    values = {name: np.array([of[sim].value for sim in sims]) for name, of in sorted(methods.items())}
+    values, metric = book.at(place), book.metrics[place.metric]
+    if reference is not None and reference not in values:
+        message = f"the reference '{reference}' has no score at {place}; there are {', '.join(values)}"
+        raise ScoreError(message)
+    require_same(place, values, book.sims)
+    floors = [book.at(place, kind) for kind in ("floor", "noise_floor")]
     moments = {name: mean_and_std(array) for name, array in values.items()}
-    rank = ranks({name: mean for name, (_, mean, _) in moments.items()}, METRICS[place.metric], unranked)
+    rank = ranks({name: mean for name, (_, mean, _) in moments.items()}, metric, unranked)
     best = reference or min((name for name in rank if rank[name]), key=rank.__getitem__, default=None)
+    n_skies = len(set(book.skies or ()))
     rows = []
     for name, array in values.items():
         n, mean, std = moments[name]
-        floors = [[getattr(methods[name][sim], kind) for sim in sims] for kind in ("floor", "noise_floor")]
-        floor, noise_floor = (mean_and_std(np.array(kind))[1] for kind in floors)
-        found = paired_interval(array, values[best], skies) if best else Interval(math.nan)
-        difference = (found.value, found.low, found.high, len(set(skies or ())))
-        train, inference = seconds.get(name, (math.nan, math.nan))
+        floor, noise_floor = (mean_and_std(kind[name])[1] for kind in floors)
+        found = paired_interval(array, values[best], book.skies) if best else Interval(math.nan)
+        difference = (found.value, found.low, found.high, n_skies)
         where = (name, place.footing, place.field, place.region, place.metric)
-        rows.append(SummaryRow(*where, n, mean, std, floor, noise_floor, rank[name], *difference, train, inference))
+        numbers = (n, mean, std, floor, noise_floor, rank[name], *difference)
+        times = seconds.get(name, (math.nan, math.nan))
+        rows.append(SummaryRow(*where, *numbers, *times, metric.label, metric.unit, metric.best))
     return rows
-
-
-def _require_known(place: Place, methods: Mapping[str, Mapping[str, Score]], reference: str | None) -> None:
-    if place.metric not in METRICS:
-        message = f"there is no metric '{place.metric}'; there are {', '.join(METRICS)}"
-        raise ScoreError(message)
-    if reference is not None and reference not in methods:
-        message = f"the reference '{reference}' has no score at {place}; there are {', '.join(sorted(methods))}"
-        raise ScoreError(message)
-    every = set().union(*methods.values())
-    lacking = {name: sorted(every - set(of)) for name, of in sorted(methods.items()) if len(of) < len(every)}
-    if lacking:
-        parts = [f"'{name}' lacks {len(sims)} ({', '.join(sims[:5])}, ...)" for name, sims in lacking.items()]
-        message = (
-            f"methods were not scored on the same {len(every)} simulations: {'; '.join(parts)}; clean these, or "
-            "compare over the simulations that all have"
-        )
-        raise ScoreError(message)
 
 
 def plus_minus(mean: float, std: float) -> str:
@@ -333,7 +249,7 @@ def score_grid(
         rows: of the summary.
         field: which field.
         region: which part of the sky.
-        metrics: the columns.
+        metrics: the columns, of those that were scored; all that were, if none of these is.
         footings: in the order of the table; that of the rows by default.
         floors: whether to write, in brackets, what a perfect map would score.
 
@@ -342,7 +258,9 @@ def score_grid(
     """
     chosen = {(row.footing, row.method, row.metric): row for row in rows if (row.field, row.region) == (field, region)}
     timed = any(not math.isnan(row.inference_seconds) for row in chosen.values())
-    heads = ["Beam", "Method", *[METRICS[name].heading() for name in metrics]]
+    kinds = {row.metric: row.kind for row in chosen.values()}
+    metrics = [name for name in metrics if name in kinds] or list(kinds)
+    heads = ["Beam", "Method", *[kinds[name].heading for name in metrics]]
     heads += ["training (s)", "inference (s)"] * timed
     lines, marks = [], []
     for footing in footings or dict.fromkeys(row.footing for row in chosen.values()):

@@ -10,10 +10,20 @@ import math
 import numpy as np
 from scipy.special import ndtr, ndtri
 
-from cmbml.metrics.pixel import Pixels, Regions, ScoreError, State, Values
+from cmbml.metrics.pixel import Pixels, Regions, State, Values
+from cmbml.metrics.scores import LOW, Metric, ScoreError
 
 HALF_WIDTHS = {"coverage68": float(ndtri(0.84)), "coverage95": float(ndtri(0.975))}
 """Half the width of the central 68 and 95 % intervals of a Gaussian, in standard deviations."""
+
+
+UNCERTAINTY_METRICS = (
+    Metric("coverage68", "coverage 68 %", "", 0.68),
+    Metric("coverage95", "coverage 95 %", "", 0.95),
+    Metric("calibration", "error / sigma", "", 1.0),
+    Metric("crps", "CRPS", "uK_CMB", LOW),
+)
+"""What `uncertainty_metrics` gives, in its order."""
 
 
 def crps_gaussian(error: Pixels, sigma: Pixels) -> Pixels:
@@ -80,7 +90,7 @@ def uncertainty_metrics(state: State) -> dict[str, float]:
         error bars are right; `calibration`: rms of error / sigma, 1 where right, above where bars are too short;
         `crps`, uK_CMB. NaN for a region without pixels.
     """
-    names = (*HALF_WIDTHS, "calibration", "crps")
+    names = [metric.name for metric in UNCERTAINTY_METRICS]
     if not state.n:
         return dict.fromkeys(names, math.nan)
     first, second, squares, crps = (float(total / state.n) for total in state.totals)

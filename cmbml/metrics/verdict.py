@@ -5,10 +5,9 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-import numpy as np
-
 from cmbml.metrics.intervals import ENOUGH, FEWEST, LEAST_HELD, Interval
-from cmbml.metrics.summary import Grid, Numbers, Place, Score, mean_and_std, paired_interval, plus_minus, skies_of
+from cmbml.metrics.scores import Metric, Numbers, Place, ScoreBook
+from cmbml.metrics.summary import Grid, mean_and_std, paired_interval, plus_minus
 
 UNKNOWN_MEMORY = (
     "What memory alone would score is not known: no method that only remembers its training was compared "
@@ -24,7 +23,7 @@ class About:
     """What the numbers hold for.
 
     Attributes:
-        nside: of the dataset.
+        maps: what its maps are, such as `nside 64`.
         channels: of its observations.
         sky: the model of its foregrounds; empty where nobody knows.
         seed: root of its randomness.
@@ -32,7 +31,7 @@ class About:
         benchmark: how it compares with the frozen one that it is called after; None where it is called after none.
     """
 
-    nside: int
+    maps: str
     channels: Sequence[str]
     sky: str
     seed: int
@@ -59,19 +58,17 @@ class PartRow:
     std: float
 
 
-def part_rows(found: Iterable[tuple[str, str, str, float]]) -> list[PartRow]:
+def part_rows(found: Iterable[tuple[str, str, str, Numbers]]) -> list[PartRow]:
     """Average the parts of errors over simulations.
 
     Args:
-        found: method, footing, part and rms (uK_CMB) of each simulation.
+        found: method, footing, part, and `(n_sim,)` its rms in each simulation, uK_CMB.
 
     Returns:
-        Rows in the order in which method, footing and part first appear.
+        A row for each, without those that no simulation has.
     """
-    values: dict[tuple[str, str, str], list[float]] = {}
-    for *where, rms in found:
-        values.setdefault((where[0], where[1], where[2]), []).append(rms)
-    return [PartRow(*where, *mean_and_std(np.array(of))) for where, of in values.items()]
+    moments = ((where, mean_and_std(rms)) for *where, rms in found)
+    return [PartRow(where[0], where[1], where[2], *of) for where, of in moments if of[0]]
 
 
 def part_grid(rows: Sequence[PartRow], footings: Sequence[str]) -> Grid:
@@ -107,36 +104,45 @@ def readable(part: str) -> str:
 
 @dataclass(frozen=True)
 class Contest:
-    """The RMSE of all methods at one footing, and what may be said of it.
+    """The scores of all methods at one place, and what may be said of them.
 
     Attributes:
-        scores: of all methods at one place.
+        book: of all methods.
+        place: that decides.
         controls: methods that are shown apart, and cannot win.
         memory: of these, those that only remember what they were trained on.
     """
 
-    scores: Sequence[Score]
+    book: ScoreBook
+    place: Place
     controls: Collection[str] = ()
     memory: Collection[str] = ()
 
-    @cached_property
+    @property
     def sims(self) -> list[str]:
         """The simulations, sorted."""
-        return sorted({score.sim for score in self.scores})
+        return self.book.sims
 
-    @cached_property
+    @property
     def skies(self) -> list[str] | None:
         """The sky of each simulation; None where nobody knows."""
-        of = {score.sim: score for score in self.scores}
-        return skies_of(of[sim] for sim in self.sims)
+        return self.book.skies
+
+    @cached_property
+    def metric(self) -> Metric:
+        """The metric that decides."""
+        return self.book.metrics[self.place.metric]
+
+    @cached_property
+    def unit(self) -> str:
+        """A space and the unit of the metric; nothing for a pure number."""
+        return f" {self.metric.unit.partition('_')[0].replace('u', 'µ', 1)}" if self.metric.unit else ""
 
     @cached_property
     def values(self) -> dict[str, Numbers]:
         """Method -> its score of each simulation, best mean first; NaN where it has none."""
-        of = {(score.method, score.sim): score.value for score in self.scores}
-        methods = sorted({score.method for score in self.scores})
-        values = {name: np.array([of.get((name, sim), math.nan) for sim in self.sims]) for name in methods}
-        return dict(sorted(values.items(), key=lambda item: self.mean(item[1])))
+        found = self.book.at(self.place)
+        return dict(sorted(found.items(), key=lambda item: self.metric.badness(self.mean(item[1]))))
 
     @cached_property
     def ranked(self) -> list[str]:
@@ -150,22 +156,23 @@ class Contest:
 
     def noise_floor(self, method: str) -> float:
         """Return what noise alone allows a method, uK_CMB."""
-        return mean_and_std(np.array([score.noise_floor for score in self.scores if score.method == method]))[1]
+        return mean_and_std(self.book.at(self.place, "noise_floor")[method])[1]
 
     def between(self, method: str, other: str) -> Interval:
-        """Return by how much a method's error is larger than another's."""
-        return paired_interval(self.values[method], self.values[other], self.skies)
+        """Return by how much a method's score is worse than another's."""
+        worse, better = (self.metric.badness(self.values[name]) for name in (method, other))
+        return paired_interval(worse, better, self.skies)
 
     def score(self, method: str) -> str:
         """Write a method and its score."""
         _, mean, std = mean_and_std(self.values[method])
-        return f"{method} {plus_minus(mean, std)} µK"
+        return f"{method} {plus_minus(mean, std)}{self.unit}"
 
 
 def verdict(
-    scores: Iterable[Score],
+    book: ScoreBook,
     about: About,
-    footing: str,
+    place: Place,
     controls: Collection[str] = (),
     memory: Collection[str] = (),
     parts: Sequence[PartRow] = (),
@@ -173,9 +180,9 @@ def verdict(
     """Say in a few sentences what the scores of a comparison come to.
 
     Args:
-        scores: of all methods; RMSE of I inside the mask is what counts.
+        book: the scores of all methods.
         about: what they hold for.
-        footing: at which methods are compared.
+        place: the score that decides.
         controls: methods that are shown apart, and cannot win.
         memory: controls that only remember their training: what all others must beat.
         parts: of the methods' errors, where they were scored.
@@ -183,15 +190,16 @@ def verdict(
     Returns:
         Heading -> sentences, in the order in which they are to be read.
     """
-    place = Place(footing, "I", "mask", "rmse")
-    contest = Contest([score for score in scores if score.place == place], controls, memory)
+    contest = Contest(book, place, controls, memory)
     lines = {"Data": data_line(about, contest), "Benchmark": benchmark_line(about.benchmark)}
-    if contest.ranked:
-        lines["Winner"] = f"RMSE at {footing}, inside the mask: {winner_line(contest)}"
+    if place in book.places and contest.ranked:
+        lines["Winner"] = f"{contest.metric.label} at {place.footing}, {inside(place.region)}: {winner_line(contest)}"
         lines["Certainty"] = certainty_line(contest)
-        lines["What limits it"] = limit_line(contest, [row for row in parts if row.footing == footing])
+        lines["What limits it"] = limit_line(contest, [row for row in parts if row.footing == place.footing])
     else:
-        lines["Winner"] = f"No method but controls was scored at {footing}."
+        lines["Winner"] = f"No method but controls was scored at {place.footing}."
+    if place not in book.places:
+        return lines
     if found := [contest.score(name) for name in contest.values if name in {*controls, *memory}]:
         lines["Controls"] = f"Not in the running: {', '.join(found)}."
     remembered = [name for name in contest.values if name in memory]
@@ -199,12 +207,22 @@ def verdict(
     return lines
 
 
+def inside(region: str) -> str:
+    """Say in which part of the sky.
+
+    Example:
+        >>> inside("mask"), inside("b5-30")
+        ('inside the mask', 'in b5-30')
+    """
+    return "inside the mask" if region == "mask" else f"in {region}"
+
+
 def data_line(about: About, contest: Contest) -> str:
     """Say what the dataset is."""
     n_skies = len(set(contest.skies or ()))
     skies = "how many skies is not known" if not n_skies else "one sky for all" if n_skies == 1 else f"{n_skies} skies"
     return (
-        f"nside {about.nside}; channels {', '.join(about.channels)}; foregrounds {about.sky or 'made elsewhere'}, "
+        f"{about.maps}; channels {', '.join(about.channels)}; foregrounds {about.sky or 'made elsewhere'}, "
         f"{skies}; seed {about.seed}; {count(len(contest.sims), 'simulation')} of split {about.split}."
     )
 
@@ -221,13 +239,15 @@ def winner_line(contest: Contest) -> str:
     best, *others = contest.ranked
     if not others:
         return f"{contest.score(best)}; there is no other method to compare it with."
-    return f"{contest.score(best)}. Next is {contest.score(others[0])}, {difference(contest.between(others[0], best))}."
+    return f"{contest.score(best)}. Next is {contest.score(others[0])}, {difference(contest, others[0], best)}."
 
 
-def difference(found: Interval) -> str:
-    """Write a difference and its interval."""
+def difference(contest: Contest, method: str, best: str) -> str:
+    """Write by how much a method is behind the best, and the interval."""
+    found = contest.between(method, best)
     interval = "" if math.isnan(found.low) else f" [{found.low:.3g}, {found.high:.3g}]"
-    return f"{found.value:.3g}{interval} µK more"
+    more = "more" if contest.metric.best == -math.inf else "less" if contest.metric.best == math.inf else "farther off"
+    return f"{found.value:.3g}{interval}{contest.unit} {more}"
 
 
 def certainty_line(contest: Contest) -> str:
@@ -279,8 +299,8 @@ def limit_line(contest: Contest, parts: Sequence[PartRow]) -> str:
     if not (floor > 0 and math.isfinite(floor)):
         return f"The parts of the error of {best} have not been scored (stages=clean_with_parts, analysis_with_parts)."
     return (
-        f"The noise of the channels that {best} was shown allows {floor:.3g} µK: its error is {mean / floor:.3g} times "
-        "that. Its parts have not been scored (stages=clean_with_parts, analysis_with_parts)."
+        f"The noise of the channels that {best} was shown allows {floor:.3g}{contest.unit}: its error is "
+        f"{mean / floor:.3g} times that. Its parts have not been scored (stages=clean_with_parts, analysis_with_parts)."
     )
 
 
@@ -288,7 +308,7 @@ def memory_line(contest: Contest, control: str) -> str:
     """Say which methods do no better than one that only remembers."""
     found = {name: contest.between(name, control) for name in contest.ranked}
     beaten = [name for name, of in found.items() if not (of.value if math.isnan(of.high) else of.high) < 0]
-    what = f"On this dataset, memory alone scores {contest.mean(contest.values[control]):.3g} µK ({control})"
+    what = f"On this dataset, memory alone scores {contest.mean(contest.values[control]):.3g}{contest.unit} ({control})"
     return f"{what}; methods that do no better have shown nothing: {', '.join(beaten) or 'none'}."
 
 

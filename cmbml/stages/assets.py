@@ -11,10 +11,12 @@ from cmbml.handlers.healpix_map import HealpixMap
 from cmbml.handlers.html_file import HtmlFile
 from cmbml.handlers.mapped_array import MappedArray
 from cmbml.handlers.patch_file import FieldFile, PatchFile
+from cmbml.handlers.rows import Rows, StackFile
 from cmbml.handlers.table import EcsvTable, FitsTable, SpectraTable
 from cmbml.handlers.tensors import TensorFile
 from cmbml.handlers.text import TextFile
 from cmbml.handlers.yaml_file import YamlFile
+from cmbml.metrics.scores import WORDS
 
 METHOD = Axis(0, "method")  # what cleaned a map
 ARRAYS = Axis(1, "arrays")  # how simulations were made into arrays; methods may share it
@@ -79,9 +81,14 @@ PREDICTION_SPEC = Asset(
     "prediction_spec", YamlFile(), per=(METHOD, SPLIT, SIM)
 )  # what CLEANED_MAP was, and its SHA-256
 MODE_COUPLING = Asset("mode_coupling", Array(), per=())  # what MASK_APODISED does to spectra
-SCORES = Asset("scores", EcsvTable(), per=(METHOD, SPLIT, SIM))  # a row per footing, field and region
-SPECTRA_SCORES = Asset("spectra_scores", EcsvTable(), per=(METHOD, SPLIT, SIM))  # a row per kind, field and bin
-PARTS_RMS = Asset("parts_rms", EcsvTable(), per=(METHOD, SPLIT, SIM))  # how large each part is, per footing
+SCORES = Asset("scores", Rows(*WORDS), per=(METHOD, SPLIT, SIM))  # a row per footing, field, region and metric
+SPECTRA_SCORES = Asset("spectra_scores", Rows("kind", "field"), per=(METHOD, SPLIT, SIM))  # a row per kind, field, bin
+PARTS_RMS = Asset(
+    "parts_rms", Rows("footing", "field", "part"), per=(METHOD, SPLIT, SIM)
+)  # how large each part is, per footing
+SCORE_STACK = Asset("score_stack", StackFile(), per=(METHOD, SPLIT))  # SCORES of all simulations
+SPECTRA_STACK = Asset("spectra_stack", StackFile(), per=(METHOD, SPLIT))  # SPECTRA_SCORES of all simulations
+PARTS_STACK = Asset("parts_stack", StackFile(), per=(METHOD, SPLIT))  # PARTS_RMS of all simulations
 PARTS_SPECTRA = Asset("parts_spectra", EcsvTable(), per=(METHOD, SPLIT, SIM))  # and its spectrum
 RESIDUAL_MEAN = Asset("residual_mean", HealpixMap(), per=(METHOD, SPLIT))  # mean error over simulations
 SUMMARY = Asset("summary", EcsvTable(), per=(SPLIT,))  # a row per method, footing, field, region and metric
@@ -92,7 +99,7 @@ BENCHMARK = Asset("benchmark", YamlFile(), per=(SPLIT,))  # whether the split is
 VERDICT = Asset("verdict", YamlFile(), per=(SPLIT,))  # what SUMMARY comes to, in sentences
 PARTS_SUMMARY = Asset("parts_summary", EcsvTable(), per=(SPLIT,))  # a row per method, footing and part of its error
 BUNDLE = Asset(
-    "bundle", TextFile(".json"), per=(SPLIT,)
+    "bundle", TextFile(".json.gz"), per=(SPLIT,)
 )  # scores of every simulation, with hashes, for others to check
 GENERALISATION = Asset("generalisation", EcsvTable(), per=())  # how much worse each method is on another sky
 GENERALISATION_CSV = Asset("generalisation_rows", TextFile(".csv"), per=())  # the same, for other programs

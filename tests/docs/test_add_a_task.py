@@ -35,11 +35,16 @@ def test_task_from_outside(tmp_path: Path, smallest: list[str], monkeypatch: pyt
         with monkeypatch.context() as patch:
             patch.setattr(sys, "argv", [program, *words, *few[name]])
             main(name)
-    scores = Table.read(tmp_path / "datasets/toy/judge/foretell/test/sim0000/foretelling_scores.ecsv")
+    scores = Table.read(tmp_path / "datasets/toy/metrics/foretell/test/sim0000/scores.csv")
     found = dict(zip(scores["metric"], scores["value"], strict=True))
     # Both channels see the same sky under different beams, with different noise: what a factor can foretell.
     assert 0.5 < found["correlation"] < 1
     assert np.isfinite(found["rmse"])
+    # Its metrics are those of its judge alone, in the table, the verdict and the report.
+    table = (tmp_path / "datasets/toy/summary/test/summary_table.md").read_text()
+    assert "| Beam | Method | → 1 correlation with the truth | ↓ RMSE (µK_CMB) |" in table
+    assert "correlation with the truth at as asked, in all sky: foretell" in table
+    assert "correlation with the truth" in (tmp_path / "datasets/toy/report/test/report.html").read_text()
     sys.modules.pop("my_task", None)
 
 

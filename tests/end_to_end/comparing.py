@@ -14,8 +14,20 @@ FOOTINGS = {"deconvolved": 0.0, "20.6 arcmin": 20.6, "60 arcmin": 60.0}
 
 
 def table(root: Path, stage: str, method: str, sim: str = "sim0000") -> Table:
-    name = {"metrics": "scores", "power_spectra": "spectra_scores"}[stage]
-    return Table.read(root / "sky" / stage / method / "test" / sim / f"{name}.ecsv")
+    folder = root / "sky" / stage / method / "test" / sim
+    return wide(folder / "scores.csv") if stage == "metrics" else Table.read(folder / "spectra_scores.csv")
+
+
+def wide(path: Path) -> Table:
+    """Return a table of scores with a column for each metric and each floor, and a row for each place."""
+    rows: dict[tuple[str, ...], dict[str, str | float]] = {}
+    for row in Table.read(path):
+        where = {name: str(row[name]) for name in ("footing", "field", "region")}
+        mine = rows.setdefault(tuple(where.values()), where | {"n_pix": int(row["count"])})
+        mine |= {row["metric"]: float(row["value"]), f"floor_{row['metric']}": float(row["floor"])}
+        mine |= {f"noise_{row['metric']}": float(row["noise_floor"])}
+    names = dict.fromkeys(name for row in rows.values() for name in row)
+    return Table({name: [row.get(name, np.nan) for row in rows.values()] for name in names})
 
 
 def scores(root: Path, method: str, metric: str, footing: str, region: str = "mask") -> np.ndarray:

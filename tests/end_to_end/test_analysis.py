@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import yaml
 from astropy.table import Table
-from comparing import FOOTINGS, N_PIX, NSIDE, SIMS, predict, scores, table
+from comparing import FOOTINGS, N_PIX, NSIDE, SIMS, predict, scores, table, wide
 from outcomes import done, refused
 
 import cmbml.stages.analysis.benchmark
@@ -220,11 +220,11 @@ def test_polarised_dataset(program: Analyse, command: Command, scoring: tuple[st
     methods = "methods=[control_truth,control_channel,ilc_pixel]"
     done(command("analysis", tmp_path, "dataset=small", methods, *scoring))
     of = {name: tmp_path / "small" / "metrics" / name / "test" / "sim0000" for name in ("control_truth", "ilc_pixel")}
-    truth, ilc_scores = (Table.read(folder / "scores.ecsv") for folder in of.values())
+    truth, ilc_scores = (wide(folder / "scores.csv") for folder in of.values())
     assert set(truth["field"]) == {"I", "Q", "U"}
     assert set(ilc_scores["field"]) == {"I"}
     assert (truth["nrmse"][truth["n_pix"] > 0] < 1e-5).all()
-    spectra = Table.read(tmp_path / "small/power_spectra/control_channel/test/sim0001/spectra_scores.ecsv")
+    spectra = Table.read(tmp_path / "small/power_spectra/control_channel/test/sim0001/spectra_scores.csv")
     assert set(spectra["field"]) == {"TT", "EE", "BB"}
     summary = Table.read(tmp_path / "small/summary/test/summary.ecsv")
     assert set(summary["n"]) == {2}
@@ -244,12 +244,12 @@ def test_dataset_averaged_over_pixels(program: Analyse, command: Command, tmp_pa
     done(command("analysis", tmp_path, "dataset=small", f"methods=[{','.join(methods)}]"))
     for method in methods:
         place = Path(method) / "test" / "sim0000"
-        found = Table.read(tmp_path / "small" / "power_spectra" / place / "spectra_scores.ecsv")
+        found = Table.read(tmp_path / "small" / "power_spectra" / place / "spectra_scores.csv")
         # What is common to the channel and the truth is the CMB: its sources know nothing of it.
         np.testing.assert_allclose(found["d_cross"], found["d_truth"], rtol=0.2)
         np.testing.assert_allclose(found["d_truth"], found["d_theory"], rtol=1)
         if method == "control_truth":
-            scored = Table.read(tmp_path / "small" / "metrics" / place / "scores.ecsv")
+            scored = wide(tmp_path / "small" / "metrics" / place / "scores.csv")
             assert (scored["nrmse"][scored["n_pix"] > 0] < 1e-5).all()
             np.testing.assert_allclose(found["transfer"], 1, atol=1e-5)
 
@@ -262,7 +262,7 @@ def test_parts_of_the_error_are_scored(copy: Path, command: Command, scoring: tu
     done(command("analysis", copy, "dataset=sky", methods, *scoring, "stages=analysis_with_parts"))
     for method, sim in itertools.product(("control_channel", "ilc_pixel"), SIMS):
         folder = copy / "sky" / "parts_scores" / method / "test" / sim
-        everywhere = Table.read(folder / "parts_rms.ecsv")
+        everywhere = Table.read(folder / "parts_rms.csv")
         for footing in FOOTINGS:
             at = {row["part"]: row for row in everywhere[everywhere["footing"] == footing]}
             # The parts are in single precision, and each is analysed by itself.

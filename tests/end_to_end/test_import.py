@@ -167,9 +167,7 @@ def test_imported_dataset_is_cleaned_and_compared_like_our_own(
     assert nrmse["control_truth"] < 1e-5
     assert 1e-3 < nrmse["ilc_pixel"] < 0.1 * nrmse["control_channel"]
     # Nobody knows what theory the truth was drawn from.
-    scores = Table.read(
-        tmp_path / "theirs" / "power_spectra" / "ilc_pixel" / "test" / "sim0000" / "spectra_scores.ecsv"
-    )
+    scores = Table.read(tmp_path / "theirs" / "power_spectra" / "ilc_pixel" / "test" / "sim0000" / "spectra_scores.csv")
     assert np.isnan(scores["d_theory"]).all()
     assert np.isfinite(scores["transfer"]).all()
 

@@ -9,6 +9,7 @@ from typing import ClassVar
 import numpy as np
 import pytest
 from astropy.table import Table
+from comparing import wide
 from outcomes import done, refused
 
 from cmbml.core.executor import Executor
@@ -89,7 +90,7 @@ BOTH = "over.split=[test,shift]"
 
 
 def mean_rmse(root: Path, method: str, split: str, footing: str) -> float:
-    tables = [Table.read(path) for path in (root / "sky" / "metrics" / method / split).rglob("scores.ecsv")]
+    tables = [wide(path) for path in (root / "sky" / "metrics" / method / split).rglob("scores.csv")]
     rows = [row for table in tables for row in table if (row["footing"], row["region"]) == (footing, "mask")]
     assert len(rows) == 2
     return float(np.mean([row["rmse"] for row in rows]))

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 
 from cmbml.figures.report import ReportData
-from cmbml.figures.results import PredictionMaps, SimulationTable, TheoryBand
+from cmbml.figures.results import PredictionMaps, Stacks, TheoryBand
 from cmbml.sky.harmonics import filter_alm, random_alm, synthesise
+from cmbml.tables import Stack
 
 NSIDE, LMAX = 64, 128
 METHODS = ("control_truth", "nilc", "cmbnncs", "control_channel")
@@ -24,8 +25,8 @@ ODD = ("cmbnncs", "sim0003")  # whose error is three times the usual
 class Comparison:
     """All that figures and the report are given."""
 
-    scores: tuple[SimulationTable, ...]
-    spectra: tuple[SimulationTable, ...]
+    scores: Stacks
+    spectra: Stacks
     band: TheoryBand
     maps: tuple[PredictionMaps, ...]
     report: ReportData
@@ -52,11 +53,13 @@ def score_table(method, simulation, rng):
                 "r2": 1 - rmse**2 / 1e4,
             }
             values["psnr_truth"] = 20 * np.log10(800 / rmse) if rmse else np.inf
-            values |= {"floor_mae": 0.8 * floor, "floor_rmse": floor, "floor_nrmse": floor / 100}
-            values |= {"floor_psnr_truth": 20 * np.log10(800 / floor), "noise_rmse": 0.6 * floor if f else np.nan}
-            rows.append({"footing": footing, "field": "I", "region": region} | values)
-    columns = {name: np.array([row[name] for row in rows]) for name in rows[0]}
-    return SimulationTable(method=method, simulation=simulation, columns=columns)
+            floors = {"mae": 0.8 * floor, "rmse": floor, "nrmse": floor / 100, "psnr_truth": 20 * np.log10(800 / floor)}
+            noise = {"rmse": 0.6 * floor if f else np.nan}
+            where = {"footing": footing, "field": "I", "region": region}
+            for name, value in values.items():
+                numbers = {"value": value, "floor": floors.get(name, np.nan), "noise_floor": noise.get(name, np.nan)}
+                rows.append(where | {"metric": name} | numbers)
+    return {name: np.array([row[name] for row in rows]) for name in rows[0]}
 
 
 def spectra_table(method, simulation, rng):
@@ -92,8 +95,7 @@ def spectra_table(method, simulation, rng):
                 "bias_sigma": (prediction - truth) / variance,
             }
         )
-    columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-    return SimulationTable(method=method, simulation=simulation, columns=columns)
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
 def summary_of(scores):
@@ -101,13 +103,11 @@ def summary_of(scores):
     for footing in FOOTINGS:
         for region in REGIONS:
             for metric in METRICS:
-                here = {
-                    m: np.array([t.where(footing=footing, region=region)[metric][0] for t in scores if t.method == m])
-                    for m in METHODS
-                }
+                place = {"footing": footing, "region": region, "metric": metric}
+                here = {m: scores[m].where(**place).numbers["value"][:, 0] for m in METHODS}
                 sign = -1 if metric in ("psnr_truth", "r2") else 1
                 order = sorted(METHODS, key=lambda m: sign * here[m].mean())
-                floor = scores[0].where(footing=footing, region=region).get(f"floor_{metric}", [np.nan])[0]
+                floor = scores["nilc"].where(**place).numbers["floor"][0, 0]
                 for method in METHODS:
                     with np.errstate(invalid="ignore"):
                         difference = here[method].mean() - here[order[0]].mean()
@@ -143,9 +143,8 @@ def made_maps():
 @pytest.fixture(scope="session")
 def comparison():
     rng = np.random.default_rng(1)
-    pairs = [(method, simulation) for method in METHODS for simulation in SIMULATIONS]
-    scores = tuple(score_table(*pair, rng) for pair in pairs)
-    spectra = tuple(spectra_table(*pair, rng) for pair in pairs)
+    scores = {m: Stack.of([(sim, score_table(m, sim, rng)) for sim in SIMULATIONS]) for m in METHODS}
+    spectra = {m: Stack.of([(sim, spectra_table(m, sim, rng)) for sim in SIMULATIONS]) for m in METHODS}
     ell = np.arange(2, LMAX + 1).astype(float)
     band = TheoryBand(ell=ell, mean=theory(ell), std=0.03 * theory(ell))
     maps = made_maps()

@@ -8,8 +8,8 @@ from matplotlib.colors import to_hex, to_rgb
 
 from cmbml.figures.comparison import mean_residual_figure, spectra_comparison, transfer_figure
 from cmbml.figures.palette import COLUMN_WIDTH_INCH, method_styles
-from cmbml.figures.results import FigureError, mean_and_spread, over_simulations, robust_z
-from cmbml.figures.scores import FLOOR_LABEL, distributions_figure
+from cmbml.figures.results import FigureError, mean_and_spread, robust_z
+from cmbml.figures.scores import FLOORS, distributions_figure
 
 METHODS = ("control_truth", "nilc", "cmbnncs", "control_channel")
 
@@ -59,10 +59,9 @@ def inside_the_page(figure):
     return box.x0 > -0.02 and box.y0 > -0.02 and box.x1 < width + 0.02 and box.y1 < height + 0.02
 
 
-def renamed(tables, number):
-    """Give the tables of one method to many methods."""
-    own = [table for table in tables if table.method == "nilc"]
-    return [dataclasses.replace(table, method=f"some_method_{i}") for i in range(number) for table in own]
+def renamed(stacks, number):
+    """Give the scores of one method to many methods."""
+    return {f"some_method_{i}": stacks["nilc"] for i in range(number)}
 
 
 @pytest.mark.parametrize("number", [1, 8, 11])
@@ -89,17 +88,17 @@ def test_the_ratio_is_the_mean_over_simulations_with_their_spread(comparison):
         for c in figure.axes[1].containers
         if to_hex(c.lines[0].get_color()) == method_styles(METHODS)["nilc"].colour.lower()
     )
-    rows = [t.where(kind="pseudo", field="TT") for t in comparison.spectra if t.method == "nilc"]
-    ratios = np.array([row["d_prediction"] / row["d_theory"] for row in rows])
+    rows = comparison.spectra["nilc"].where(kind="pseudo", field="TT").numbers
+    ratios = rows["d_prediction"] / rows["d_theory"]
     assert np.allclose(bars.lines[0].get_ydata(), ratios.mean(axis=0))
     ends = np.array([segment[:, 1] for segment in bars.lines[2][0].get_segments()])
     assert np.allclose(np.ptp(ends, axis=1), 2 * ratios.std(axis=0, ddof=1))
 
 
 def test_a_single_simulation_gets_the_cosmic_variance_as_its_bar(comparison):
-    single = [table for table in comparison.spectra if table.simulation == "sim0000" and table.method == "nilc"]
-    bars = spectra_comparison(single, ["nilc"], None).axes[1].containers[0]
-    row = single[0].where(kind="master", field="TT")
+    single = comparison.spectra["nilc"].of_sims(["sim0000"])
+    bars = spectra_comparison({"nilc": single}, ["nilc"], None).axes[1].containers[0]
+    row = {name: values[0] for name, values in single.where(kind="master", field="TT").numbers.items()}
     ends = np.array([segment[:, 1] for segment in bars.lines[2][0].get_segments()])
     assert np.allclose(np.ptp(ends, axis=1), 2 * row["cosmic_variance"] / row["d_theory"])
 
@@ -107,7 +106,7 @@ def test_a_single_simulation_gets_the_cosmic_variance_as_its_bar(comparison):
 def test_points_beyond_the_ratio_axis_are_marked_at_its_edge(comparison):
     figure = spectra_comparison(comparison.spectra, METHODS, comparison.band)
     lower = figure.axes[1]
-    columns = over_simulations(comparison.spectra, "control_channel", kind="master", field="TT")
+    columns = comparison.spectra["control_channel"].where(kind="master", field="TT").numbers
     ratio = (columns["d_prediction"] / columns["d_theory"]).mean(axis=0)
     top = lower.get_ylim()[1]
     marked = [line.get_xdata() for line in lower.lines if line.get_marker() == "^" and line.get_linestyle() == "None"]
@@ -119,7 +118,7 @@ def test_the_transfer_figure_shows_what_the_tables_say(comparison):
     figure = transfer_figure(comparison.spectra, METHODS)
     colour = method_styles(METHODS)["cmbnncs"].colour
     drawn = [next(line for line in axes.lines if line.get_color() == colour).get_ydata() for axes in figure.axes]
-    columns = over_simulations(comparison.spectra, "cmbnncs", kind="master", field="TT")
+    columns = comparison.spectra["cmbnncs"].where(kind="master", field="TT").numbers
     r = columns["correlation"]
     for found, values in zip(drawn, (columns["transfer"], r, 1 - r**2), strict=True):
         assert np.allclose(found, values.mean(axis=0))
@@ -132,7 +131,7 @@ def test_distributions_show_every_simulation_and_the_floors(comparison):
     assert len(points) == len(METHODS)
     floors = [line for line in panel.lines if line.get_color() == "black"]
     assert [line.get_xdata()[0] for line in floors] == [4.0] * len(METHODS)
-    assert FLOOR_LABEL in [text.get_text() for text in figure.legends[0].get_texts()]
+    assert FLOORS[0][0] in [text.get_text() for text in figure.legends[0].get_texts()]
     assert [label.get_text() for label in panel.get_yticklabels()] == list(METHODS)
 
 
@@ -146,22 +145,14 @@ def test_missing_spectra_are_refused_with_what_there_is(comparison):
         spectra_comparison(comparison.spectra, METHODS, None, field="EE")
 
 
-def test_simulations_with_different_bins_are_refused(comparison):
-    first, second, *_ = comparison.spectra
-    short = dataclasses.replace(second, columns={name: column[:-1] for name, column in second.columns.items()})
-    with pytest.raises(FigureError, match="need the same bins"):
-        over_simulations([first, short], first.method, kind="master", field="TT")
-
-
 @pytest.mark.filterwarnings("error")
 def test_an_empty_map_and_an_unknown_theory_can_be_drawn(comparison):
-    tables = []
-    for table in comparison.spectra[:3]:
-        nothing = np.zeros(len(table.columns["l_eff"]))
-        unknown = dict.fromkeys(("correlation", "d_theory", "cosmic_variance"), np.full(nothing.size, np.nan))
-        columns = dict(table.columns) | unknown | {"d_prediction": nothing, "d_cross": nothing, "transfer": nothing}
-        tables.append(dataclasses.replace(table, method="control_zero", columns=columns))
-    for figure in (spectra_comparison(tables, ["control_zero"], None), transfer_figure(tables, ["control_zero"])):
+    given = comparison.spectra["nilc"]
+    nothing = np.zeros(given.numbers["l_eff"].shape)
+    unknown = dict.fromkeys(("correlation", "d_theory", "cosmic_variance"), np.full(nothing.shape, np.nan))
+    numbers = dict(given.numbers) | unknown | {"d_prediction": nothing, "d_cross": nothing, "transfer": nothing}
+    spectra = {"control_zero": dataclasses.replace(given, numbers=numbers)}
+    for figure in (spectra_comparison(spectra, ["control_zero"], None), transfer_figure(spectra, ["control_zero"])):
         FigureCanvasAgg(figure).draw()
 
 

@@ -1,4 +1,6 @@
+import base64
 import dataclasses
+import gzip
 import itertools
 import json
 import re
@@ -42,8 +44,13 @@ def content(page):
 
 def own(page):
     """Return the page without plotly's script, which is not ours."""
-    longest = max(re.findall(r"<script>.*?</script>", page, re.DOTALL), key=len)
-    return page.replace(longest, "")
+    return page.replace(packed(page), "")
+
+
+def packed(page):
+    """Return plotly's script, as it stands in the page."""
+    (text,) = re.findall(r'<script type="application/gzip" id="plotly">(.*?)</script>', page, re.DOTALL)
+    return text
 
 
 def test_the_same_data_give_the_same_bytes(comparison, page):
@@ -65,7 +72,8 @@ def test_text_from_outside_cannot_become_markup(page):
 
 
 def test_it_weighs_little_more_than_plotly_and_its_maps(page, content):
-    assert page.count("plotly.js v") == 1
+    assert gzip.decompress(base64.b64decode(packed(page))).count(b"plotly.js v") == 1
+    assert len(packed(page)) < 2.5e6
     pictures = sum(map(len, content["images"].values()))
     assert len(own(page)) - pictures < 3e5
     assert pictures / len(content["images"]) < 3e5
@@ -87,13 +95,12 @@ def test_numbers_are_those_of_the_tables(comparison, content):
 
 
 def test_the_odd_simulation_is_found_and_leads_the_outliers(comparison):
-    found = find_outliers(comparison.scores, ["rmse"])
+    found = [row for row in find_outliers(comparison.scores) if row["metric"] == "rmse"]
     assert {(row["method"], row["simulation"]) for row in found[:12]} == {("cmbnncs", "sim0003")}
-    values = [
-        t.where(footing="60 arcmin", region="mask")["rmse"][0] for t in comparison.scores if t.method == "cmbnncs"
-    ]
+    place = {"footing": "60 arcmin", "region": "mask", "metric": "rmse"}
+    values = comparison.scores["cmbnncs"].where(**place).numbers["value"][:, 0]
     (row,) = (r for r in found if r["method"] == "cmbnncs" and (r["footing"], r["region"]) == ("60 arcmin", "mask"))
-    assert row["z"] == pytest.approx(robust_z(np.array(values))[3])
+    assert row["z"] == pytest.approx(robust_z(values)[3])
 
 
 def test_text_has_contrast(page):
@@ -233,12 +240,8 @@ def test_the_table_sorts_where_one_clicks(browser, comparison):
     assert find(browser, "#score-table th[aria-sort=descending]").text.startswith("Method")
     assert "sorted by Method, descending" in find(browser, "#score-status").text
     find(browser, "#score-table [data-key=mean]").click()
-    means = {
-        m: np.mean(
-            [t.where(footing="deconvolved", region="mask")["rmse"][0] for t in comparison.scores if t.method == m]
-        )
-        for m in METHODS
-    }
+    place = {"footing": "deconvolved", "region": "mask", "metric": "rmse"}
+    means = {m: comparison.scores[m].where(**place).numbers["value"].mean() for m in METHODS}
     assert column(browser, "score-table", 0) == sorted(METHODS, key=means.get)
 
 
@@ -330,8 +333,29 @@ def test_everything_has_a_name_for_those_who_cannot_see(browser):
 
 def test_a_comparison_with_the_least_data_opens(driver, comparison, tmp_path):
     few = {name: column[:1] for name, column in comparison.report.summary.items()}
-    least = dataclasses.replace(comparison.report, summary=few, scores=(), spectra=(), maps=(), bands={})
+    least = dataclasses.replace(comparison.report, summary=few, scores={}, spectra={}, maps=(), bands={})
     opened(driver, render_report(least), tmp_path)
     assert driver.get_log("browser") == []
     assert find(driver, "#maps-none").is_displayed()
     assert find(driver, "#spectra-none").is_displayed()
+
+
+def test_the_page_does_not_grow_with_the_simulations(comparison, page):
+    """A hundred are listed, those that lie farthest out among them, and the page says so."""
+    rng = np.random.default_rng(3)
+    scores = {}
+    for method, stack in comparison.scores.items():
+        numbers = {name: np.repeat(values[:1], 3000, axis=0) for name, values in stack.numbers.items()}
+        numbers["value"] = numbers["value"] * rng.normal(1, 0.1, numbers["value"].shape)
+        numbers["value"][2500] *= 9
+        scores[method] = dataclasses.replace(
+            stack, sims=np.array([f"sim{i:04d}" for i in range(3000)]), numbers=numbers, facts={}
+        )
+    large = render_report(dataclasses.replace(comparison.report, scores=scores))
+    assert len(large) < len(page) + 1.5e6
+    (text,) = re.findall(r'<script type="application/json" id="content">(.*?)</script>', large, re.DOTALL)
+    found = json.loads(text)
+    assert {len(row["names"]) for row in found["simulations"]} == {100}
+    assert all({"sim2500", "sim0000"} <= set(row["names"]) for row in found["simulations"])
+    assert len(found["outliers"]) == 200 < found["n_outliers"]
+    assert "of 100 of the 3000: the first ones" in " ".join(large.split())

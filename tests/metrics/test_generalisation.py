@@ -4,17 +4,23 @@ import dataclasses
 import math
 
 import pytest
+from books import Given, book
 
-from cmbml.metrics.generalisation import compare_skies, other_sky_csv, other_sky_grid
-from cmbml.metrics.pixel import ScoreError
-from cmbml.metrics.summary import Place, Score
+from cmbml.metrics.generalisation import compare_skies as compare_books
+from cmbml.metrics.generalisation import other_sky_csv, other_sky_grid
+from cmbml.metrics.scores import Place, ScoreError
 
 PLACE = Place("60 arcmin", "I", "mask", "rmse")
+R2 = dataclasses.replace(PLACE, metric="r2")
+
+
+def compare_skies(scores, reference, metrics=("rmse",)):
+    return compare_books({split: book(given) for split, given in scores.items()}, reference, metrics)
 
 
 def scores(method, values, place=PLACE, skies=()):
-    found = [Score(method, f"sim{i:04d}", place, value) for i, value in enumerate(values)]
-    return [dataclasses.replace(score, sky=sky) for score, sky in zip(found, skies or [""] * len(found), strict=True)]
+    found = [Given(method, f"sim{i:04d}", place, value) for i, value in enumerate(values)]
+    return [score._replace(sky=sky) for score, sky in zip(found, skies or [""] * len(found), strict=True)]
 
 
 def test_the_ratio_is_that_of_the_means():
@@ -71,7 +77,7 @@ def test_what_cannot_be_compared_is_refused():
     with pytest.raises(ScoreError, match=r"'test' has no scores; there are other, shift"):
         compare_skies({"shift": [], "other": []}, "test")
     with pytest.raises(ScoreError, match=r"'r2' no ratio .* rmse"):
-        compare_skies({"test": [], "shift": []}, "test", ["r2"])
+        compare_skies({"test": scores("a", [1.0]) + scores("a", [1.0], R2), "shift": []}, "test", ["r2"])
 
 
 def test_tables_hold_what_was_found():
@@ -81,7 +87,7 @@ def test_tables_hold_what_was_found():
         "test": scores("a", [1.0, 3.0]) + scores("a", [1.0, 1.0], mae) + scores("a", [5.0, 5.0], far),
         "shift": scores("a", [4.0, 4.0]) + scores("a", [2.0, 2.0], mae) + scores("a", [5.0, 5.0], far),
     }
-    rows = compare_skies(pairs, "test")
+    rows = compare_skies(pairs, "test", ["rmse", "mae"])
     grid = other_sky_grid(rows, ["deconvolved", "60 arcmin"], ["rmse", "mae"])
     assert grid.heads[2:5] == ["↓ RMSE (µK_CMB), test", "↓ RMSE (µK_CMB), shift", "shift / test [95 %]"]
     assert [line[0] for line in grid.lines] == ["deconvolved", "60 arcmin"]

@@ -9,7 +9,8 @@ import pytest
 from cmbml.metrics import pixel
 from cmbml.metrics.floors import variances
 from cmbml.metrics.footing import Footing, map_window, to_footing, windows
-from cmbml.metrics.pixel import MonopoleDipole, Regions, ScoreError, State, combine, pixel_metrics, sweep
+from cmbml.metrics.pixel import MonopoleDipole, Regions, State, combine, pixel_metrics, sweep
+from cmbml.metrics.scores import ScoreError
 from cmbml.sky.harmonics import analyse, filter_alm, filter_components, random_alm, synthesise
 from cmbml.sky.maps import MapSpec
 

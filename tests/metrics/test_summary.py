@@ -5,22 +5,17 @@ import random
 
 import numpy as np
 import pytest
+from books import METRICS, Given, book
 
-from cmbml.metrics.pixel import ScoreError
-from cmbml.metrics.summary import (
-    METRICS,
-    Place,
-    Score,
-    mean_and_std,
-    paired_interval,
-    plus_minus,
-    ranks,
-    score_grid,
-    summarise,
-    to_csv,
-)
+from cmbml.metrics.scores import Metric, Place, ScoreBook, ScoreError, score_columns
+from cmbml.metrics.summary import mean_and_std, paired_interval, plus_minus, ranks, score_grid, to_csv
+from cmbml.metrics.summary import summarise as summarise_book
 
 PLACE = Place("60 arcmin", "I", "mask", "rmse")
+
+
+def summarise(given, **options):
+    return summarise_book(book(given), **options)
 
 
 def scores(n_sim=20, place=PLACE, **methods):
@@ -28,7 +23,7 @@ def scores(n_sim=20, place=PLACE, **methods):
     rng = np.random.default_rng(1)
     hard = rng.normal(0, 1.0, n_sim)
     return [
-        Score(name, f"{i:04d}", place, float(mean + hard[i] + rng.normal(0, 0.1)), floor=1.25)
+        Given(name, f"{i:04d}", place, float(mean + hard[i] + rng.normal(0, 0.1)), floor=1.25)
         for name, mean in methods.items()
         for i in range(n_sim)
     ]
@@ -117,7 +112,7 @@ def test_one_simulation_has_a_mean_and_no_scatter():
 
 def test_a_perfect_control_is_shown_and_not_ranked():
     place = Place("60 arcmin", "I", "mask", "psnr_union")
-    given = [Score("truth", f"{i:04d}", place, math.inf) for i in range(20)] + scores(a=1.0, b=2.0, place=place)
+    given = [Given("truth", f"{i:04d}", place, math.inf) for i in range(20)] + scores(a=1.0, b=2.0, place=place)
     rows = {row.method: row for row in summarise(given, unranked=["truth"])}
     assert {name: row.rank for name, row in rows.items()} == {"a": 2, "b": 1, "truth": 0}
     assert rows["truth"].mean == math.inf
@@ -129,10 +124,34 @@ def test_bad_input_is_refused():
     given = scores(a=1.0, b=2.0)
     with pytest.raises(ScoreError, match=r"'b' lacks 1 \(0019"):
         summarise(given[:-1])
-    with pytest.raises(ScoreError, match="two scores of simulation 0000"):
+    with pytest.raises(ScoreError, match=r"two scores of 'rmse' at 60 arcmin, I, mask"):
         summarise([*given, given[0]])
-    with pytest.raises(ScoreError, match=r"no metric 'mean'.*rmse"):
-        summarise(scores(a=1.0, place=Place("60 arcmin", "I", "mask", "mean")))
+
+
+def test_metrics_are_their_judges():
+    """Nobody keeps a list: a metric that no module knows is ranked in its own direction, under its own name."""
+    strange = Metric("r150", "r at l > 150", "", math.inf)
+    METRICS["r150"] = strange
+    place = Place("as asked", "dust", "south", "r150")
+    rows = summarise(scores(a=0.2, b=0.4, place=place))
+    del METRICS["r150"]
+    assert {row.method: row.rank for row in rows} == {"a": 2, "b": 1}
+    grid = score_grid(rows, "dust", "south", metrics=["rmse"], floors=False)
+    assert grid.heads == ["Beam", "Method", "↑ r at l > 150"]
+
+
+def test_a_book_keeps_to_what_there_is():
+    place = Place("60 arcmin", "I", "empty", "rmse")
+    found = book([*scores(a=1.0), *(Given("a", f"{i:04d}", place, math.nan) for i in range(20))])
+    assert found.places == [PLACE]
+    assert found.skies is None
+    assert found.footings == ["60 arcmin"]
+    assert found.metrics["rmse"].axis_label == "RMSE (µK_CMB)"
+    some = ScoreBook({"a": found.stacks["a"], "b": found.stacks["a"].of_sims(["0003", "0001"])})
+    values = some.at(PLACE)
+    assert np.isfinite(values["b"]).nonzero()[0].tolist() == [1, 3]
+    assert values["b"][3] == values["a"][3]
+    assert len(score_columns([])["value"]) == 0
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,8 @@ import pytest
 from scipy.integrate import quad
 from scipy.stats import norm
 
-from cmbml.metrics.pixel import Regions, ScoreError, State, combine
+from cmbml.metrics.pixel import Regions, State, combine
+from cmbml.metrics.scores import ScoreError
 from cmbml.metrics.uncertainty import crps_gaussian, sweep_uncertainty, uncertainty_metrics
 
 N_PIX = 12 * 64**2

@@ -4,13 +4,14 @@ import math
 
 import numpy as np
 import pytest
+from books import Given, book
 
-from cmbml.metrics.summary import Place, Score
+from cmbml.metrics.scores import Place
 from cmbml.metrics.verdict import About, PartRow, markdown, part_grid, part_rows, verdict
 
 FOOTING = "60 arcmin"
 PLACE = Place(FOOTING, "I", "mask", "rmse")
-ABOUT = About(64, ("100", "143"), "EmbeddedSky", 7, "test")
+ABOUT = About("nside 64", ("100", "143"), "EmbeddedSky", 7, "test")
 
 
 def scores(sky="own", n=20, **means):
@@ -18,7 +19,7 @@ def scores(sky="own", n=20, **means):
     rng = np.random.default_rng(1)
     hard = rng.normal(0, 0.3, n)
     return [
-        Score(
+        Given(
             name,
             f"{i:04d}",
             PLACE,
@@ -33,7 +34,7 @@ def scores(sky="own", n=20, **means):
 
 
 def said(given, parts=(), about=ABOUT, controls=("zero",), memory=("memory",)):
-    return verdict(given, about, FOOTING, controls, memory, parts)
+    return verdict(book(given), about, PLACE, controls, memory, parts)
 
 
 def test_it_begins_with_the_data_and_the_winner():
@@ -83,9 +84,9 @@ def test_one_sky_is_said_to_be_one():
 
 
 def test_what_limits_the_winner_comes_from_its_parts_or_from_the_noise():
-    found = [("nilc", FOOTING, "foregrounds", 1.5), ("nilc", FOOTING, "noise", 0.8), ("nilc", FOOTING, "residual", 1.9)]
-    found += [("nilc", FOOTING, "foregrounds", 1.7), ("cnilc", FOOTING, "noise", 9.0)]
-    rows = part_rows(found)
+    found = {("nilc", "foregrounds"): [1.5, 1.7], ("nilc", "noise"): [0.8], ("nilc", "residual"): [1.9]}
+    found |= {("cnilc", "noise"): [9.0], ("cnilc", "chance"): [math.nan]}
+    rows = part_rows((method, FOOTING, part, np.array(rms)) for (method, part), rms in found.items())
     assert rows[0] == PartRow("nilc", FOOTING, "foregrounds", 2, 1.6, pytest.approx(math.sqrt(0.02)))
     given = scores(nilc=2.0, cnilc=4.0)
     assert said(given, rows)["What limits it"].startswith("Most of the error of nilc is foregrounds (1.60 ± 0.14 µK)")
@@ -99,8 +100,17 @@ def test_what_limits_the_winner_comes_from_its_parts_or_from_the_noise():
     assert grid.best == [[False, False, False, True, False], [False, False, True, False, False]]
 
 
+def test_any_metric_may_decide():
+    """Where larger is better, the winner is the one with more."""
+    place = Place("as asked", "I", "all sky", "r2")
+    given = [Given(name, f"{i}", place, value + 0.01 * i) for name, value in (("a", 0.2), ("b", 0.7)) for i in range(5)]
+    lines = verdict(book(given), ABOUT, place)
+    assert lines["Winner"].startswith("R2 at as asked, in all sky: b 0.720 ± 0.016. Next is a")
+    assert lines["Winner"].endswith("0.5 [0.5, 0.5] less.")
+
+
 def test_the_frozen_benchmark_is_named():
-    about = About(64, ("100",), "EmbeddedSky", 7, "test", "benchmark_v1, 40 simulations")
+    about = About("nside 64", ("100",), "EmbeddedSky", 7, "test", "benchmark_v1, 40 simulations")
     assert said(scores(nilc=2.0), about=about)["Benchmark"] == "Benchmark_v1, 40 simulations."
     assert "None of the frozen" in said(scores(nilc=2.0))["Benchmark"]
 

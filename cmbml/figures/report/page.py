@@ -7,25 +7,19 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from plotly.offline import get_plotlyjs
 
 from cmbml.figures.palette import method_styles
-from cmbml.figures.report.embed import as_json, gradient, picture
+from cmbml.figures.report.embed import as_json, gradient, packed_script, picture
 from cmbml.figures.report.tables import (
     find_outliers,
     other_sky_rows,
     score_rows,
+    shown_simulations,
     simulation_rows,
     spectra_curves,
     training_rows,
 )
-from cmbml.figures.results import (
-    Columns,
-    FigureError,
-    PredictionMaps,
-    SimulationTable,
-    TextTable,
-    TheoryBand,
-    TrainingRun,
-)
+from cmbml.figures.results import FigureError, PredictionMaps, Stacks, TextTable, TheoryBand, TrainingRun
 from cmbml.figures.style import round_to
+from cmbml.tables import Columns
 
 PICTURE_WIDTH = 800  # points along the equator
 PLAIN_UNITS: Mapping[str, str] = {"uK_CMB": "µK (CMB)"}
@@ -50,11 +44,11 @@ class ReportData:
         title: of the page.
         methods: in the order of drawing; the place gives the colour.
         summary: SUMMARY: one row per method, footing, field, region and metric.
-        scores: SCORES of single simulations.
+        scores: of all simulations.
         verdict: heading -> sentences that the page begins with; may be empty.
         parts: what the errors are made of; may be None.
         intervals: what the intervals of differences are, and what they do not hold.
-        spectra: spectra of single simulations; may be empty.
+        spectra: of all simulations; may be empty.
         bands: spectrum (`TT`) -> theory over the training cosmologies; may be empty.
         maps: what the gallery shows; may be empty. Outliers are linked to their maps where they are among them.
         generalisation: a row per method, place and other split, as `generalisation_figure` takes them; may be empty.
@@ -65,16 +59,18 @@ class ReportData:
         provenance: what -> value: versions, seeds, fingerprints, command.
         commands: what to type to make this page again, in order.
         limit: end of the maps' colour scale, in their unit.
+        most_simulations: whose scores stand in the page one by one.
+        most_outliers: that are listed.
     """
 
     title: str
     methods: Sequence[str]
     summary: Columns
-    scores: Sequence[SimulationTable]
+    scores: Stacks
     verdict: Mapping[str, str] = field(default_factory=dict)
     parts: TextTable | None = None
     intervals: str = ""
-    spectra: Sequence[SimulationTable] = ()
+    spectra: Stacks = field(default_factory=dict)
     bands: Mapping[str, TheoryBand] = field(default_factory=dict)
     maps: Sequence[PredictionMaps] = ()
     generalisation: Columns = field(default_factory=dict)
@@ -85,6 +81,8 @@ class ReportData:
     provenance: Mapping[str, str] = field(default_factory=dict)
     commands: Sequence[str] = ()
     limit: float = 300.0
+    most_simulations: int = 100
+    most_outliers: int = 200
 
     def __post_init__(self) -> None:
         """Refuse methods that nobody named.
@@ -95,16 +93,12 @@ class ReportData:
         if not self.methods:
             message = "a report needs one method at least"
             raise FigureError(message)
-        found = {item.method for item in self._items}
+        found = {*self.scores, *self.spectra, *(maps.method for maps in self.maps)}
         found |= {str(method) for table in (self.summary, self.generalisation) for method in table.get("method", ())}
         found |= {run.method for run in self.training}
         if unknown := sorted(found - set(self.methods)):
             message = f"results of {unknown}, which are not among the report's methods {list(self.methods)}"
             raise FigureError(message)
-
-    @property
-    def _items(self) -> list[SimulationTable | PredictionMaps]:
-        return [*self.scores, *self.spectra, *self.maps]
 
     @property
     def known_split(self) -> str:
@@ -121,7 +115,9 @@ class ReportData:
     @property
     def simulations(self) -> list[str]:
         """Names of all simulations, sorted."""
-        return sorted({item.simulation for item in self._items})
+        stacks = [*self.scores.values(), *self.spectra.values()]
+        named = {str(sim) for stack in stacks for sim in stack.sims}
+        return sorted(named | {maps.simulation for maps in self.maps})
 
 
 def render_report(data: ReportData) -> str:
@@ -136,6 +132,8 @@ def render_report(data: ReportData) -> str:
     metrics = list(dict.fromkeys(str(name) for name in data.summary["metric"]))
     styles = method_styles(data.methods)
     images, shown = _gallery(data)
+    outliers = find_outliers(data.scores)
+    listed = shown_simulations(data.scores, outliers, data.most_simulations)
     content = {
         "methods": {
             name: {
@@ -149,8 +147,9 @@ def render_report(data: ReportData) -> str:
         "summary": score_rows(data.summary),
         "generalisation": other_sky_rows(data.generalisation) if data.generalisation else None,
         "training": training_rows(data.training),
-        "simulations": simulation_rows(data.scores, metrics),
-        "outliers": find_outliers(data.scores, metrics),
+        "simulations": simulation_rows(data.scores, listed),
+        "outliers": outliers[: data.most_outliers],
+        "n_outliers": len(outliers),
         "spectra": spectra_curves(data.spectra, data.bands, data.methods),
         "maps": shown,
         "images": images,
@@ -162,7 +161,8 @@ def render_report(data: ReportData) -> str:
         data=data,
         styles=styles,
         gradient=gradient(),
-        plotly=get_plotlyjs(),
+        plotly=packed_script(get_plotlyjs()),
+        listed=listed,
         content=as_json(content),
     )
 

@@ -5,17 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from cmbml.figures.results import (
-    OUTLIER_Z,
-    Columns,
-    SimulationTable,
-    TheoryBand,
-    TrainingRun,
-    mean_and_spread,
-    over_simulations,
-    robust_z,
-    words,
-)
+from cmbml.figures.results import OUTLIER_Z, Stacks, TheoryBand, TrainingRun, mean_and_spread, robust_z
+from cmbml.tables import Columns, different
 
 KEYS = ("footing", "field", "region")
 SUMMARY_WORDS = ("method", *KEYS, "metric")
@@ -88,60 +79,55 @@ def training_rows(runs: Sequence[TrainingRun]) -> list[dict[str, Any]]:
     return rows
 
 
-def simulation_rows(tables: Sequence[SimulationTable], metrics: Sequence[str]) -> list[dict[str, Any]]:
-    """Return every score of every simulation, by method, place and metric."""
-    rows = []
-    for keys, per_method in _by_place(tables).items():
-        for method, found in per_method.items():
-            values = {name: found["columns"][name] for name in metrics if name in found["columns"]}
-            rows.append(
-                dict(zip(KEYS, keys, strict=True)) | {"method": method, "names": found["names"], "values": values}
-            )
-    return rows
-
-
-def find_outliers(tables: Sequence[SimulationTable], metrics: Sequence[str]) -> list[dict[str, Any]]:
+def find_outliers(scores: Stacks) -> list[dict[str, Any]]:
     """Return the scores whose robust z over the simulations of a method is beyond the limit, the farthest first."""
     found = []
-    for keys, per_method in _by_place(tables).items():
-        for method, own in per_method.items():
-            for metric in metrics:
-                if metric not in own["columns"]:
-                    continue
-                values = own["columns"][metric]
-                z = robust_z(values)
-                for i in np.flatnonzero(np.abs(np.nan_to_num(z)) > OUTLIER_Z):
-                    row = {"method": method, "simulation": own["names"][i], "metric": metric}
-                    found.append(row | {"value": values[i], "z": z[i]} | dict(zip(KEYS, keys, strict=True)))
+    for method, stack in scores.items():
+        for row in range(stack.n_rows):
+            values = stack.numbers["value"][:, row]
+            z = robust_z(values)
+            where = {name: str(stack.words[name][row]) for name in (*KEYS, "metric")}
+            for i in np.flatnonzero(np.abs(np.nan_to_num(z)) > OUTLIER_Z):
+                place = {"method": method, "simulation": str(stack.sims[i])} | where
+                found.append(place | {"value": float(values[i]), "z": float(z[i])})
     return sorted(found, key=lambda row: -abs(row["z"]))
 
 
-def _by_place(tables: Sequence[SimulationTable]) -> dict[tuple[str, ...], dict[str, dict[str, Any]]]:
-    """Return (footing, field, region) -> method -> names of simulations, and columns of `(n_sim,)`."""
-    gathered: dict[tuple[str, ...], dict[str, dict[str, Any]]] = {}
-    for table in sorted(tables, key=lambda table: table.simulation):
-        keys = [np.asarray(table.columns[name]).astype(str).tolist() for name in KEYS]
-        numbers = {n: np.asarray(c) for n, c in table.columns.items() if np.asarray(c).dtype.kind in "fiu"}
-        for i, place in enumerate(zip(*keys, strict=True)):
-            own = gathered.setdefault(place, {}).setdefault(table.method, {"names": [], "columns": {}})
-            own["names"].append(table.simulation)
-            for name, column in numbers.items():
-                own["columns"].setdefault(name, []).append(float(column[i]))
-    for per_method in gathered.values():
-        for own in per_method.values():
-            own["columns"] = {name: np.array(column) for name, column in own["columns"].items()}
-    return gathered
+def shown_simulations(scores: Stacks, outliers: Sequence[Mapping[str, Any]], most: int) -> list[str]:
+    """Return the simulations whose scores stand in the page: those that lie farthest out, and the first ones.
+
+    Args:
+        scores: of all methods.
+        outliers: the farthest first.
+        most: how many; half of them are kept for the first ones.
+    """
+    sims = sorted({sim for stack in scores.values() for sim in stack.sims.tolist()})
+    far = list(dict.fromkeys(str(row["simulation"]) for row in outliers))[: most // 2]
+    return sorted(dict.fromkeys([*far, *sims]), key=lambda sim: (sim not in far, sim))[:most]
 
 
-def spectra_curves(
-    tables: Sequence[SimulationTable], bands: Mapping[str, TheoryBand], methods: Sequence[str]
-) -> list[dict[str, Any]]:
+def simulation_rows(scores: Stacks, sims: Sequence[str]) -> list[dict[str, Any]]:
+    """Return the scores of some simulations, by method, place and metric."""
+    rows = []
+    for method, stack in scores.items():
+        kept = stack.of_sims(sims)
+        names = kept.sims.tolist()
+        places = dict.fromkeys(zip(*(kept.words[name].tolist() for name in KEYS), strict=True))
+        for place in places:
+            where = dict(zip(KEYS, place, strict=True))
+            here = kept.where(**where)
+            values = dict(zip(here.words["metric"].tolist(), here.numbers["value"].T, strict=True))
+            rows.append(where | {"method": method, "names": names, "values": values})
+    return rows
+
+
+def spectra_curves(spectra: Stacks, bands: Mapping[str, TheoryBand], methods: Sequence[str]) -> list[dict[str, Any]]:
     """Return, for each kind and spectrum, truth and theory, and mean and spread of each method over simulations."""
     sets = []
-    pairs = [(kind, field) for kind in words(tables, "kind") for field in words(tables, "field")]
+    pairs = [(k, f) for k in different(spectra.values(), "kind") for f in different(spectra.values(), "field")]
     for kind, field in pairs:
-        stacked = {m: over_simulations(tables, m, kind=kind, field=field) for m in methods}
-        stacked = {m: columns for m, columns in stacked.items() if columns}
+        found = {m: spectra[m].where(kind=kind, field=field) for m in methods if m in spectra}
+        stacked = {m: stack.numbers for m, stack in found.items() if stack.n_rows}
         if not stacked:
             continue
         first = next(iter(stacked.values()))

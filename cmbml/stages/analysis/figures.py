@@ -13,16 +13,17 @@ from cmbml.core.executor import Executor
 from cmbml.core.unit_io import UnitIO
 from cmbml.figures.comparison import mean_residual_figure, spectra_comparison, transfer_figure
 from cmbml.figures.prediction import prediction_figure
-from cmbml.figures.results import PredictionMaps, SimulationTable, TheoryBand
+from cmbml.figures.results import PredictionMaps, TheoryBand
 from cmbml.figures.scores import distributions_figure
 from cmbml.metrics.footing import Footing, map_window, to_footing
 from cmbml.metrics.pixel import MonopoleDipole
-from cmbml.metrics.summary import METRICS
+from cmbml.metrics.scores import ScoreBook
 from cmbml.settings import PositiveFloat, settings
 from cmbml.sims.cmb import Lensing
 from cmbml.sky.harmonics import Alm, alm_lmax
 from cmbml.sky.maps import MapSpec
 from cmbml.sky.spectra import d_ell
+from cmbml.stages.analysis.judges import stacks_of
 from cmbml.stages.analysis.metrics import spec_of
 from cmbml.stages.assets import (
     CMB_ALM,
@@ -40,9 +41,9 @@ from cmbml.stages.assets import (
     RESIDUAL_FIGURE,
     RESIDUAL_FIGURE_PDF,
     RESIDUAL_MEAN,
-    SCORES,
+    SCORE_STACK,
     SIM,
-    SPECTRA_SCORES,
+    SPECTRA_STACK,
     SPLIT,
     THEORY_BAND,
     THEORY_SPECTRA,
@@ -60,20 +61,24 @@ class BandOfTheories(Executor):
         split: whose cosmologies; all there are, if it has none.
         lensing: how the CMB was lensed.
         lmax: where the band ends.
+        most: how many cosmologies are read: a scatter is known well from a thousand.
     """
 
     split: str
     lmax: PositiveInt
     lensing: Lensing
+    most: PositiveInt = 1000
     may_read: ClassVar = (THEORY_SPECTRA,)
     writes: ClassVar = (THEORY_BAND,)
 
     def process(self, io: UnitIO) -> None:
         """Read the spectra, write the mean and the scatter of D_l."""
         name = "unlensed_TT" if self.lensing == "none" else "lensed_TT"
-        found = {key[COSMOLOGY]: d_ell(spectra[name][: self.lmax + 1]) for key, spectra in io.read_all(THEORY_SPECTRA)}
-        ours = [values for cosmology, values in found.items() if cosmology.partition("_")[0] == self.split]
-        curves = np.stack(ours or list(found.values())) if found else np.zeros((0, 0))
+        every = io.along(THEORY_SPECTRA, COSMOLOGY)
+        ours = [cosmology for cosmology in every if cosmology.partition("_")[0] == self.split]
+        only = {COSMOLOGY: (ours or every)[: self.most]}
+        found = [d_ell(spectra[name][: self.lmax + 1]) for _, spectra in io.read_all(THEORY_SPECTRA, only)]
+        curves = np.stack(found) if found else np.zeros((0, 0))
         mean = curves.mean(axis=0) if len(curves) else np.zeros(0)
         std = curves.std(axis=0) if len(curves) else np.zeros(0)
         io.write(THEORY_BAND, Table({"ell": np.arange(mean.size), "mean": mean, "std": std}))
@@ -141,18 +146,6 @@ def prediction_maps(
     )
 
 
-def simulation_tables(io: UnitIO, asset: Asset[Table]) -> list[SimulationTable]:
-    """Read a table of every method and simulation."""
-    return [
-        SimulationTable(
-            method=key[METHOD],
-            simulation=key[SIM],
-            columns={name: np.asarray(table[name]) for name in table.colnames},
-        )
-        for key, table in io.read_all(asset)
-    ]
-
-
 def theory_band(table: Table) -> TheoryBand | None:
     """Return the band of theories; None where there are not two of them."""
     if not len(table) or not np.any(table["std"]):
@@ -169,7 +162,7 @@ class DrawComparison(Executor):
     """
 
     metric: str = "rmse"
-    reads: ClassVar = (SCORES, SPECTRA_SCORES, RESIDUAL_MEAN, MASK, THEORY_BAND)
+    reads: ClassVar = (SCORE_STACK, SPECTRA_STACK, RESIDUAL_MEAN, MASK, THEORY_BAND)
     writes: ClassVar = (
         DISTRIBUTIONS_FIGURE,
         DISTRIBUTIONS_FIGURE_PDF,
@@ -184,9 +177,9 @@ class DrawComparison(Executor):
 
     def process(self, io: UnitIO) -> None:
         """Read all scores, draw, write."""
-        scores, spectra = simulation_tables(io, SCORES), simulation_tables(io, SPECTRA_SCORES)
-        methods = list(dict.fromkeys(table.method for table in scores))
-        label = METRICS[self.metric].heading()[2:]
+        scores, spectra = stacks_of(io, SCORE_STACK), stacks_of(io, SPECTRA_STACK)
+        methods, book = list(scores), ScoreBook(scores)
+        label = book.metrics[self.metric].axis_label
         distributions = distributions_figure(scores, methods, self.metric, label=label)
         band = theory_band(io.read(THEORY_BAND))
         _write_both(io, (DISTRIBUTIONS_FIGURE, DISTRIBUTIONS_FIGURE_PDF), distributions)
@@ -198,7 +191,7 @@ class DrawComparison(Executor):
         figure = mean_residual_figure(
             {method: found.values[0] for method, found in residuals.items() if found.values[0].size == mask.size},
             mask,
-            simulations=len({table.simulation for table in scores}),
+            simulations=len(book.sims),
             footing="each method's own beam",
         )
         _write_both(io, (RESIDUAL_FIGURE, RESIDUAL_FIGURE_PDF), figure)

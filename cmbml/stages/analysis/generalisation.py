@@ -13,9 +13,8 @@ from cmbml.core.space import Axis, Space
 from cmbml.core.unit_io import UnitIO
 from cmbml.figures.generalisation import generalisation_figure
 from cmbml.metrics.generalisation import compare_skies, other_sky_csv, other_sky_grid
-from cmbml.metrics.summary import METRICS, Score
+from cmbml.metrics.scores import ScoreBook
 from cmbml.settings import settings
-from cmbml.stages.analysis.summary import scores_of
 from cmbml.stages.assets import (
     GENERALISATION,
     GENERALISATION_CSV,
@@ -23,10 +22,10 @@ from cmbml.stages.assets import (
     GENERALISATION_FIGURE_PDF,
     GENERALISATION_MARKDOWN,
     METHOD,
-    SCORES,
-    SIM,
+    SCORE_STACK,
     SPLIT,
 )
+from cmbml.tables import Stack
 
 
 @settings
@@ -44,7 +43,7 @@ class Generalise(Executor):
     reference: str
     metrics: tuple[str, ...] = ("rmse", "mae")
     left_out: tuple[str, ...] = ()
-    reads: ClassVar = (SCORES,)
+    reads: ClassVar = (SCORE_STACK,)
     may_write: ClassVar = (
         GENERALISATION,
         GENERALISATION_CSV,
@@ -76,30 +75,31 @@ class Generalise(Executor):
 
     def process(self, io: UnitIO) -> None:
         """Read all scores, compare, write."""
-        scores: dict[str, list[Score]] = {split: [] for split in self.splits}
-        methods: dict[str, None] = {}
-        footings: dict[str, None] = {}
-        for key, table in io.read_all(SCORES):
-            methods[key[METHOD]] = None
-            footings |= dict.fromkeys(str(row["footing"]) for row in table)
-            if key[METHOD] not in self.left_out:
-                scores[key[SPLIT]] += scores_of(key[METHOD], key[SIM], table)
         if len(self.splits) < 2:
             return
-        rows = compare_skies(scores, self.reference, self.metrics)
+        stacks: dict[str, dict[str, Stack]] = {split: {} for split in self.splits}
+        for key, stack in io.read_all(SCORE_STACK):
+            stacks[key[SPLIT]][key[METHOD]] = stack
+        methods = list(dict.fromkeys(method for of in stacks.values() for method in of))
+        kept = {
+            split: ScoreBook({method: stack for method, stack in of.items() if method not in self.left_out})
+            for split, of in stacks.items()
+        }
+        rows = compare_skies(kept, self.reference, self.metrics)
         if not rows:
             return
+        footings = kept[self.reference].footings
         table = Table([asdict(row) for row in rows])
         io.write(GENERALISATION, table)
         io.write(GENERALISATION_CSV, other_sky_csv(rows))
-        io.write(GENERALISATION_MARKDOWN, other_sky_grid(rows, list(footings), self.metrics).markdown())
+        io.write(GENERALISATION_MARKDOWN, other_sky_grid(rows, footings, self.metrics).markdown())
         metric = self.metrics[0]
         figure = generalisation_figure(
             {name: np.asarray(table[name]) for name in table.colnames},
-            list(methods),
-            list(footings),
+            methods,
+            footings,
             metric,
-            label=METRICS[metric].heading()[2:],
+            label=kept[self.reference].metrics[metric].axis_label,
         )
         for asset in (GENERALISATION_FIGURE, GENERALISATION_FIGURE_PDF):
             io.write(asset, figure)

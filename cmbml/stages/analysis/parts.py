@@ -3,7 +3,7 @@
 from typing import ClassVar
 
 import numpy as np
-from astropy.table import Table, vstack
+from astropy.table import Table
 from pydantic import PositiveInt
 
 from cmbml.core.executor import Executor
@@ -66,7 +66,7 @@ class ScoreParts(Executor):
     may_read: ClassVar = (CHANCE_PART,)
     writes: ClassVar = (PARTS_RMS, PARTS_SPECTRA)
     per: ClassVar = (METHOD, SPLIT, SIM)
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
 
     def process(self, io: UnitIO) -> None:
         """Take the truth from the signal, score, write."""
@@ -82,7 +82,7 @@ class ScoreParts(Executor):
         given = {"footing": np.full(len(given["part"]), AS_GIVEN)} | given
         whole = map_window(spec, alm_lmax(alm.shape[-1]), n_comp, pixel_windows=self.maps.pixel_windows)
         rows = footing_rms(parts, alm, spec, self.footings, whole, mask, self.maps.nside, io.threads)
-        io.write(PARTS_RMS, vstack([Table(given), Table(rows)]))
+        io.write(PARTS_RMS, {name: np.concatenate([given[name], rows[name]]) for name in given})
         weight = io.read(MASK_APODISED).values[0]
         squared = np.square(weight, dtype=np.float64)
         kernels = io.read(MODE_COUPLING)[: 1 if n_comp == 1 else 3]

@@ -1,6 +1,6 @@
 """Judge cleaned patches, as CENN's authors do."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import ClassVar
 
@@ -12,8 +12,21 @@ from numpy.typing import NDArray
 from cmbml.core.executor import Executor
 from cmbml.core.unit_io import UnitIO
 from cmbml.figures.patches import example_patches, recovered_spectra, residual_spectra
-from cmbml.metrics.patches import BANDS, PatchScores, band_rows, band_table, joined, mean_patches, score_patches
+from cmbml.metrics.patches import (
+    BANDS,
+    METRICS,
+    PatchScores,
+    band_rows,
+    band_table,
+    joined,
+    mean_patches,
+    patch_metrics,
+    score_patches,
+)
+from cmbml.metrics.scores import Score
 from cmbml.settings import settings
+from cmbml.sky.patches import Patches
+from cmbml.stages.analysis.judges import Judge
 from cmbml.stages.assets import (
     CLEANED_MAP,
     CMB_PATCHES,
@@ -33,6 +46,41 @@ from cmbml.stages.assets import (
 )
 
 
+def compared(truth: Patches, answer: Patches, l_edges: Sequence[float]) -> PatchScores:
+    """Compare the cleaned patches of a simulation with the true ones.
+
+    Raises:
+        ValueError: they are not the same patches.
+    """
+    if wrong := answer.spec.difference(truth.spec, "height", "width", "pixel_arcmin", "projection"):
+        message = f"the cleaned patches are not those of the truth: {wrong}"
+        raise ValueError(message)
+    pixel = tuple(np.radians(side / 60) for side in truth.spec.pixel_arcmin)
+    return score_patches(truth.values[:, 0], answer.values[:, 0], truth.centres[:, 1], np.array(l_edges), pixel)
+
+
+@settings
+class OnPatches(Judge):
+    """Judge patches by their residuals, by latitude.
+
+    Attributes:
+        l_edges: bins of the spectra.
+        beam: what the footing is called: under whose beam the CMB was asked for.
+    """
+
+    l_edges: tuple[float, ...]
+    beam: str
+    reads: ClassVar = (CLEANED_MAP, CMB_PATCHES)
+
+    def scores(self, io: UnitIO) -> Iterator[Score]:
+        """Give the metrics of each latitude band."""
+        found = compared(io.read(CMB_PATCHES), io.read(CLEANED_MAP), self.l_edges)
+        for band in BANDS:
+            count, values = patch_metrics(found, band)
+            for metric, value in zip(METRICS, values, strict=True):
+                yield Score(metric, self.beam, "I", band, value, count=count)
+
+
 @settings
 class ScorePatches(Executor):
     """Measure spectra, mean and rms of the residuals of one simulation's patches.
@@ -49,12 +97,8 @@ class ScorePatches(Executor):
     def process(self, io: UnitIO) -> None:
         """Compare, write."""
         truth, answer = io.read(CMB_PATCHES), io.read(CLEANED_MAP)
-        if wrong := answer.spec.difference(truth.spec, "height", "width", "pixel_arcmin", "projection"):
-            message = f"the cleaned patches are not those of the truth: {wrong}"
-            raise ValueError(message)
-        pixel = tuple(np.radians(side / 60) for side in truth.spec.pixel_arcmin)
+        found = compared(truth, answer, self.l_edges)
         latitude = truth.centres[:, 1]
-        found = score_patches(truth.values[:, 0], answer.values[:, 0], latitude, np.array(self.l_edges), pixel)
         columns = {"latitude": found.latitude, "mean": found.mean, "rms": found.rms}
         columns |= dict(zip(("input", "output", "residual"), found.d_ell, strict=True))
         io.write(PATCH_SCORES, Table(columns, meta={"LMEAN": " ".join(f"{ell:.3f}" for ell in found.l_mean)}))

@@ -12,21 +12,13 @@ from pydantic import PositiveInt
 from cmbml.core.executor import Executor
 from cmbml.core.unit_io import UnitIO
 from cmbml.figures.report import ReportData, render_report
-from cmbml.figures.results import (
-    OUTLIER_Z,
-    Columns,
-    PredictionMaps,
-    SimulationTable,
-    TextTable,
-    TrainingRun,
-    robust_z,
-    words,
-)
+from cmbml.figures.results import OUTLIER_Z, PredictionMaps, Stacks, TextTable, TrainingRun, robust_z
 from cmbml.metrics.footing import Footing
-from cmbml.metrics.summary import METRICS
+from cmbml.metrics.scores import ScoreBook
 from cmbml.metrics.verdict import PartRow, intervals_note, part_grid
 from cmbml.settings import PositiveFloat, settings
-from cmbml.stages.analysis.figures import prediction_maps, simulation_tables, theory_band
+from cmbml.stages.analysis.figures import prediction_maps, theory_band
+from cmbml.stages.analysis.judges import stacks_of
 from cmbml.stages.analysis.metrics import spec_of
 from cmbml.stages.analysis.training import training_curves
 from cmbml.stages.assets import (
@@ -38,9 +30,9 @@ from cmbml.stages.assets import (
     PREDICTION_ALM,
     PREDICTION_SPEC,
     REPORT,
-    SCORES,
+    SCORE_STACK,
     SIM,
-    SPECTRA_SCORES,
+    SPECTRA_STACK,
     SPLIT,
     SUMMARY,
     THEORY_BAND,
@@ -49,6 +41,7 @@ from cmbml.stages.assets import (
     VERDICT,
 )
 from cmbml.stages.maps import Maps
+from cmbml.tables import Columns
 
 PACKAGES = ("cmbml", "numpy", "ducc0", "healpy", "astropy", "camb", "pysm3")
 
@@ -72,18 +65,19 @@ class WriteReport(Executor):
     gallery: PositiveInt
     dataset: str
     configuration: Mapping[str, Any]
-    reads: ClassVar = (
-        SUMMARY,
-        VERDICT,
-        SCORES,
-        SPECTRA_SCORES,
+    reads: ClassVar = (SUMMARY, VERDICT, SCORE_STACK)
+    may_read: ClassVar = (
+        SPECTRA_STACK,
         THEORY_BAND,
         PREDICTION_ALM,
         PREDICTION_SPEC,
         CMB_ALM,
         MASK,
+        GENERALISATION,
+        PARTS_SUMMARY,
+        TRAINING,
+        TRAINING_CURVE,
     )
-    may_read: ClassVar = (GENERALISATION, PARTS_SUMMARY, TRAINING, TRAINING_CURVE)
     writes: ClassVar = (REPORT,)
     per: ClassVar = (SPLIT,)
 
@@ -93,24 +87,25 @@ class WriteReport(Executor):
 
     def process(self, io: UnitIO) -> None:
         """Gather, render, write."""
-        scores = simulation_tables(io, SCORES)
-        methods = list(dict.fromkeys(table.method for table in scores))
+        scores = stacks_of(io, SCORE_STACK)
+        methods, book = list(scores), ScoreBook(scores)
         summary = io.read(SUMMARY)
-        band = theory_band(io.read(THEORY_BAND))
+        theories = io.read_optional(THEORY_BAND)
+        band = None if theories is None else theory_band(theories)
         data = ReportData(
             title=f"{self.dataset}: {len(methods)} methods on split {io.key[SPLIT]}",
             methods=methods,
             summary=_columns(summary),
             scores=scores,
             verdict=io.read(VERDICT),
-            parts=parts_table(io.read_optional(PARTS_SUMMARY), words(scores, "footing")),
-            intervals=intervals_note({table.simulation: str(table.columns["sky"][0]) for table in scores}),
-            spectra=simulation_tables(io, SPECTRA_SCORES),
+            parts=parts_table(io.read_optional(PARTS_SUMMARY), book.footings),
+            intervals=intervals_note(dict(zip(book.sims, book.skies or [""] * len(book.sims), strict=True))),
+            spectra=stacks_of(io, SPECTRA_STACK),
             bands={} if band is None else {"TT": band},
             generalisation=_columns(io.read_optional(GENERALISATION)),
             training=_training_runs(io),
-            maps=self._maps(io, self._shown(scores)),
-            metric_labels={name: metric.heading() for name, metric in METRICS.items()},
+            maps=self._maps(io, self._shown(scores, book)),
+            metric_labels={name: metric.heading for name, metric in book.metrics.items()},
             configuration=yaml.safe_dump(dict(self.configuration), sort_keys=False),
             provenance={name: version(name) for name in PACKAGES},
             commands=[
@@ -127,21 +122,20 @@ class WriteReport(Executor):
         splits = self.over.get("split", [])
         return f" over.split=[{','.join(map(str, splits))}]" if len(splits) > 1 else ""
 
-    def _shown(self, scores: list[SimulationTable]) -> list[str]:
+    def _shown(self, scores: Stacks, book: ScoreBook) -> list[str]:
         """Return the simulations of the gallery: the first few, and one that is an outlier for each method."""
-        sims = sorted({table.simulation for table in scores})
-        shown = dict.fromkeys(sims[: self.gallery])
-        for method in dict.fromkeys(table.method for table in scores):
-            own = [table for table in scores if table.method == method]
-            errors = [table.where(footing=self.footing.name, field="I", region="mask")["rmse"][0] for table in own]
-            far = np.nan_to_num(np.abs(robust_z(np.array(errors))))
+        shown = dict.fromkeys(book.sims[: self.gallery])
+        for stack in scores.values():
+            errors = stack.where(footing=self.footing.name, field="I", region="mask", metric="rmse").numbers["value"]
+            far = np.nan_to_num(np.abs(robust_z(errors[:, 0]))) if errors.shape[1] else np.zeros(0)
             if far.max(initial=0) > OUTLIER_Z:
-                shown[own[int(far.argmax())].simulation] = None
+                shown[str(stack.sims[far.argmax()])] = None
         return list(shown)
 
     def _maps(self, io: UnitIO, sims: list[str]) -> list[PredictionMaps]:
+        """Return what the gallery shows; nothing where answers are no full-sky maps."""
         only = {SIM: sims}
-        mask = io.read(MASK).values[0]
+        mask = io.read_optional(MASK)
         truths = {key[SIM]: alm for key, alm in io.read_all(CMB_ALM, only)}
         specs = dict(io.read_all(PREDICTION_SPEC, only))
         return [
@@ -149,13 +143,14 @@ class WriteReport(Executor):
                 (key[METHOD], key[SIM]),
                 (alm, truths[key[SIM]]),
                 spec_of(specs[key]),
-                mask,
+                mask.values[0],
                 self.footing,
                 self.maps.nside,
                 self.maps.pixel_windows,
                 io.threads,
             )
             for key, alm in io.read_all(PREDICTION_ALM, only)
+            if mask is not None
         ]
 
 

@@ -3,7 +3,6 @@
 from typing import ClassVar
 
 import numpy as np
-from astropy.table import Table
 from pydantic import NonNegativeInt, PositiveInt
 
 from cmbml.core.executor import Executor
@@ -78,6 +77,7 @@ class ScoreSpectra(Executor):
     may_read: ClassVar = (THEORY_SPECTRA,)
     writes: ClassVar = (SPECTRA_SCORES,)
     per: ClassVar = (METHOD, SPLIT, SIM)
+    version: ClassVar[int] = 2
 
     def process(self, io: UnitIO) -> None:
         """Mask, analyse, compare, write a row per kind, field and bin."""
@@ -94,7 +94,7 @@ class ScoreSpectra(Executor):
         coupling = ModeCoupling(w2=squared.mean(), w4=np.square(squared).mean(), kernels=kernels)
         decoupled = decouplings(coupling, linear_bins(2, self.lmax, self.bin_width), own)
         pseudo = pseudo_spectra(masked[0], masked[1])
-        io.write(SPECTRA_SCORES, Table(spectra_scores(pseudo, coupling, decoupled, own, self._theory(io, n_comp))))
+        io.write(SPECTRA_SCORES, spectra_scores(pseudo, coupling, decoupled, own, self._theory(io, n_comp)))
 
     def _theory(self, io: UnitIO, n_comp: int) -> np.ndarray | None:
         spectra = io.read_optional(THEORY_SPECTRA)

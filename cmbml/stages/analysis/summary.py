@@ -2,9 +2,9 @@
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from astropy.table import Table
@@ -13,27 +13,26 @@ from cmbml.core.executor import Executor
 from cmbml.core.unit_io import UnitIO
 from cmbml.methods.base import ChannelName
 from cmbml.metrics.footing import map_window
-from cmbml.metrics.pixel import ScoreError
-from cmbml.metrics.summary import METRICS, Place, Score, score_grid, summarise, to_csv
+from cmbml.metrics.scores import NUMBERS, Place, ScoreBook, ScoreError
+from cmbml.metrics.summary import score_grid, summarise, to_csv
 from cmbml.metrics.verdict import About, PartRow, markdown, part_grid, part_rows, verdict
-from cmbml.settings import Nside, settings
+from cmbml.settings import settings
 from cmbml.sims.foregrounds import SkyModel
 from cmbml.sky.harmonics import alm_lmax, cut_alm, filter_components, synthesise
 from cmbml.sky.maps import SkyMap
-from cmbml.stages.analysis.metrics import spec_of
+from cmbml.stages.analysis.judges import score_book, stacks_of
+from cmbml.stages.analysis.metrics import AS_GIVEN, spec_of
 from cmbml.stages.assets import (
     BENCHMARK,
     BUNDLE,
     CMB_ALM,
-    INFERENCE,
     METHOD,
-    PARTS_RMS,
+    PARTS_STACK,
     PARTS_SUMMARY,
     PREDICTION_ALM,
     PREDICTION_SPEC,
     RESIDUAL_MEAN,
-    SCORES,
-    SIM,
+    SCORE_STACK,
     SPLIT,
     SUMMARY,
     SUMMARY_CSV,
@@ -43,6 +42,7 @@ from cmbml.stages.assets import (
     VERDICT,
 )
 from cmbml.stages.maps import Maps
+from cmbml.tables import Stack
 
 PARTS_HEAD = (
     "What the errors are made of: rms of each part of I inside the mask, mean ± scatter over simulations, the largest "
@@ -55,14 +55,14 @@ class Dataset:
     """What the verdict says of the dataset.
 
     Attributes:
-        nside: of its maps.
+        maps: what its maps are, in words.
         instrument: the channels that there are.
         channels: those that it has: `all`, or some.
         skies: the models of foregrounds that a split may name.
         seed: root of its randomness.
     """
 
-    nside: Nside
+    maps: str
     instrument: tuple[ChannelName, ...]
     channels: tuple[ChannelName, ...] | Literal["all"]
     skies: Mapping[str, SkyModel]
@@ -73,7 +73,29 @@ class Dataset:
         seen = {n: model for n, model in self.skies.items() if any(s == n or s.startswith(f"{n}_") for s in skies)}
         models = [" ".join((type(model).__name__, *getattr(model, "presets", ()))) for model in seen.values()]
         channels = self.instrument if self.channels == "all" else self.channels
-        return About(self.nside, channels, " and ".join(models), self.seed, split, benchmark)
+        return About(self.maps, channels, " and ".join(models), self.seed, split, benchmark)
+
+
+@settings
+class Decisive:
+    """The score that decides which method wins.
+
+    Attributes:
+        footing: where it is taken.
+        metric: which.
+        field: of which field.
+        region: in which part of the sky.
+    """
+
+    footing: str
+    metric: str = "rmse"
+    field: str = "I"
+    region: str = "mask"
+
+    @property
+    def place(self) -> Place:
+        """Where it stands among all scores."""
+        return Place(self.footing, self.field, self.region, self.metric)
 
 
 @settings
@@ -84,36 +106,37 @@ class Summarise(Executor):
         unranked: methods that are shown and not ranked, such as controls that see the truth.
         controls: methods that the verdict sets apart: none of them can win.
         memory_controls: of these, those that only remember their training; those that were not scored do not matter.
-        footing: at which the verdict compares.
+        decisive: the score that the verdict looks at.
+        columns: the metrics of the table that is to be read.
         dataset: what the dataset is.
     """
 
     unranked: tuple[str, ...]
     controls: tuple[str, ...]
     memory_controls: tuple[str, ...]
-    footing: str
+    decisive: Decisive
+    columns: tuple[str, ...]
     dataset: Dataset
-    reads: ClassVar = (SCORES, INFERENCE, PREDICTION_SPEC)
-    may_read: ClassVar = (BENCHMARK, TRAINING, PARTS_RMS)
+    reads: ClassVar = (SCORE_STACK,)
+    may_read: ClassVar = (BENCHMARK, TRAINING, PARTS_STACK)
     writes: ClassVar = (SUMMARY, SUMMARY_CSV, SUMMARY_MARKDOWN, SUMMARY_LATEX, BUNDLE, VERDICT)
     may_write: ClassVar = (PARTS_SUMMARY,)
     per: ClassVar = (SPLIT,)
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
 
     def process(self, io: UnitIO) -> None:
         """Read all scores, summarise, write."""
-        tables = {(key[METHOD], key[SIM]): table for key, table in io.read_all(SCORES)}
-        scores = [score for (method, sim), table in tables.items() for score in scores_of(method, sim, table)]
-        rows = summarise(scores, self._seconds(io), self.unranked)
+        book = score_book(io)
+        rows = summarise(book, self._seconds(io, book), self.unranked)
         io.write(SUMMARY, Table([asdict(row) for row in rows]))
-        scored = [(str(row["footing"]), float(row["mae"])) for table in tables.values() for row in table]
-        footings = list(dict.fromkeys(name for name, mae in scored if not math.isnan(mae)))
-        grid = score_grid(rows, footings=footings)
+        footings = [name for name in book.footings if name != AS_GIVEN]
+        place = self.decisive.place
+        grid = score_grid(rows, place.field, place.region, self.columns, footings)
         io.write(SUMMARY_CSV, to_csv(rows))
-        parts = _parts(io)
+        parts = _parts(stacks_of(io, PARTS_STACK))
         frozen = io.read_optional(BENCHMARK)
-        about = self.dataset.about(io.key[SPLIT], {score.sky for score in scores}, frozen and frozen["verdict"])
-        lines = verdict(scores, about, self.footing, self.controls, self.memory_controls, parts)
+        about = self.dataset.about(io.key[SPLIT], set(book.skies or ()), frozen and frozen["verdict"])
+        lines = verdict(book, about, place, self.controls, self.memory_controls, parts)
         io.write(VERDICT, lines)
         text = f"{markdown(lines)}\n{grid.markdown()}"
         if parts:
@@ -121,64 +144,44 @@ class Summarise(Executor):
             text += f"\n{PARTS_HEAD}\n\n{part_grid(parts, footings).markdown()}"
         io.write(SUMMARY_MARKDOWN, text)
         io.write(SUMMARY_LATEX, grid.latex())
-        specs = {(key[METHOD], key[SIM]): spec for key, spec in io.read_all(PREDICTION_SPEC)}
-        io.write(BUNDLE, _bundle(tables, specs))
+        io.write(BUNDLE, bundle(book))
 
-    def _seconds(self, io: UnitIO) -> dict[str, tuple[float, float]]:
-        times: dict[str, list[float]] = {}
-        for key, found in io.read_all(INFERENCE):
-            if found["inference_seconds"] is not None:
-                times.setdefault(key[METHOD], []).append(found["inference_seconds"])
+    def _seconds(self, io: UnitIO, book: ScoreBook) -> dict[str, tuple[float, float]]:
+        """Return how long each method took to train, and for one simulation, as far as that is known."""
         trained = {key[METHOD]: float(found.get("seconds", math.nan)) for key, found in io.read_all(TRAINING)}
-        median = {method: float(np.median(found)) for method, found in times.items()}
-        return {
-            method: (trained.get(method, math.nan), median.get(method, math.nan)) for method in {**trained, **median}
-        }
+        median: dict[str, float] = {}
+        for method, stack in book.stacks.items():
+            known = [float(seconds) for seconds in stack.facts["inference_seconds"].tolist() if seconds]
+            median[method] = float(np.median(known)) if known else math.nan
+        return {method: (trained.get(method, math.nan), median[method]) for method in median}
 
 
-def _parts(io: UnitIO) -> list[PartRow]:
+def _parts(stacks: Mapping[str, Stack]) -> list[PartRow]:
     """Average the parts of the errors of I, where they were scored."""
-    tables = ((key[METHOD], table[table["field"] == "I"]) for key, table in io.read_all(PARTS_RMS))
+    found = ((method, stack.where(field="I")) for method, stack in stacks.items())
     return part_rows(
-        (method, str(row["footing"]), str(row["part"]), float(row["rms"])) for method, table in tables for row in table
+        (method, str(of.words["footing"][row]), str(of.words["part"][row]), of.numbers["rms"][:, row])
+        for method, of in found
+        for row in range(of.n_rows)
     )
 
 
-def scores_of(method: str, sim: str, table: Table) -> Iterator[Score]:
-    """Return the scores of one simulation that are numbers."""
-    for row in table:
-        for metric in METRICS:
-            value = float(row[metric])
-            if math.isnan(value):
-                continue
-            place = Place(str(row["footing"]), str(row["field"]), str(row["region"]), metric)
-            floor = float(row[f"floor_{metric}"]) if f"floor_{metric}" in table.colnames else math.nan
-            noise = float(row["noise_rmse"]) if metric == "rmse" else math.nan
-            yield Score(method, sim, place, value, floor, noise, str(row["sky"]))
+def bundle(book: ScoreBook) -> str:
+    """Write what another person needs to check every score: the scores to nine digits, and what each map was."""
+    methods: dict[str, Any] = {}
+    for method, stack in book.stacks.items():
+        rows = {name: of.tolist() for name, of in stack.words.items()}
+        numbers = {name: [_short(of) for of in stack.numbers[name].T.tolist()] for name in NUMBERS}
+        maps = [json.loads(text) if text else None for text in stack.facts["map"].tolist()]
+        sky = stack.facts["sky"].tolist()
+        methods[method] = {"sims": stack.sims.tolist(), "sky": sky, "maps": maps, "rows": rows, "scores": numbers}
+    return json.dumps({"format": "cmbml score bundle 2", "methods": methods}, separators=(",", ":")) + "\n"
 
 
-def _bundle(tables: dict[tuple[str, str], Table], specs: dict[tuple[str, str], dict]) -> str:
-    """Write what another person needs to check every score: the scores, and what each map was."""
-    entries = [
-        {
-            "method": method,
-            "sim": sim,
-            "map": specs[method, sim],
-            "scores": [{name: _plain(row[name]) for name in table.colnames} for row in table],
-        }
-        for (method, sim), table in sorted(tables.items(), key=lambda entry: entry[0])
-    ]
-    return json.dumps({"format": "cmbml score bundle 1", "predictions": entries}, indent=1) + "\n"
-
-
-def _plain(value: object) -> str | float | int | None:
-    """Return a table's entry as JSON has it; None for what is no finite number."""
-    if isinstance(value, str):
-        return value
-    number = float(value)  # type: ignore[arg-type]
-    if not math.isfinite(number):
-        return None
-    return int(number) if number.is_integer() and not isinstance(value, np.floating) else number
+def _short(values: list[float]) -> list[float | None] | float | None:
+    """Return the score of each simulation to nine digits, or one number where all have the same."""
+    short = [float(f"{value:.9g}") if math.isfinite(value) else None for value in values]
+    return short[0] if len(set(short)) == 1 else short
 
 
 @settings

@@ -6,9 +6,10 @@ from typing import Any, ClassVar
 
 from cmbml.core.errors import ConfigError, MissingAssetError, nearest
 from cmbml.core.executor import Executor
-from cmbml.core.space import Axis, Space
+from cmbml.core.space import Axis
 from cmbml.core.unit_io import UnitIO
-from cmbml.metrics.summary import METRICS, Grid, csv_text, plus_minus
+from cmbml.metrics.scores import Metric
+from cmbml.metrics.summary import Grid, csv_text, plus_minus
 from cmbml.settings import settings
 from cmbml.stages.assets import METHOD, SPLIT, STATE, SUMMARY, SWEEP_CSV, SWEEP_MARKDOWN, TRAINING
 
@@ -50,16 +51,6 @@ class CollectSweep(Executor):
         """Look at the scores of some splits alone."""
         return {SPLIT: self.splits}
 
-    def check(self, space: Space) -> None:  # noqa: ARG002
-        """Look whether there is such a metric.
-
-        Raises:
-            ConfigError: there is not.
-        """
-        if self.metric not in METRICS:
-            message = f"stages.sweep.metric={self.metric}: there is no such metric; there are {', '.join(METRICS)}"
-            raise ConfigError(message)
-
     def process(self, io: UnitIO) -> None:
         """Gather, lay out, write, and show."""
         trainings = {key[METHOD]: found for key, found in io.read_all(TRAINING)}
@@ -81,16 +72,24 @@ class CollectSweep(Executor):
         log.info("%s", table)
 
     def _scores(self, io: UnitIO) -> dict[str, dict[str, Cell]]:
-        """Return column -> method -> mean score."""
+        """Return column -> method -> mean score.
+
+        Raises:
+            ConfigError: there is no such metric.
+        """
         columns: dict[str, dict[str, Cell]] = {}
-        metric = METRICS[self.metric]
-        unit = f" ({metric.unit.replace('u', 'µ', 1)})" if metric.unit else ""
         for key, summary in io.read_all(SUMMARY):
+            if self.metric not in summary["metric"]:
+                known = ", ".join(dict.fromkeys(summary["metric"].tolist()))
+                message = f"stages.sweep.metric={self.metric}: there is no such metric; there are {known}"
+                raise ConfigError(message)
             for footing in self.footings:
-                label = f"{metric.label}, {key[SPLIT]}, {footing}{unit}"
                 wanted = {"footing": footing, "field": "I", "region": "mask", "metric": self.metric}
                 rows = [row for row in summary if all(str(row[name]) == word for name, word in wanted.items())]
-                columns[label] = {str(row["method"]): float(row["mean"]) for row in rows}
+                if rows:
+                    metric = Metric(self.metric, str(rows[0]["label"]), str(rows[0]["unit"]), float(rows[0]["best"]))
+                    label = metric.axis_label.replace(metric.label, f"{metric.label}, {key[SPLIT]}, {footing}", 1)
+                    columns[label] = {str(row["method"]): float(row["mean"]) for row in rows}
         return columns
 
 

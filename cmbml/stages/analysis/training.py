@@ -7,9 +7,9 @@ import numpy as np
 from cmbml.core.executor import Executor
 from cmbml.core.unit_io import UnitIO
 from cmbml.figures.learning import learning_figure
-from cmbml.figures.results import Columns
 from cmbml.settings import settings
 from cmbml.stages.assets import LEARNING_FIGURE, LEARNING_FIGURE_PDF, METHOD, TRAINING_CURVE
+from cmbml.tables import Columns
 
 
 @settings

@@ -66,7 +66,7 @@ function showOutliers() {
     if (!worst.has(key)) worst.set(key, { ...row, size: Math.abs(number(row.z)), count: 0 });
     worst.get(key).count += 1;
   }
-  byId("outlier-status").textContent = worst.size ? `${worst.size} map${worst.size > 1 ? "s" : ""} with outlying scores` : "There are none.";
+  byId("outlier-status").textContent = worst.size ? `${worst.size} map${worst.size > 1 ? "s" : ""} with outlying scores${report.n_outliers > report.outliers.length ? `, of the ${report.outliers.length} scores farthest out of ${report.n_outliers}` : ""}` : "There are none.";
   byId("outlier-table").hidden = !worst.size;
   outlierTable.show([
     textColumn("Method", "method"), textColumn("Simulation", "simulation"), numberColumn("Robust z", "size", (row) => write(row.z, 3)),

@@ -1,0 +1,151 @@
+"""Judge answers, each judge by its own metrics, and put the scores of all simulations together."""
+
+import json
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+
+from cmbml.core.asset import Asset
+from cmbml.core.executor import Executor
+from cmbml.core.space import Key, Space
+from cmbml.core.unit_io import UnitIO
+from cmbml.metrics.scores import Score, ScoreBook, score_columns
+from cmbml.settings import settings
+from cmbml.stages.assets import (
+    INFERENCE,
+    METHOD,
+    PARTS_RMS,
+    PARTS_STACK,
+    PREDICTION_SPEC,
+    SCORE_STACK,
+    SCORES,
+    SIM,
+    SKY,
+    SKY_RECIPE,
+    SPECTRA_SCORES,
+    SPECTRA_STACK,
+    SPLIT,
+)
+from cmbml.tables import Columns, Stack
+
+
+@settings
+class Judge(ABC):
+    """One way to say how good an answer is. It owns its metrics: what they are called, and which way is better.
+
+    Attributes:
+        reads: the assets that it looks at.
+        may_read: those that it looks at where they are.
+    """
+
+    reads: ClassVar[tuple[Asset[Any], ...]]
+    may_read: ClassVar[tuple[Asset[Any], ...]] = ()
+
+    @abstractmethod
+    def scores(self, io: UnitIO) -> Iterator[Score]:
+        """Give every metric at every place, of one simulation.
+
+        Args:
+            io: of a unit that reads what the judge reads.
+        """
+
+    def files(self) -> tuple[Path, ...]:
+        """Return the raw files that it depends on."""
+        return ()
+
+    def check(self, space: Space) -> None:
+        """Look, before any work, whether the settings can be met.
+
+        Raises:
+            ValueError: they cannot.
+        """
+
+
+@settings
+class JudgeAnswers(Executor):
+    """Ask every judge about the answer of a method to one simulation.
+
+    Attributes:
+        judges: by name; the name has no meaning.
+    """
+
+    judges: Mapping[str, Judge]
+    writes: ClassVar = (SCORES,)
+    per: ClassVar = (METHOD, SPLIT, SIM)
+
+    def needs(self) -> tuple[Asset[Any], ...]:
+        """Return what the judges read."""
+        return tuple(dict.fromkeys(asset for judge in self.judges.values() for asset in judge.reads))
+
+    def may_need(self) -> tuple[Asset[Any], ...]:
+        """Return what they may read, and the sky."""
+        return tuple(dict.fromkeys((*(a for judge in self.judges.values() for a in judge.may_read), SKY_RECIPE)))
+
+    def files(self, key: Key) -> tuple[Path, ...]:  # noqa: ARG002
+        """Return the files of all judges."""
+        return tuple(path for judge in self.judges.values() for path in judge.files())
+
+    def check(self, space: Space) -> None:
+        """Let every judge look."""
+        for judge in self.judges.values():
+            judge.check(space)
+
+    def process(self, io: UnitIO) -> None:
+        """Judge, write a row per metric and place."""
+        io.write(SCORES, score_columns((s for judge in self.judges.values() for s in judge.scores(io)), sky_of(io)))
+
+
+def sky_of(io: UnitIO) -> str:
+    """Return which sky a simulation sees; empty where nobody knows, as of imported simulations."""
+    return next(iter(io.along(SKY_RECIPE, SKY)), "")
+
+
+@settings
+class Gather(Executor):
+    """Put what was found of every simulation of a method on top of one another, so that it is read once.
+
+    Everything that compares methods reads what this writes: a file per method and split, however many simulations.
+    """
+
+    reads: ClassVar = (SCORES,)
+    may_read: ClassVar = (SPECTRA_SCORES, PARTS_RMS, INFERENCE, PREDICTION_SPEC)
+    writes: ClassVar = (SCORE_STACK,)
+    may_write: ClassVar = (SPECTRA_STACK, PARTS_STACK)
+    per: ClassVar = (METHOD, SPLIT)
+
+    def process(self, io: UnitIO) -> None:
+        """Read the tables one by one, write them together."""
+        skies: list[str] = []
+        maps = {key[SIM]: json.dumps(spec, sort_keys=True) for key, spec in io.read_all(PREDICTION_SPEC)}
+        times = {key[SIM]: found["inference_seconds"] for key, found in io.read_all(INFERENCE)}
+
+        def without_sky() -> Iterator[tuple[str, Columns]]:
+            for key, table in io.read_all(SCORES):
+                skies.append(str(table["sky"][0]) if len(table["sky"]) else "")
+                yield key[SIM], {name: column for name, column in table.items() if name != "sky"}
+
+        stack = Stack.of(without_sky())
+        sims = stack.sims.tolist()
+        facts = {
+            "sky": np.array(skies, dtype=str),
+            "map": np.array([maps.get(sim, "") for sim in sims], dtype=str),
+            "inference_seconds": np.array(["" if times.get(sim) is None else repr(times[sim]) for sim in sims], str),
+        }
+        io.write(SCORE_STACK, Stack(stack.sims, stack.words, stack.numbers, facts))
+        for asset, together in ((SPECTRA_SCORES, SPECTRA_STACK), (PARTS_RMS, PARTS_STACK)):
+            found = Stack.of((key[SIM], table) for key, table in io.read_all(asset))
+            if len(found.sims):
+                io.write(together, found)
+
+
+def stacks_of(io: UnitIO, asset: Asset[Stack]) -> dict[str, Stack]:
+    """Read what there is of every method."""
+    return {key[METHOD]: stack for key, stack in io.read_all(asset)}
+
+
+def score_book(io: UnitIO) -> ScoreBook:
+    """Read the scores of every method."""
+    return ScoreBook(stacks_of(io, SCORE_STACK))
