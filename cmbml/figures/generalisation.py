@@ -1,6 +1,7 @@
 """How much worse methods are on a sky that they do not know, per footing."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.artist import Artist
@@ -79,7 +80,7 @@ def generalisation_figure(
 
 
 def _handles(reference: str, splits: Sequence[str]) -> list[Artist]:
-    look = {"color": "black", "linestyle": "none", "markersize": 5}
+    look: dict[str, Any] = {"color": "black", "linestyle": "none", "markersize": 5}
     known = Line2D([], [], marker="o", label=f"{reference}: the known sky", **look)
     others = [
         Line2D([], [], marker=OPEN_MARKERS[i % len(OPEN_MARKERS)], markerfacecolor="white", label=split, **look)

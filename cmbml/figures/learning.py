@@ -1,6 +1,7 @@
 """How all methods that learn have learnt."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.artist import Artist
@@ -34,7 +35,7 @@ def learning_figure(curves: Mapping[str, Columns], methods: Sequence[str]) -> Fi
         message = "no method has a training curve"
         raise FigureError(message)
     styles = method_styles(methods)
-    look = {"color": "black", "linewidth": 1.2}
+    look: dict[str, Any] = {"color": "black", "linewidth": 1.2}
     handles: list[Artist] = [
         Line2D([], [], label="training", **look),
         Line2D([], [], label="validation", dashes=VALIDATION, **look),
@@ -51,7 +52,7 @@ def learning_figure(curves: Mapping[str, Columns], methods: Sequence[str]) -> Fi
     for name in (name for name in methods if name in curves):
         curve, colour = curves[name], styles[name].colour
         epochs = np.asarray(curve["epoch"]) + 1
-        drawn = {"color": colour, "linewidth": 1.2, "marker": "." if len(epochs) == 1 else None}
+        drawn: dict[str, Any] = {"color": colour, "linewidth": 1.2, "marker": "." if len(epochs) == 1 else None}
         losses.plot(epochs, curve["train_loss"], **drawn)
         losses.plot(epochs, curve["valid_loss"], dashes=VALIDATION, **drawn)
         errors.plot(epochs, curve["valid_rmse_uk"], dashes=VALIDATION, **drawn)

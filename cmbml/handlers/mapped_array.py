@@ -37,6 +37,18 @@ class MappedArray(AssetHandler[NDArray[Any]]):
         np.save(path, in_file_order(value), allow_pickle=False)
 
 
+def file_of(array: NDArray[Any]) -> Path:
+    """Return the file from which an array was mapped.
+
+    Raises:
+        TypeError: it was not.
+    """
+    if not isinstance(array, np.memmap) or array.filename is None:
+        message = "the array lies in memory, and in no file"
+        raise TypeError(message)
+    return Path(array.filename)
+
+
 class MappedArrays(Sequence[NDArray[Any]]):
     """The rows of many files' arrays, one after the other; each is mapped anew when it is asked for.
 

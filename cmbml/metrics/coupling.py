@@ -6,7 +6,7 @@ alone. Spectra are averaged in bins, within which D_l is taken to be flat, and t
 
 from dataclasses import dataclass
 from itertools import product
-from typing import Any
+from typing import Any, Self
 
 import ducc0
 import healpy as hp
@@ -74,10 +74,16 @@ class ModeCoupling:
     w4: float
     kernels: Values
 
+    @classmethod
+    def of(cls, weight: Values, kernels: Values) -> Self:
+        """Put kernels together with the moments of the weight `(n_pix,)` that they were made from."""
+        squared = np.square(weight, dtype=np.float64)
+        return cls(w2=float(squared.mean()), w4=float(np.square(squared).mean()), kernels=kernels)
+
     @property
     def lmax(self) -> int:
         """The highest multipole."""
-        return self.kernels.shape[-1] - 1
+        return int(self.kernels.shape[-1]) - 1
 
     @property
     def sky_fraction(self) -> float:
@@ -86,7 +92,8 @@ class ModeCoupling:
 
     def matrix(self, kernel: int) -> Values:
         """Return M_ll', `(lmax + 1, lmax + 1)`: row l of the masked map, column l' of the sky."""
-        return self.kernels[kernel] * (2 * np.arange(self.lmax + 1) + 1)
+        matrix: Values = self.kernels[kernel] * (2 * np.arange(self.lmax + 1) + 1)
+        return matrix
 
 
 def coupling_kernels(spectrum: Values, lmax: int, polarised: bool, threads: int = 1) -> Values:
@@ -183,9 +190,7 @@ def mode_coupling(
     Raises:
         SpectrumError: the weight is 0 everywhere.
     """
-    squared = np.square(weight, dtype=np.float64)
-    w2, w4 = float(squared.mean()), float(np.square(squared).mean())
-    if not w2 > 0:
+    if not np.square(weight, dtype=np.float64).mean() > 0:
         message = "the mask is empty: its weight is 0 everywhere, so that there is no spectrum to be had"
         raise SpectrumError(message)
     # Two multipoles up to lmax mix through those of the mask up to 2 lmax; a map holds none beyond 3 nside - 1.
@@ -194,7 +199,7 @@ def mode_coupling(
     kernels = coupling_kernels(power(alm)[0], lmax, polarised, threads)
     if removal:
         kernels[0] += removal_kernel(weight, lmax, threads)
-    return ModeCoupling(w2=w2, w4=w4, kernels=kernels)
+    return ModeCoupling.of(weight, kernels)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -213,11 +218,13 @@ class Decoupling:
 
     def bandpowers(self, pseudo: Values) -> Values:
         """Return D_b, `(..., n_field, n_bin)`, of the C_l of masked maps, `(..., n_field, lmax + 1)`."""
-        return np.einsum("abcl,...cl->...ab", self.estimator, pseudo)
+        bandpowers: Values = np.einsum("abcl,...cl->...ab", self.estimator, pseudo)
+        return bandpowers
 
     def expected(self, d_theory: Values) -> Values:
         """Return the bandpowers, `(..., n_field, n_bin)`, to expect of a D_l, `(..., n_field, lmax + 1)`."""
-        return np.einsum("abcl,...cl->...ab", self.windows, d_theory)
+        expected: Values = np.einsum("abcl,...cl->...ab", self.windows, d_theory)
+        return expected
 
 
 def decoupling(coupling: ModeCoupling, edges: Edges, window: Values, polarised: bool = False) -> Decoupling:

@@ -1,7 +1,6 @@
 """What a score can be at best: what a perfect map would score at a footing, and what noise alone allows there."""
 
 import math
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -60,10 +59,11 @@ def perfect_rms(spectra: Spectrum, spec: MapSpec, footing: Footing, own: Window 
 def variances(spectra: Spectrum) -> NDArray[np.float64]:
     """Return the variance sum_l>=2 (2 l + 1) / 4 pi C_l of fields of spectra `(..., lmax + 1)`."""
     ell = np.arange(2, spectra.shape[-1])
-    return (spectra[..., 2:] * (2 * ell + 1)).sum(axis=-1) / (4 * np.pi)
+    variance: NDArray[np.float64] = (spectra[..., 2:] * (2 * ell + 1)).sum(axis=-1) / (4 * np.pi)
+    return variance
 
 
-def noise_spectrum(channel: Channel, field: Literal["I", "Q", "U"], lmax: int) -> Spectrum:
+def noise_spectrum(channel: Channel, field: str, lmax: int) -> Spectrum:
     """Return the noise spectrum N_l of a channel, white (1 + (knee / l)^slope).
 
     Returns:
@@ -71,7 +71,8 @@ def noise_spectrum(channel: Channel, field: Literal["I", "Q", "U"], lmax: int) -
     """
     ell = np.maximum(np.arange(lmax + 1), 1)
     white = (channel.depth(field) * math.pi / (180 * 60)) ** 2
-    return white * (1 + (channel.knee_multipole / ell) ** channel.slope)
+    spectrum: Spectrum = white * (1 + (channel.knee_multipole / ell) ** channel.slope)
+    return spectrum
 
 
 def noise_rms(noise: Spectrum, beams: Window, footing_window: Window) -> float:

@@ -165,6 +165,6 @@ def _ends(estimate: float, variance: float, third: float, freedom: float, level:
         # The root loses its digits where nothing is skewed.
         if abs(skewness) < 1e-6:
             return t
-        return 3 / skewness * (math.cbrt(1 + skewness * (t - skewness / 6)) - 1)
+        return float(3 / skewness * (math.cbrt(1 + skewness * (t - skewness / 6)) - 1))
 
     return estimate - error * inverse(most), estimate - error * inverse(-most)

@@ -87,7 +87,7 @@ class MonopoleDipole:
                 f"the {mask.sum()} pixels that the mask leaves cannot tell a monopole from a dipole; use a wider one"
             )
             raise ScoreError(message)
-        return cls(mask, np.linalg.inv(normal))
+        return cls(mask, np.asarray(np.linalg.inv(normal), np.float64))
 
     def fit(self, values: Values) -> NDArray[np.float64]:
         """Return the monopole and the dipole's x, y, z of a map `(n_pix,)`, `(4,)` in its unit."""
@@ -97,7 +97,8 @@ class MonopoleDipole:
             kept = values[part] * self.mask[part].astype(np.float64)
             projection += np.einsum("ip,p->i", _basis(vectors[:, part]), kept)
         # Not by BLAS, whose sums depend on the number of threads.
-        return np.einsum("ij,j->i", self.inverse, projection)
+        fitted: NDArray[np.float64] = np.einsum("ij,j->i", self.inverse, projection)
+        return fitted
 
     def remove(self, values: Values) -> Values:
         """Return a map `(n_pix,)` without its monopole and dipole, of the same type."""
@@ -217,10 +218,10 @@ def _sine(degrees: float) -> float:
 
 def _sine_of_latitude(nside: int, frame: Literal["G", "C", "E"]) -> NDArray[np.floating[Any]]:
     """Return |sin b| of all pixels, b the Galactic latitude."""
-    vectors = pixel_vectors(nside)
-    if frame == "G":
-        return np.abs(vectors[2])
-    return np.abs(np.einsum("i,ip->p", hp.Rotator(coord=[frame, "G"]).mat[2], vectors))
+    vectors: NDArray[np.floating[Any]] = pixel_vectors(nside)
+    z = vectors[2] if frame == "G" else np.einsum("i,ip->p", hp.Rotator(coord=[frame, "G"]).mat[2], vectors)
+    sine: NDArray[np.floating[Any]] = np.abs(z)
+    return sine
 
 
 @dataclass(frozen=True)

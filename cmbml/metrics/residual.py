@@ -6,7 +6,7 @@ add up to it. Their own spectra do not add up, as parts may be correlated; their
 
 from collections.abc import Mapping
 from itertools import pairwise
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ from cmbml.sky.harmonics import Map, power
 from cmbml.sky.masks import Mask
 
 Part = NDArray[np.inexact[Any]]
+P = TypeVar("P", NDArray[np.floating[Any]], NDArray[np.complexfloating[Any, Any]])
 
 FIELD_NAMES = ("I", "Q", "U")
 
@@ -26,9 +27,7 @@ class ResidualError(SpectrumError):
     """Parts that are no decomposition of a residual."""
 
 
-def linear_parts(
-    truth: Part, signal: Part, foregrounds: Part, noise: Part, chance: Part | None = None
-) -> dict[str, Part]:
+def linear_parts(truth: P, signal: P, foregrounds: P, noise: P, chance: P | None = None) -> dict[str, P]:
     """Decompose the residual of a method whose weights were kept and applied to each part of the observation.
 
     Args:

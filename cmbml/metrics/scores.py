@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -123,9 +123,12 @@ def score_columns(scores: Iterable[Score], sky: str = "") -> Columns:
             raise ScoreError(message)
         words = (sky, *where, metric.name, metric.label, metric.unit)
         rows[place] = (words, (score.value, score.floor, score.noise_floor, score.count, metric.best))
-    words = {name: np.array([row[0][i] for row in rows.values()], dtype=str) for i, name in enumerate(WORDS)}
-    numbers = {name: np.array([row[1][i] for row in rows.values()], dtype=float) for i, name in enumerate(NUMBERS)}
-    return words | numbers
+    columns: dict[str, NDArray[Any]] = {}
+    for i, name in enumerate(WORDS):
+        columns[name] = np.array([words[i] for words, _ in rows.values()], dtype=str)
+    for i, name in enumerate(NUMBERS):
+        columns[name] = np.array([numbers[i] for _, numbers in rows.values()], dtype=float)
+    return columns
 
 
 class ScoreBook:

@@ -209,7 +209,8 @@ def bias_error(d_truth: Values, d_residual: Values, n_modes: Values) -> Values:
         `(...)`.
     """
     t, r = np.maximum(d_truth, 0), np.maximum(d_residual, 0)
-    return np.sqrt((4 * t * r + 2 * r**2) / n_modes)
+    scatter: Values = np.sqrt((4 * t * r + 2 * r**2) / n_modes)
+    return scatter
 
 
 def theory_band(theories: Values) -> dict[str, Values]:

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import itertools
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import astuple, dataclass, fields
@@ -96,7 +97,7 @@ def paired_interval(values: Numbers, reference: Numbers, skies: Sequence[str] | 
     """
     both = np.isfinite(values) & np.isfinite(reference)
     differences = (values - np.where(both, reference, 0.0))[both]
-    return mean_interval(differences, None if skies is None else [skies[i] for i in np.flatnonzero(both)])
+    return mean_interval(differences, None if skies is None else list(itertools.compress(skies, both.tolist())))
 
 
 def ranks(means: Mapping[str, float], metric: Metric, unranked: Collection[str] = ()) -> dict[str, int]:
@@ -155,14 +156,34 @@ def _summarise_place(
     n_skies = len(set(book.skies or ()))
     rows = []
     for name, array in values.items():
-        n, mean, std = moments[name]
         floor, noise_floor = (mean_and_std(kind[name])[1] for kind in floors)
         found = paired_interval(array, values[best], book.skies) if best else Interval(math.nan)
-        difference = (found.value, found.low, found.high, n_skies)
-        where = (name, place.footing, place.field, place.region, place.metric)
-        numbers = (n, mean, std, floor, noise_floor, rank[name], *difference)
-        times = seconds.get(name, (math.nan, math.nan))
-        rows.append(SummaryRow(*where, *numbers, *times, metric.label, metric.unit, metric.best))
+        n, mean, std = moments[name]
+        train, inference = seconds.get(name, (math.nan, math.nan))
+        rows.append(
+            SummaryRow(
+                method=name,
+                footing=place.footing,
+                field=place.field,
+                region=place.region,
+                metric=metric.name,
+                n=n,
+                mean=mean,
+                std=std,
+                floor=floor,
+                noise_floor=noise_floor,
+                rank=rank[name],
+                difference=found.value,
+                ci_low=found.low,
+                ci_high=found.high,
+                n_skies=n_skies,
+                train_seconds=train,
+                inference_seconds=inference,
+                label=metric.label,
+                unit=metric.unit,
+                best=metric.best,
+            )
+        )
     return rows
 
 
@@ -224,7 +245,8 @@ _TEX: dict[str | int, str | int | None] = {
     "µ": r"$\mu$",
     "\\": r"\textbackslash{}",
 }
-_TEX |= {sign: "\\" + sign for sign in "_%&#${}"} | {"~": r"\textasciitilde{}", "^": r"\textasciicircum{}"}
+_TEX.update({sign: "\\" + sign for sign in "_%&#${}"})
+_TEX.update({"~": r"\textasciitilde{}", "^": r"\textasciicircum{}"})
 
 
 def _tex(text: str) -> str:

@@ -42,7 +42,8 @@ def crps_gaussian(error: Pixels, sigma: Pixels) -> Pixels:
     """
     z = error / sigma
     density = np.exp(-0.5 * z**2) / math.sqrt(2 * math.pi)
-    return sigma * (z * (2 * ndtr(z) - 1) + 2 * density - 1 / math.sqrt(math.pi))
+    score: Pixels = sigma * (z * (2 * ndtr(z) - 1) + 2 * density - 1 / math.sqrt(math.pi))
+    return score
 
 
 def sweep_uncertainty(

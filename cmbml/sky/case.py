@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from cmbml.sky.instrument import Channel
 from cmbml.sky.maps import MapError, MapSpec, SkyMap
+from cmbml.sky.patches import Patches
 
 Spec = TypeVar("Spec")
 """What a field is before any data is read: a `MapSpec` or a `PatchSpec`."""
@@ -93,3 +94,15 @@ class Answer(Generic[Field]):
 ObservationSpec = CaseSpec[MapSpec]
 Observation = Case[SkyMap]
 """The maps of all channels of one sky, of which the CMB is asked."""
+
+
+def require_map(field: SkyMap | Patches) -> SkyMap:
+    """Return a field that is a map of the whole sky.
+
+    Raises:
+        MapError: it is patches.
+    """
+    if isinstance(field, Patches):
+        message = "the answers are patches: compare them with stages=patch_analysis, or clean a dataset of maps"
+        raise MapError(message)
+    return field

@@ -45,7 +45,7 @@ class Channel:
     bandpass: Path | None = None
     window: Path | None = None
 
-    def depth(self, field: Literal["I", "Q", "U"]) -> float:
+    def depth(self, field: str) -> float:
         """Return the white noise level of a field, uK_CMB arcmin."""
         if field == "I":
             return self.depth_uk_arcmin

@@ -13,6 +13,8 @@ from cmbml.core.unit_io import UnitIO
 from cmbml.metrics.footing import Footing, check, map_window, to_conventions
 from cmbml.metrics.prediction import prediction_alm
 from cmbml.settings import settings
+from cmbml.sky.case import require_map
+from cmbml.sky.harmonics import alm_lmax
 from cmbml.stages.assets import CLEANED_MAP, CMB_ALM, CMB_MAP, METHOD, PREDICTION_ALM, PREDICTION_SPEC, SIM, SPLIT
 from cmbml.stages.maps import Maps
 
@@ -44,10 +46,10 @@ class Common(Executor):
 
     def process(self, io: UnitIO) -> None:
         """Check, convert, analyse, write."""
-        cleaned, truth, alm = io.read(CLEANED_MAP), io.read(CMB_MAP).spec, io.read(CMB_ALM)
+        cleaned, truth, alm = require_map(io.read(CLEANED_MAP)), io.read(CMB_MAP).spec, io.read(CMB_ALM)
         sky = to_conventions(cleaned, truth.unit)
         n_comp = min(len(alm), len(sky.values))
-        own = map_window(sky.spec, truth.lmax, n_comp, pixel_windows=self.maps.pixel_windows)
+        own = map_window(sky.spec, alm_lmax(alm.shape[-1]), n_comp, pixel_windows=self.maps.pixel_windows)
         for footing in self.footings:
             check(sky.spec, truth.with_(pixel_window=False), footing, own)
         io.write(PREDICTION_ALM, prediction_alm(sky, alm, own, truth.frame, self.iterations, io.threads))

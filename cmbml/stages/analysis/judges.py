@@ -3,6 +3,7 @@
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -104,20 +105,19 @@ def sky_of(io: UnitIO) -> str:
 
 
 @settings
-class Gather(Executor):
-    """Put what was found of every simulation of a method on top of one another, so that it is read once.
+class GatherScores(Executor):
+    """Put the scores of all simulations of a method on top of one another, so that they are read once.
 
     Everything that compares methods reads what this writes: a file per method and split, however many simulations.
     """
 
     reads: ClassVar = (SCORES,)
-    may_read: ClassVar = (SPECTRA_SCORES, PARTS_RMS, INFERENCE, PREDICTION_SPEC)
+    may_read: ClassVar = (INFERENCE, PREDICTION_SPEC)
     writes: ClassVar = (SCORE_STACK,)
-    may_write: ClassVar = (SPECTRA_STACK, PARTS_STACK)
     per: ClassVar = (METHOD, SPLIT)
 
     def process(self, io: UnitIO) -> None:
-        """Read the tables one by one, write them together."""
+        """Read the tables one by one, write them together with what is known of each simulation."""
         skies: list[str] = []
         maps = {key[SIM]: json.dumps(spec, sort_keys=True) for key, spec in io.read_all(PREDICTION_SPEC)}
         times = {key[SIM]: found["inference_seconds"] for key, found in io.read_all(INFERENCE)}
@@ -129,16 +129,37 @@ class Gather(Executor):
 
         stack = Stack.of(without_sky())
         sims = stack.sims.tolist()
-        facts = {
-            "sky": np.array(skies, dtype=str),
-            "map": np.array([maps.get(sim, "") for sim in sims], dtype=str),
-            "inference_seconds": np.array(["" if times.get(sim) is None else repr(times[sim]) for sim in sims], str),
-        }
-        io.write(SCORE_STACK, Stack(stack.sims, stack.words, stack.numbers, facts))
-        for asset, together in ((SPECTRA_SCORES, SPECTRA_STACK), (PARTS_RMS, PARTS_STACK)):
-            found = Stack.of((key[SIM], table) for key, table in io.read_all(asset))
-            if len(found.sims):
-                io.write(together, found)
+        seconds = ["" if times.get(sim) is None else repr(times[sim]) for sim in sims]
+        facts = {"sky": skies, "map": [maps.get(sim, "") for sim in sims], "inference_seconds": seconds}
+        io.write(SCORE_STACK, replace(stack, facts={name: np.array(of, dtype=str) for name, of in facts.items()}))
+
+
+@settings
+class GatherTables(Executor):
+    """Put one table of each simulation of a method on top of one another."""
+
+    per: ClassVar = (METHOD, SPLIT)
+
+    def process(self, io: UnitIO) -> None:
+        """Read the tables one by one, write them together."""
+        (asset,), (together,) = self.reads, self.writes
+        io.write(together, Stack.of((key[SIM], table) for key, table in io.read_all(asset)))
+
+
+@settings
+class GatherSpectra(GatherTables):
+    """The spectra."""
+
+    reads: ClassVar = (SPECTRA_SCORES,)
+    writes: ClassVar = (SPECTRA_STACK,)
+
+
+@settings
+class GatherParts(GatherTables):
+    """How large the parts of the errors are."""
+
+    reads: ClassVar = (PARTS_RMS,)
+    writes: ClassVar = (PARTS_STACK,)
 
 
 def stacks_of(io: UnitIO, asset: Asset[Stack]) -> dict[str, Stack]:

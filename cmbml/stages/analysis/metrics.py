@@ -16,6 +16,7 @@ from cmbml.metrics.pixel import PIXEL_METRICS, MonopoleDipole, Regions, pixel_me
 from cmbml.metrics.scores import Score
 from cmbml.metrics.uncertainty import UNCERTAINTY_METRICS, sweep_uncertainty, uncertainty_metrics
 from cmbml.settings import settings
+from cmbml.sky.case import require_map
 from cmbml.sky.harmonics import Alm, alm_lmax, filter_components, synthesise
 from cmbml.sky.instrument import Channel
 from cmbml.sky.maps import MapSpec
@@ -123,14 +124,14 @@ class Pixels(OnPixels):
         return [self.channels[name] for name in observed if channels is None or name in channels]
 
 
-def noise_floor(channels: Collection[Channel], field: Literal["I", "Q", "U"], footing: Footing, lmax: int) -> float:
+def noise_floor(channels: Collection[Channel], field: str, footing: Footing, lmax: int) -> float:
     """Return the rms that the noise of some channels alone allows of a field at a footing, uK_CMB."""
     spectra = np.stack([noise_spectrum(channel, field, lmax) for channel in channels])
     beams = np.stack([channel.beam(lmax, 1)[0] for channel in channels])
     return noise_rms(spectra, beams, footing.beam(lmax, 1)[0])
 
 
-def spec_of(stored: Mapping[str, Any]) -> MapSpec:
+def spec_of(stored: dict[str, Any]) -> MapSpec:
     """Return the description of a prediction from what `PREDICTION_SPEC` holds."""
     return MapSpec(**{name: value for name, value in stored.items() if name != "values_sha256"})
 
@@ -144,16 +145,17 @@ class ErrorBars(OnPixels):
 
     def scores(self, io: UnitIO) -> Iterator[Score]:
         """Give the metrics of each field and region, as given."""
-        sigma, spec = io.read_optional(UNCERTAINTY_MAP), spec_of(io.read(PREDICTION_SPEC))
+        given, spec = io.read_optional(UNCERTAINTY_MAP), spec_of(io.read(PREDICTION_SPEC))
+        sigma = None if given is None else require_map(given)
         if sigma is None or (sigma.spec.nside, sigma.spec.frame) != (self.maps.nside, spec.frame):
             return
-        cleaned, truth = io.read(CLEANED_MAP), io.read(CMB_ALM)
+        cleaned, truth = require_map(io.read(CLEANED_MAP)), io.read(CMB_ALM)
         n_comp = min(len(truth), len(cleaned.values))
         own = map_window(spec, alm_lmax(truth.shape[-1]), n_comp, pixel_windows=self.maps.pixel_windows)
         regions, dipole = self.parts_of_the_sky(io)
         seen = synthesise(filter_components(truth[:n_comp], own), cleaned.spec.nside, io.threads)
         prediction = to_conventions(cleaned, "uK_CMB").values
-        bars = sigma.values * np.float32(unit_factor(sigma.spec.unit, "uK_CMB"))
+        bars = np.multiply(sigma.values, unit_factor(sigma.spec.unit, "uK_CMB"), dtype=np.float32)
         for i, field in enumerate(cleaned.spec.fields[:n_comp]):
             t, p = (dipole.remove(values[i]) if field == "I" else values[i] for values in (seen, prediction))
             for name, state in sweep_uncertainty(t, p, bars[i], regions).items():

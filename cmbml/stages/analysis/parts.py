@@ -71,12 +71,12 @@ class ScoreParts(Executor):
     def process(self, io: UnitIO) -> None:
         """Take the truth from the signal, score, write."""
         spec, top = spec_of(io.read(PREDICTION_SPEC)), alm_lmax(io.read(PREDICTION_ALM).shape[-1])
-        found = [io.read(asset).values for asset in (SIGNAL_PART, FOREGROUND_PART, NOISE_PART)]
-        n_comp = len(found[0])
+        signal, foregrounds, noise = (io.read(asset).values for asset in (SIGNAL_PART, FOREGROUND_PART, NOISE_PART))
+        n_comp = len(signal)
         own = map_window(spec, top, n_comp, pixel_windows=self.maps.pixel_windows)
         alm, chance = io.read(CMB_ALM), io.read_optional(CHANCE_PART)
         truth = synthesise(filter_components(cut_alm(alm[:n_comp], top), own), spec.nside, io.threads)
-        parts = linear_parts(truth, *found, None if chance is None else chance.values)
+        parts = linear_parts(truth, signal, foregrounds, noise, None if chance is None else chance.values)
         mask = io.read(MASK).values[0] > 0.5
         given = part_rms(parts, mask, MonopoleDipole.outside(mask))
         given = {"footing": np.full(len(given["part"]), AS_GIVEN)} | given
@@ -84,9 +84,7 @@ class ScoreParts(Executor):
         rows = footing_rms(parts, alm, spec, self.footings, whole, mask, self.maps.nside, io.threads)
         io.write(PARTS_RMS, {name: np.concatenate([given[name], rows[name]]) for name in given})
         weight = io.read(MASK_APODISED).values[0]
-        squared = np.square(weight, dtype=np.float64)
-        kernels = io.read(MODE_COUPLING)[: 1 if n_comp == 1 else 3]
-        coupling = ModeCoupling(w2=squared.mean(), w4=np.square(squared).mean(), kernels=kernels)
+        coupling = ModeCoupling.of(weight, io.read(MODE_COUPLING)[: 1 if n_comp == 1 else 3])
         decoupled = decouplings(coupling, linear_bins(2, self.lmax, self.bin_width), own)
         dipole = MonopoleDipole.outside(weight > 0)
         table = part_spectra(parts, weight, coupling, decoupled, own, dipole, io.threads)

@@ -25,6 +25,7 @@ from cmbml.metrics.patches import (
 )
 from cmbml.metrics.scores import Score
 from cmbml.settings import settings
+from cmbml.sky.maps import SkyMap
 from cmbml.sky.patches import Patches
 from cmbml.stages.analysis.judges import Judge
 from cmbml.stages.assets import (
@@ -46,12 +47,15 @@ from cmbml.stages.assets import (
 )
 
 
-def compared(truth: Patches, answer: Patches, l_edges: Sequence[float]) -> PatchScores:
+def compared(truth: Patches, answer: SkyMap | Patches, l_edges: Sequence[float]) -> PatchScores:
     """Compare the cleaned patches of a simulation with the true ones.
 
     Raises:
-        ValueError: they are not the same patches.
+        ValueError: they are not the same patches, or no patches at all.
     """
+    if not isinstance(answer, Patches):
+        message = "the answers are maps of the whole sky: compare them with stages=analysis"
+        raise ValueError(message)  # noqa: TRY004
     if wrong := answer.spec.difference(truth.spec, "height", "width", "pixel_arcmin", "projection"):
         message = f"the cleaned patches are not those of the truth: {wrong}"
         raise ValueError(message)

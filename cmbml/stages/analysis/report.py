@@ -92,12 +92,13 @@ class WriteReport(Executor):
         summary = io.read(SUMMARY)
         theories = io.read_optional(THEORY_BAND)
         band = None if theories is None else theory_band(theories)
+        said: dict[str, Any] = io.read(VERDICT)
         data = ReportData(
             title=f"{self.dataset}: {len(methods)} methods on split {io.key[SPLIT]}",
             methods=methods,
             summary=_columns(summary),
             scores=scores,
-            verdict=io.read(VERDICT),
+            verdict=said,
             parts=parts_table(io.read_optional(PARTS_SUMMARY), book.footings),
             intervals=intervals_note(dict(zip(book.sims, book.skies or [""] * len(book.sims), strict=True))),
             spectra=stacks_of(io, SPECTRA_STACK),

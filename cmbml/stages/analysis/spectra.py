@@ -89,9 +89,7 @@ class ScoreSpectra(Executor):
         maps = synthesise(np.stack([seen, prediction]), self.maps.nside, io.threads)
         dipole = MonopoleDipole.outside(weight > 0)
         masked = [masked_alm(values, weight, self.lmax, dipole, self.iterations, io.threads) for values in maps]
-        squared = np.square(weight, dtype=np.float64)
-        kernels = io.read(MODE_COUPLING)[: 1 if n_comp == 1 else 3]
-        coupling = ModeCoupling(w2=squared.mean(), w4=np.square(squared).mean(), kernels=kernels)
+        coupling = ModeCoupling.of(weight, io.read(MODE_COUPLING)[: 1 if n_comp == 1 else 3])
         decoupled = decouplings(coupling, linear_bins(2, self.lmax, self.bin_width), own)
         pseudo = pseudo_spectra(masked[0], masked[1])
         io.write(SPECTRA_SCORES, spectra_scores(pseudo, coupling, decoupled, own, self._theory(io, n_comp)))

@@ -135,7 +135,7 @@ class Summarise(Executor):
         io.write(SUMMARY_CSV, to_csv(rows))
         parts = _parts(stacks_of(io, PARTS_STACK))
         frozen = io.read_optional(BENCHMARK)
-        about = self.dataset.about(io.key[SPLIT], set(book.skies or ()), frozen and frozen["verdict"])
+        about = self.dataset.about(io.key[SPLIT], set(book.skies or ()), frozen["verdict"] if frozen else None)
         lines = verdict(book, about, place, self.controls, self.memory_controls, parts)
         io.write(VERDICT, lines)
         text = f"{markdown(lines)}\n{grid.markdown()}"

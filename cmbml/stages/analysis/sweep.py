@@ -64,9 +64,11 @@ class CollectSweep(Executor):
         columns = {label: cells for label, cells in columns.items() if any(x is not None for x in cells.values())}
         _require_known(self.methods, columns)
         heads = ["method", *columns]
-        lines = [[method, *(cells.get(method) for cells in columns.values())] for method in self.methods]
+        lines: list[list[Cell]] = [
+            [method, *(cells.get(method) for cells in columns.values())] for method in self.methods
+        ]
         io.write(SWEEP_CSV, csv_text(heads, lines))
-        texts = [[method, *map(_text, cells)] for method, *cells in lines]
+        texts = [list(map(_text, line)) for line in lines]
         table = Grid(heads, texts, [[False] * len(heads)] * len(lines)).markdown()
         io.write(SWEEP_MARKDOWN, table)
         log.info("%s", table)
@@ -150,7 +152,8 @@ def _cell(value: Any) -> Cell:  # noqa: ANN401
     """Return a setting as one word: lists have their entries beside one another."""
     if isinstance(value, Sequence) and not isinstance(value, str):
         return " ".join(f"{entry:.4g}" if isinstance(entry, float) else str(entry) for entry in value)
-    return value
+    cell: Cell = value
+    return cell
 
 
 def _text(value: Cell) -> str:

@@ -104,7 +104,8 @@ class ObservedMap:
         if self.halves is not None:
             first, second = (self.read(folder / path, self.columns) for path in self.halves)
             half = (first - second) / 2
-            return half - half.mean(axis=1, keepdims=True)
+            noise: NDArray[np.float64] = half - half.mean(axis=1, keepdims=True)
+            return noise
         path = folder / self.noise_files[0]
         bars = self.read(path, tuple(range(len(self.columns))))
         require_error_bars(bars, str(path), "say its unit in the header, or in observed.maps.*.unit")
@@ -252,7 +253,7 @@ class CleanObserved(Executor):
             alm = analyse(values, self.lmax, threads)
             window = pixel_window(self.pixel_windows, header.nside, self.lmax, len(self.fields))
             alm = rotate(filter_components(alm, 1 / window), frame, self.frame, threads)
-            values = synthesise(alm, self.nside, threads)
+            values = np.asarray(synthesise(alm, self.nside, threads), np.float64)
         return values.astype(np.float32)
 
 

@@ -49,6 +49,11 @@ class Cases(ABC):
         return 0
 
 
+def only(at: Mapping[Axis, str] | None) -> dict[Axis, list[str]]:
+    """Return the values to keep to when one simulation is read."""
+    return {axis: [value] for axis, value in (at or {}).items()}
+
+
 @settings
 class CaseStage(Executor):
     """Work on the cases of a dataset.

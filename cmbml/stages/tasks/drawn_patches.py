@@ -15,7 +15,7 @@ from cmbml.sky.instrument import Channel
 from cmbml.sky.maps import MapSpec
 from cmbml.sky.patches import Patches, PatchSpec
 from cmbml.stages.assets import CMB_PATCHES, FREQ, OBS_PATCHES
-from cmbml.stages.tasks.cases import Cases
+from cmbml.stages.tasks.cases import Cases, only
 
 
 @settings
@@ -63,7 +63,7 @@ class DrawnPatches(Cases):
 
     def read(self, io: UnitIO, at: Mapping[Axis, str] | None = None) -> Case[Patches]:
         """Read the patches of all channels."""
-        found = {key[FREQ]: image for key, image in io.read_all(OBS_PATCHES, {axis: [at[axis]] for axis in at or {}})}
+        found = {key[FREQ]: image for key, image in io.read_all(OBS_PATCHES, only(at))}
         return Case(self.spec(), found)
 
     def disk_bytes(self) -> int:

@@ -11,7 +11,7 @@ from cmbml.sky.case import Observation, ObservationSpec
 from cmbml.sky.instrument import Channel
 from cmbml.stages.assets import CMB_MAP, FREQ, OBS_MAP
 from cmbml.stages.maps import Maps
-from cmbml.stages.tasks.cases import Cases
+from cmbml.stages.tasks.cases import Cases, only
 
 
 @settings
@@ -44,7 +44,7 @@ class Observations(Cases):
     def read(self, io: UnitIO, at: Mapping[Axis, str] | None = None) -> Observation:
         """Read the maps of all channels."""
         spec = self.spec()
-        maps = {key[FREQ]: found for key, found in io.read_all(OBS_MAP, {axis: [at[axis]] for axis in at or {}})}
+        maps = {key[FREQ]: found for key, found in io.read_all(OBS_MAP, only(at))}
         for freq, found in maps.items():
             if wrong := found.spec.difference(spec.shown[freq], "nside", "fields", "unit", "beam", "fwhm_arcmin"):
                 message = f"the map of channel {freq} is not what the config says: {wrong}"
