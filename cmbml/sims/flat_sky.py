@@ -12,6 +12,7 @@ from pydantic import PositiveInt
 
 from cmbml.settings import Fraction, NonNegativeFloat, PositiveFloat, settings
 from cmbml.sims.components import H_OVER_K_GHZ
+from cmbml.sims.sources import cib_shape
 from cmbml.sky.flat import gaussian_patches, multipoles
 from cmbml.sky.instrument import Channel
 
@@ -22,16 +23,6 @@ MARGIN = 1.25
 """How much larger the periodic image is that a patch is cut from, so that its edges do not meet."""
 STAMP = 20
 """Pixels on each side of a cluster's centre to which its profile is drawn."""
-
-
-def cib_shape(ell: Float) -> Float:
-    """Return C_l of the CIB at 217 GHz, up to a factor.
-
-    Five numbers fitted to the table of Lapi et al. (2011) that the CENN group's public simulations use: within 6 % from
-    l = 1 to 10^4.
-    """
-    shape: Float = (1 + (ell / 752.4) ** 1.418) ** (-3.441 / 1.418) * (1 + (ell / 5483.0) ** 2) ** (-5.602 / 2)
-    return shape
 
 
 def radio_counts(flux_jy: Float) -> Float:

@@ -31,6 +31,7 @@ GIVEN = {
 PROGRAM_OF_STAGES = {
     "stages=import": "sims",
     "stages=patches": "sims",
+    "stages=comparison": "analysis",
     "stages=patch_analysis": "analysis",
     "stages=sweep": "analysis",
     "stages=learn": "cmbnncs",

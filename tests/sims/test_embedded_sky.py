@@ -14,8 +14,9 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from cmbml.sims.components import Band, VaryingSpectrum, grey_body, power_law
+from cmbml.sims.components import H_OVER_K_GHZ, Band, VaryingSpectrum, grey_body, power_law
 from cmbml.sims.embedded_sky import EmbeddedSky
+from cmbml.sims.flat_sky import infrared_counts, radio_counts
 from cmbml.sims.galaxy import Dust
 from cmbml.sims.pysm_sky import PysmSky
 from cmbml.sims.sources import (
@@ -23,6 +24,7 @@ from cmbml.sims.sources import (
     InfraredSources,
     RadioSources,
     ThermalSunyaevZeldovich,
+    cib_shape,
     jansky_to_uk_rj,
     power_law_draws,
     thermal_sz_scaling,
@@ -328,3 +330,33 @@ def test_the_ordered_field_polarises_across_itself():
     assert upright[0, 0] > 0.5
     along = ordered_polarisation(hp.ang2vec(70.0, 24.0, lonlat=True)[:, None])
     assert np.abs(along).max() < 1e-12
+
+
+def cenn() -> EmbeddedSky:
+    chosen = yaml.safe_load((Path(__file__).parents[2] / "cmbml/cfg/sky/cenn.yaml").read_text())
+    return EmbeddedSky(**{name: value for name, value in chosen.items() if name != "defaults"})
+
+
+def test_the_cib_of_cenn_s_sky_is_that_of_lapi():
+    """D_l is 25 uK^2 at l = 1000, and falls as the table of Lapi et al. does."""
+    sky = replace(cenn(), dust=None, radio_sources=None, infrared_sources=None, thermal_sz=None)
+    values = sky.emission(channel(217.0), 512, "I", 3, 1)[0].astype(np.float64)
+    ell = np.arange(201, 1401)
+    power = hp.anafast(values, lmax=1400, iter=1)[201:] * ell * (ell + 1)
+    shape = cib_shape(ell.astype(np.float64)) * ell * (ell + 1)
+    expected = 25 * 2 * np.pi * shape / shape[ell == 1000]
+    for part in np.split(np.arange(ell.size), 6):
+        # The logarithm adds a few per cent to the power of the Gaussian field.
+        assert power[part].mean() == pytest.approx(expected[part].mean(), rel=0.12)
+
+
+def test_the_sources_of_cenn_s_sky_are_those_that_were_counted():
+    """As many above 1 Jy at 220 and 214 GHz as the published counts have."""
+    radio, infrared = cenn().radio_sources, cenn().infrared_sources
+    flux = np.geomspace(1, 20, 4000)
+    counted = [float(np.trapezoid(of(flux) * flux**-2.5, flux) * 4 * np.pi) for of in (radio_counts, infrared_counts)]
+    fainter = (220 / 30) ** radio.index
+    assert radio.count_1jy * fainter**radio.count_slope == pytest.approx(counted[0], rel=0.05)
+    planck = np.expm1(H_OVER_K_GHZ * np.array([857.0, 214.0]) / infrared.temperature_k)
+    fainter = (214 / 857) ** (3 + infrared.index) * planck[0] / planck[1]
+    assert infrared.count_1jy * fainter**infrared.count_slope == pytest.approx(counted[1], rel=0.05)

@@ -9,13 +9,13 @@ import pytest
 from cmbml.sims.flat_sky import (
     FlatGrid,
     FlatSky,
-    cib_shape,
     draw_patch,
     grey_ratio,
     infrared_counts,
     per_cmb_kelvin,
     radio_counts,
 )
+from cmbml.sims.sources import cib_shape
 from cmbml.sky.flat import flat_spectra
 from cmbml.sky.instrument import Channel
 
