@@ -341,11 +341,11 @@ def test_the_cib_of_cenn_s_sky_is_that_of_lapi():
     """D_l is 25 uK^2 at l = 1000, and falls as the table of Lapi et al. does."""
     sky = replace(cenn(), dust=None, radio_sources=None, infrared_sources=None, thermal_sz=None)
     values = sky.emission(channel(217.0), 512, "I", 3, 1)[0].astype(np.float64)
-    ell = np.arange(201, 1401)
-    power = hp.anafast(values, lmax=1400, iter=1)[201:] * ell * (ell + 1)
+    ell = np.arange(201, 1001)
+    power = hp.anafast(values, lmax=1000, iter=1)[201:] * ell * (ell + 1)
     shape = cib_shape(ell.astype(np.float64)) * ell * (ell + 1)
-    expected = 25 * 2 * np.pi * shape / shape[ell == 1000]
-    for part in np.split(np.arange(ell.size), 6):
+    expected = 25 * 2 * np.pi * shape / shape[-1]
+    for part in np.split(np.arange(ell.size), 4):
         # The logarithm adds a few per cent to the power of the Gaussian field.
         assert power[part].mean() == pytest.approx(expected[part].mean(), rel=0.12)
 
