@@ -135,31 +135,29 @@ class GatherScores(Executor):
 
 
 @settings
-class GatherTables(Executor):
-    """Put one table of each simulation of a method on top of one another."""
+class GatherSpectra(Executor):
+    """Put the spectra of all simulations of a method on top of one another."""
 
+    reads: ClassVar = (SPECTRA_SCORES,)
+    writes: ClassVar = (SPECTRA_STACK,)
     per: ClassVar = (METHOD, SPLIT)
 
     def process(self, io: UnitIO) -> None:
         """Read the tables one by one, write them together."""
-        (asset,), (together,) = self.reads, self.writes
-        io.write(together, Stack.of((key[SIM], table) for key, table in io.read_all(asset)))
+        io.write(SPECTRA_STACK, Stack.of((key[SIM], table) for key, table in io.read_all(SPECTRA_SCORES)))
 
 
 @settings
-class GatherSpectra(GatherTables):
-    """The spectra."""
-
-    reads: ClassVar = (SPECTRA_SCORES,)
-    writes: ClassVar = (SPECTRA_STACK,)
-
-
-@settings
-class GatherParts(GatherTables):
-    """How large the parts of the errors are."""
+class GatherParts(Executor):
+    """Put the sizes of the parts of a method's errors on top of one another."""
 
     reads: ClassVar = (PARTS_RMS,)
     writes: ClassVar = (PARTS_STACK,)
+    per: ClassVar = (METHOD, SPLIT)
+
+    def process(self, io: UnitIO) -> None:
+        """Read the tables one by one, write them together."""
+        io.write(PARTS_STACK, Stack.of((key[SIM], table) for key, table in io.read_all(PARTS_RMS)))
 
 
 def stacks_of(io: UnitIO, asset: Asset[Stack]) -> dict[str, Stack]:
