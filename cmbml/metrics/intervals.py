@@ -67,7 +67,8 @@ class Moments:
         second, third = (math.fsum((values - mean) ** k) / n for k in (2, 3))
         variance = second / (n - 1) if n > 1 else math.nan
         # The skewness with the biased moments: with unbiased ones, few values overdo it, and hold less.
-        skewness = third / second**1.5 if second > 0 else 0.0
+        spread = second**1.5
+        skewness = third / spread if spread > 0 else 0.0
         return cls(mean, variance, skewness / math.sqrt(n) * variance**1.5, n)
 
 
