@@ -15,7 +15,7 @@ from pydantic_core import to_jsonable_python
 from cmbml.methods.base import Method, MethodError
 from cmbml.methods.normalisation import Moments
 from cmbml.settings import settings
-from cmbml.sky.case import Answer, Case, CaseSpec, ObservationSpec
+from cmbml.sky.case import Answer, Case, CaseSpec, Field, ObservationSpec
 
 Arrays = Sequence[NDArray[np.float32]]
 
@@ -132,7 +132,7 @@ def require_channels(channels: Sequence[str], spec: CaseSpec[Any]) -> None:
         spec.require_channel(name)
 
 
-def known(case: Case[Any]) -> Any:  # noqa: ANN401
+def known(case: Case[Field]) -> Field:
     """Return the true answer of a case.
 
     Raises:
@@ -355,5 +355,5 @@ def _flat(node: Any, prefix: str = "") -> dict[str, Any]:  # noqa: ANN401
 
 def plain(entry: Any, *without: str) -> dict[str, Any]:  # noqa: ANN401
     """Return settings, or a mapping, as the plain values that JSON has."""
-    values = asdict(entry) if is_dataclass(entry) else entry
+    values = asdict(entry) if is_dataclass(entry) and not isinstance(entry, type) else entry
     return {name: to_jsonable_python(value) for name, value in values.items() if name not in without}

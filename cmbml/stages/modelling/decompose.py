@@ -4,17 +4,18 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
+from cmbml.core.asset import Asset
 from cmbml.core.space import Space
 from cmbml.core.unit_io import UnitIO
 from cmbml.methods.base import minus, paired_parts
 from cmbml.methods.trained import Hardware, State, TrainedMethod
 from cmbml.metrics.residual import require_signal, require_sum
 from cmbml.settings import settings
-from cmbml.sky.case import Observation
+from cmbml.sky.case import Answer, Observation
 from cmbml.sky.maps import SkyMap
 from cmbml.stages.assets import (
     CHANCE_PART,
@@ -58,8 +59,8 @@ class Parts(CaseStage, ABC):
     """Decompose one cleaned map; the noise is made again from the seed."""
 
     cases: Observations
-    looks_at: ClassVar = ("shown", "asked")
-    reads: ClassVar = (CLEANED_MAP, SKY_RECIPE, *NOISE_PARTS)
+    looks_at: ClassVar[tuple[str, ...]] = ("shown", "asked")
+    reads: ClassVar[tuple[Asset[Any], ...]] = (CLEANED_MAP, SKY_RECIPE, *NOISE_PARTS)
     may_read: ClassVar = (FOREGROUND_MAP,)
     writes: ClassVar = tuple(PARTS.values())
     may_write: ClassVar = (CHANCE_PART,)
@@ -116,7 +117,7 @@ class DecomposeTrained(Parts):
 
     method: TrainedMethod
     hardware: Hardware = field(metadata={"matters": False})
-    reads: ClassVar = (*Parts.reads, STATE)
+    reads: ClassVar[tuple[Asset[Any], ...]] = (*Parts.reads, STATE)
     exact: ClassVar = False
 
     def check(self, space: Space) -> None:  # noqa: ARG002
@@ -131,6 +132,7 @@ class DecomposeTrained(Parts):
 
         def clean(part: Observation) -> SkyMap:
             replies = list(self.method.predict(state, examples.features(part), self.hardware))
-            return examples.answer(np.stack([reply.value for reply in replies]), None, part.spec).value
+            answer: Answer[SkyMap] = examples.answer(np.stack([reply.value for reply in replies]), None, part.spec)
+            return answer.value
 
         return paired_parts(clean, made.observation, made.foregrounds, made.noise)

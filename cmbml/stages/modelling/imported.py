@@ -1,11 +1,13 @@
 """Take maps that somebody else has cleaned, so that a competitor needs none of our code to be compared."""
 
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import PositiveInt
 
+from cmbml.core.asset import Asset
 from cmbml.core.executor import Executor
 from cmbml.core.space import Key, Space
 from cmbml.core.unit_io import UnitIO
@@ -76,7 +78,8 @@ class ImportPrediction(Executor):
 
     def process(self, io: UnitIO) -> None:
         """Read, check, write."""
-        found, frame = {}, "G"
+        found: dict[Asset[Any], NDArray[np.float32]] = {}
+        frame: Frame = "G"
         for asset, path in zip((CLEANED_MAP, UNCERTAINTY_MAP), self.files(io.key), strict=False):
             header, frame = self._inspect(path)
             values = read_raw_map(path, self._columns, self.unit)

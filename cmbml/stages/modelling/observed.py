@@ -104,7 +104,8 @@ class ObservedMap:
         if self.halves is not None:
             first, second = (self.read(folder / path, self.columns) for path in self.halves)
             half = (first - second) / 2
-            return half - half.mean(axis=1, keepdims=True)
+            half -= half.mean(axis=1, keepdims=True)
+            return half
         path = folder / self.noise_files[0]
         bars = self.read(path, tuple(range(len(self.columns))))
         require_error_bars(bars, str(path), "say its unit in the header, or in observed.maps.*.unit")

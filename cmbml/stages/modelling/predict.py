@@ -54,8 +54,8 @@ class Predict(CaseStage):
             found += [next(replies) for _ in range(counts[number] - 1)]
             seconds += time.perf_counter() - started
             io.write(ANSWER, np.stack([reply.value for reply in found]), {SIM: sim})
-            if found[0].sigma is not None:
-                io.write(ANSWER_SIGMA, np.stack([reply.sigma for reply in found]), {SIM: sim})
+            if sigma := [reply.sigma for reply in found if reply.sigma is not None]:
+                io.write(ANSWER_SIGMA, np.stack(sigma), {SIM: sim})
         mean = round(seconds / len(sims), 4)
         for sim in sims:
             io.write(ANSWER_TIME, {"inference_seconds": mean, "threads": self.hardware.threads_used}, {SIM: sim})

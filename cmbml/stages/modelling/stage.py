@@ -25,7 +25,7 @@ class MethodStage(CaseStage):
     """
 
     method: BlindMethod
-    looks_at: ClassVar = ("shown",)
+    looks_at: ClassVar[tuple[str, ...]] = ("shown",)
 
     def check(self, space: Space) -> None:  # noqa: ARG002
         """Ask the method whether it accepts such cases, and whether the files that it names are there."""

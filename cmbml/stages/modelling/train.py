@@ -6,6 +6,7 @@ from dataclasses import field
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
 from astropy.table import Table
 from numpy.typing import NDArray
 
@@ -110,7 +111,8 @@ class Train(CaseStage):
         io.write(TRAINING, dict(trained.summary) | {"method": dict(trained.state.about["training"])})
         if trained.curve:
             io.write(TRAINING_CURVE, Table(dict(trained.curve)))
-            io.write(TRAINING_FIGURE, learning_figure({self.method.name: trained.curve}, [self.method.name]))
+            curve = {column: np.asarray(values) for column, values in trained.curve.items()}
+            io.write(TRAINING_FIGURE, learning_figure({self.method.name: curve}, [self.method.name]))
 
     def _read_back(self, state: State, path: Path) -> State:
         """Send a state through its format: what is kept is what a prediction will read."""
@@ -120,8 +122,7 @@ class Train(CaseStage):
 
 def _samples(io: UnitIO, asset: Asset[NDArray[Any]], only: Mapping[Axis, list[str]]) -> MappedArrays:
     """Look once whether all files are whole; return their samples, which are read when they are needed."""
-    found = [(array.filename, len(array)) for _, array in io.read_all(asset, only)]
-    return MappedArrays([path for path, _ in found], [count for _, count in found])
+    return MappedArrays.of(array for _, array in io.read_all(asset, only))
 
 
 def _names(io: UnitIO, only: Mapping[Axis, list[str]]) -> list[str]:

@@ -63,7 +63,10 @@ class DrawnPatches(Cases):
 
     def read(self, io: UnitIO, at: Mapping[Axis, str] | None = None) -> Case[Patches]:
         """Read the patches of all channels."""
-        found = {key[FREQ]: image for key, image in io.read_all(OBS_PATCHES, {axis: [at[axis]] for axis in at or {}})}
+        found = {
+            key[FREQ]: image
+            for key, image in io.read_all(OBS_PATCHES, {axis: [value] for axis, value in (at or {}).items()})
+        }
         return Case(self.spec(), found)
 
     def disk_bytes(self) -> int:

@@ -44,7 +44,10 @@ class Observations(Cases):
     def read(self, io: UnitIO, at: Mapping[Axis, str] | None = None) -> Observation:
         """Read the maps of all channels."""
         spec = self.spec()
-        maps = {key[FREQ]: found for key, found in io.read_all(OBS_MAP, {axis: [at[axis]] for axis in at or {}})}
+        maps = {
+            key[FREQ]: found
+            for key, found in io.read_all(OBS_MAP, {axis: [value] for axis, value in (at or {}).items()})
+        }
         for freq, found in maps.items():
             if wrong := found.spec.difference(spec.shown[freq], "nside", "fields", "unit", "beam", "fwhm_arcmin"):
                 message = f"the map of channel {freq} is not what the config says: {wrong}"
