@@ -1,7 +1,6 @@
 """Cosmologies: six-parameter flat LCDM with massive neutrinos, and the sources that simulations draw theirs from."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, final
@@ -61,11 +60,6 @@ class Cosmology:
     def to_dict(self) -> dict[str, float]:
         """Return the parameters as plain numbers, for a YAML file."""
         return {name: float(getattr(self, name)) for name in (*BOUNDS, "pivot_per_mpc")}
-
-    @classmethod
-    def from_dict(cls, parameters: Mapping[str, float]) -> "Cosmology":
-        """Make a cosmology of what `to_dict` returned; unknown or missing names are refused."""
-        return cls(**dict(parameters))
 
 
 class CosmologySource(ABC):

@@ -4,7 +4,7 @@ import healpy as hp
 import numpy as np
 import pytest
 
-from cmbml.sky.centres import dust_paper, hole_paper, rings, uniform, within
+from cmbml.sky.centres import rings, uniform, within
 from cmbml.sky.harmonics import filter_components, synthesise
 from cmbml.sky.interpolation import bilinear
 from cmbml.sky.maps import MapError, MapSpec
@@ -120,12 +120,6 @@ def test_plate_carree_has_the_pixels_of_its_name() -> None:
     (patch,) = cut(np.stack([np.pi / 2 - theta, (phi + np.pi) % (2 * np.pi) - np.pi]), spec, np.zeros((1, 3)))
     np.testing.assert_allclose(np.degrees(patch[0]), np.repeat(-4.75 + 0.5 * np.arange(20)[:, None], 40, 1), atol=2e-2)
     np.testing.assert_allclose(np.degrees(patch[1]), np.repeat(9.75 - 0.5 * np.arange(40)[None], 20, 0), atol=2e-2)
-
-
-def test_grids_of_the_papers() -> None:
-    assert len(dust_paper()) == 1034
-    assert len(hole_paper()) == 4042
-    assert sorted({abs(lat) for lat in dust_paper()[:, 1]}) == list(range(25, 91, 5))
 
 
 def test_centres_are_drawn_where_they_are_asked_for() -> None:
