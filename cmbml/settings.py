@@ -1,6 +1,6 @@
 """The decorator of every class that a config file can name by `_target_`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, TypeVar, dataclass_transform
 
 from pydantic import AfterValidator, ConfigDict, Field
@@ -19,6 +19,18 @@ def settings(cls: type[T]) -> type[T]:
     make: Callable[[type[Any]], Any] = dataclass(config=config, frozen=True, kw_only=True)
     made: type[T] = make(cls)
     return made
+
+
+def flat(node: Any, prefix: str = "") -> dict[str, Any]:  # noqa: ANN401
+    """Return nested settings as one mapping, whose keys are those of the command line.
+
+    Example:
+        >>> flat({"network": {"depth": 5}, "loss": "l1"})
+        {'network.depth': 5, 'loss': 'l1'}
+    """
+    if isinstance(node, Mapping):
+        return {name: value for key in node for name, value in flat(node[key], f"{prefix}{key}.").items()}
+    return {prefix.rstrip("."): node}
 
 
 def _power_of_two(nside: int) -> int:

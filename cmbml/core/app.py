@@ -31,7 +31,7 @@ from cmbml.core.errors import (
 )
 from cmbml.core.executor import Executor
 from cmbml.core.integrity import INTEGRITY
-from cmbml.core.intent import DATASET_PROGRAM, NOBODY, Origin, is_part
+from cmbml.core.intent import DATASET_PROGRAM, NOBODY, Origin, is_part, script_of
 from cmbml.core.logs import log_file, talk_on_the_console
 from cmbml.core.manifest import lock, newest_config, run_folder, write_manifest
 from cmbml.core.overrides import CONFIG_FOLDER, check_overrides, renamed
@@ -156,7 +156,7 @@ def verify_dataset(config: DictConfig) -> None:
     """
     root = dataset_folder(config)
     if not (root / ".records").is_dir():
-        message = f"there is no dataset in {root}; build it first: python main_sims.py dataset={config.dataset}"
+        message = f"there is no dataset in {root}; build it first: {_building(config)}"
         raise MissingAssetError(message)
     with lock(root) if os.access(root, os.W_OK) else nullcontext():
         verify(root)
@@ -178,7 +178,7 @@ def dataset_folder(config: DictConfig) -> Path:
 def origin_of(name: str) -> Origin:
     """Say who asks: a main program, with the words of this command line but for those that say how to begin."""
     words = [word for word in sys.argv[1:] if not word.startswith("resume=")]
-    return Origin(name, shlex.join(["python", f"main_{name}.py", *words]))
+    return Origin(name, shlex.join(["python", script_of(name), *words]))
 
 
 def build_pipeline(config: DictConfig, root: Path, origin: Origin = NOBODY) -> tuple[Pipeline, Runner]:
@@ -248,16 +248,21 @@ def _take_over(config: DictConfig, root: Path) -> None:
         return
     made = newest_config(root, DATASET_PROGRAM)
     if made is None:
-        message = f"there is no dataset in {root}; build it first: python main_sims.py dataset={config.dataset}"
+        message = f"there is no dataset in {root}; build it first: {_building(config)}"
         raise ConfigError(message)
     if lacking := [name for name in config.inherit if name not in made]:
         message = (
             f"{root} was made by an older version, which did not say {', '.join(lacking)}; build it again: "
-            f"python main_sims.py dataset={config.dataset}"
+            f"{_building(config)}"
         )
         raise ConfigError(message)
     for name in config.inherit:
         config[name] = made[name]
+
+
+def _building(config: DictConfig) -> str:
+    """Return the command that lays out the dataset of a config."""
+    return f"python {script_of(DATASET_PROGRAM)} dataset={config.dataset}"
 
 
 def _plain(config: DictConfig) -> dict[str, Any]:

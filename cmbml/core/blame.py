@@ -10,6 +10,7 @@ from omegaconf.errors import MissingMandatoryValue
 from pydantic import ValidationError
 
 from cmbml.core.errors import CmbmlError, import_fault, setting_faults
+from cmbml.core.intent import DATASET_PROGRAM, script_of
 
 
 def describe(error: Exception, place: str, config: DictConfig) -> Iterator[str]:
@@ -37,7 +38,8 @@ def describe(error: Exception, place: str, config: DictConfig) -> Iterator[str]:
         yield str(cause)
     elif lacking := re.search(r"access (\w+)\.\w+: node `\1` is not a container", str(cause)):
         name = lacking.group(1)
-        yield f"{place}: it is for datasets with `{name}`, which this is not; main_sims.py stages={name} makes one"
+        maker = f"{script_of(DATASET_PROGRAM)} stages={name}"
+        yield f"{place}: it is for datasets with `{name}`, which this is not; {maker} makes one"
     elif target := re.match(r"Error loading '([\w.]+)'", str(cause)):
         yield f"{_origin(where, config)}: {target.group(0)}: {import_fault(target.group(1))}"
     else:

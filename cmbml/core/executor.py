@@ -4,14 +4,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping
 from dataclasses import field, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from cmbml.core.asset import Asset
 from cmbml.core.space import Axis, Key, Space
+from cmbml.core.unit_io import UnitIO
 from cmbml.settings import settings
-
-if TYPE_CHECKING:
-    from cmbml.core.unit_io import UnitIO
 
 
 @settings
@@ -43,7 +41,7 @@ class Executor(ABC):
     over: dict[str, list[str | int]] = field(default_factory=dict)
 
     @abstractmethod
-    def process(self, io: "UnitIO") -> None:
+    def process(self, io: UnitIO) -> None:
         """Do the work of one unit."""
 
     def needs(self) -> tuple[Asset[Any], ...]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from cmbml.core.record import write_whole
 
 DATASET_PROGRAM = "sims"
+"""The main program that lays a dataset out."""
 SUFFIX = ".plan.json"
 
 
@@ -30,6 +31,11 @@ class Origin:
 
 
 NOBODY = Origin()
+
+
+def script_of(program: str) -> str:
+    """Return what a main program's file is called, for commands in messages."""
+    return f"main_{program}.py"
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Literal
 
 from cmbml.core.integrity import Integrity
-from cmbml.core.intent import Intent
+from cmbml.core.intent import DATASET_PROGRAM, Intent, script_of
 from cmbml.core.record import Output, Record, Source
 
 OLD = "was made by a version of cmbml that did not note what it was made from"
-ANY_PROGRAM = "the program that makes it (main_sims.py for a dataset, main_clean.py for a method)"
+ANY_PROGRAM = f"the program that makes it ({script_of(DATASET_PROGRAM)} for a dataset, main_clean.py for a method)"
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from cmbml.core.blame import settings_at
 from cmbml.core.errors import ConfigError, nearest
+from cmbml.core.intent import script_of
 
 log = logging.getLogger(__name__)
 
@@ -120,8 +121,8 @@ def _group_of_others(name: str, overrides: list[str]) -> str:
             continue
         others = [path.stem for path in sorted(CONFIG_FOLDER.glob("*.yaml")) if group in _groups(path.stem)]
         taken = f"; here {group} is what the dataset was made with" if group in hydra.compose(name) else ""
-        programs = ", ".join(f"main_{other}.py" for other in others if other != "common")
-        return f"{word.lstrip('+~')}: '{group}' is no group of main_{name}.py, but of {programs}{taken}"
+        programs = ", ".join(script_of(other) for other in others if other != "common")
+        return f"{word.lstrip('+~')}: '{group}' is no group of {script_of(name)}, but of {programs}{taken}"
     return ""
 
 

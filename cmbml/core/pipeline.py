@@ -22,7 +22,8 @@ from cmbml.core.record import Record, Source
 from cmbml.core.runner import Runner
 from cmbml.core.space import Key, Space
 from cmbml.core.store import Store, storage_errors
-from cmbml.core.unit_io import Failure, Task, run_task
+from cmbml.core.task import Failure, Task, run_task
+from cmbml.core.unit_io import Access
 from cmbml.core.wiring import Wiring
 
 log = logging.getLogger(__name__)
@@ -247,9 +248,8 @@ class Pipeline:
         }
         sources = self._sources(executor, key, plan)
         recorded = ((path, self.ledger.output(path)) for places in inputs.values() for _, path in places)
-        return Task(
+        access = Access(
             stage=stage,
-            executor=executor,
             key=key,
             inputs=inputs,
             outputs={
@@ -259,15 +259,14 @@ class Pipeline:
             makers={asset.name: self.graph.makers[asset.name] for asset in reads},
             fingerprint=plan.fingerprints[stage, key],
             root=self.root,
-            record=str(self.namer.record(stage, key)),
             seed=self.seed,
             threads=threads,
-            sources=sources,
-            settings=self._alike[stage],
+            optional=frozenset(asset.name for asset in executor.may_need()),
             written={path: output for path, output in recorded if output is not None},
             commands={source.stage: self._command(source.stage) for source in sources},
             integrity=self.integrity,
         )
+        return Task(executor, access, str(self.namer.record(stage, key)), sources, self._alike[stage])
 
 
 def _refuse(faults: Mapping[Unit, Fault]) -> None:

@@ -17,6 +17,7 @@ from tqdm import tqdm
 
 from cmbml.core.errors import ConfigError
 from cmbml.core.logs import ROOT, Outputs
+from cmbml.cores import n_cores
 from cmbml.settings import PositiveFloat, settings
 
 P = ParamSpec("P")
@@ -226,11 +227,6 @@ class Dask(Runner):
         except OSError as error:
             message = f"the Dask scheduler {self.address or ''} does not answer: {error}; check runner.address"
             raise ConfigError(message) from error
-
-
-def n_cores() -> int:
-    """Return the number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @contextmanager

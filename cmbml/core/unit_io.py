@@ -1,9 +1,6 @@
 """All that the work of one unit may touch."""
 
 import shutil
-import socket
-import time
-import traceback
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -13,11 +10,10 @@ from typing import Any, TypeVar
 import numpy as np
 
 from cmbml.core.asset import Asset
-from cmbml.core.errors import CmbmlError, UndeclaredError
-from cmbml.core.executor import Executor
+from cmbml.core.errors import UndeclaredError
 from cmbml.core.handler import Stamp
 from cmbml.core.integrity import Integrity
-from cmbml.core.record import Output, Record, Source
+from cmbml.core.record import Output
 from cmbml.core.seeds import generator, seed_for
 from cmbml.core.space import Axis, Key
 from cmbml.core.store import Store, storage_errors
@@ -27,41 +23,35 @@ Places = tuple[tuple[Key, str], ...]
 
 
 @dataclass(frozen=True)
-class Task:
-    """One unit of work, complete in itself, so that it may travel to another process or machine.
+class Access:
+    """What the work of one unit may touch, by names and paths, so that it may travel to another process or machine.
 
     Attributes:
         stage: name of the stage.
-        executor: what does the work.
         key: the unit's point.
         inputs: for each asset read, the points and the paths that the unit sees.
         outputs: the same for each asset written.
         makers: asset name -> name of the stage that makes it.
         fingerprint: of the unit.
         root: the dataset's folder.
-        record: path of the unit's record, relative to the root.
         seed: root seed of the dataset.
         threads: CPU threads that the work may use.
-        sources: what the unit is made from, for its record.
-        settings: what units made with the same settings share, for its record.
+        optional: names of the inputs whose files may be missing.
         written: path of each file that is read -> what is recorded of it.
         commands: name of each stage that is read -> the command that makes it, for messages.
         integrity: how closely files are looked at before they are read.
     """
 
     stage: str
-    executor: Executor
     key: Key
     inputs: Mapping[str, Places]
     outputs: Mapping[str, Places]
     makers: Mapping[str, str]
     fingerprint: str
     root: Path
-    record: str
     seed: int
     threads: int
-    sources: tuple[Source, ...] = ()
-    settings: str = ""
+    optional: frozenset[str] = frozenset()
     written: Mapping[str, Output] = field(default_factory=dict)
     commands: Mapping[str, str] = field(default_factory=dict)
     integrity: Integrity = "hash"
@@ -74,38 +64,43 @@ class UnitIO:
     """The declared assets, the random numbers and the scratch space of one unit.
 
     Args:
-        task: the unit.
+        access: of the unit.
     """
 
-    def __init__(self, task: Task) -> None:
-        self._task = task
-        self._store = Store(task.root, task.integrity)
-        self.outputs: list[Output] = []
+    def __init__(self, access: Access) -> None:
+        self._access = access
+        self._store = Store(access.root, access.integrity)
+        self._outputs: list[Output] = []
+
+    @property
+    def outputs(self) -> tuple[Output, ...]:
+        """What has been written so far."""
+        return tuple(self._outputs)
 
     @property
     def key(self) -> Key:
         """The point of the unit."""
-        return self._task.key
+        return self._access.key
 
     @property
     def threads(self) -> int:
         """How many CPU threads the work may use. They must not change a bit of the result."""
-        return self._task.threads
+        return self._access.threads
 
     def read(self, asset: Asset[T]) -> T:
         """Read the one file of an asset that belongs to the unit."""
-        places = self._places(asset, self._task.inputs, "read")
+        places = self._places(asset, self._access.inputs, "read")
         if len(places) != 1:
-            message = f"stage '{self._task.stage}' sees {len(places)} files of {asset}: use read_each"
+            message = f"stage '{self._access.stage}' sees {len(places)} files of {asset}: use read_each"
             raise UndeclaredError(message)
         return self._load(asset, places[0][1])
 
     def read_optional(self, asset: Asset[T]) -> T | None:
         """Read the one file of an asset that belongs to the unit; None where nobody made it."""
-        if asset.name not in self._task.inputs:
+        if asset.name not in self._access.inputs:
             return None
-        places = self._places(asset, self._task.inputs, "read")
-        if not places or (len(places) == 1 and not (self._task.root / places[0][1]).exists()):
+        places = self._places(asset, self._access.inputs, "read")
+        if not places or (len(places) == 1 and not (self._access.root / places[0][1]).exists()):
             return None
         return self.read(asset)
 
@@ -116,11 +111,11 @@ class UnitIO:
             asset: what is read; nothing comes of one that the unit may read and nobody makes, or has written.
             only: the values on some axes to keep to; all by default.
         """
-        optional = asset in self._task.executor.may_need()
-        if asset.name not in self._task.inputs and optional:
+        optional = asset.name in self._access.optional
+        if asset.name not in self._access.inputs and optional:
             return
-        for key, path in self._places(asset, self._task.inputs, "read"):
-            if optional and not (self._task.root / path).exists():
+        for key, path in self._places(asset, self._access.inputs, "read"):
+            if optional and not (self._access.root / path).exists():
                 # Its maker had nothing to write there: a file that was lost would have been noticed before.
                 continue
             if all(key[axis] in values for axis, values in (only or {}).items()):
@@ -135,8 +130,8 @@ class UnitIO:
 
         There are none of one that the unit may read and nobody makes.
         """
-        both = dict(self._task.inputs) | dict(self._task.outputs)
-        if asset.name not in both and asset in self._task.executor.may_need():
+        both = dict(self._access.inputs) | dict(self._access.outputs)
+        if asset.name not in both and asset.name in self._access.optional:
             return []
         return [key[axis] for key, _ in self._places(asset, both, "touch")]
 
@@ -149,12 +144,12 @@ class UnitIO:
             at: the values on the axes inside the unit, where the asset has such.
         """
         key = self.key.joined(Key.of(at or {})).on(asset.per)
-        paths = dict(self._places(asset, self._task.outputs, "write"))
+        paths = dict(self._places(asset, self._access.outputs, "write"))
         if key not in paths:
-            message = f"stage '{self._task.stage}' at '{self.key}' may not write {asset} at '{key}'"
+            message = f"stage '{self._access.stage}' at '{self.key}' may not write {asset} at '{key}'"
             raise UndeclaredError(message)
-        stamp = Stamp(self._task.stage, self._task.fingerprint)
-        self.outputs.append(self._store.write(asset, paths[key], value, stamp))
+        stamp = Stamp(self._access.stage, self._access.fingerprint)
+        self._outputs.append(self._store.write(asset, paths[key], value, stamp))
 
     def rng(
         self, purpose: str, at: Mapping[Axis, str] | None = None, per: Iterable[Axis] | None = None
@@ -167,16 +162,16 @@ class UnitIO:
             per: the axes that it depends on, for stages that have more of them; all by default.
         """
         point = self.key.joined(Key.of(at or {}))
-        return generator(self._task.seed, purpose, point if per is None else point.on(per))
+        return generator(self._access.seed, purpose, point if per is None else point.on(per))
 
     def seed(self, purpose: str) -> int:
         """Return a seed for a purpose that is the same for every unit of the dataset."""
-        return seed_for(self._task.seed, purpose, Key()) % 2**63
+        return seed_for(self._access.seed, purpose, Key()) % 2**63
 
     @contextmanager
     def scratch(self) -> Iterator[Path]:
         """Give a folder of the unit's own that is removed afterwards."""
-        folder = self._task.root / ".scratch" / self._task.stage / self.key.name
+        folder = self._access.root / ".scratch" / self._access.stage / self.key.name
         with storage_errors(folder):
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(parents=True)
@@ -191,7 +186,7 @@ class UnitIO:
         It is the same for the same settings and inputs, and it is removed when the unit is finished. What other
         settings have left is removed at once.
         """
-        folder = self._work / self._task.fingerprint[:16]
+        folder = self._work / self._access.fingerprint[:16]
         with storage_errors(folder):
             for other in self._work.glob("*"):
                 if other != folder:
@@ -201,85 +196,26 @@ class UnitIO:
 
     def logdir(self) -> Path:
         """Give a folder for logs that are watched while the unit runs; it is kept, and nothing reads it."""
-        folder = self._task.root / "logs" / self._task.stage / self.key.name / self._task.fingerprint[:8]
+        folder = self._access.root / "logs" / self._access.stage / self.key.name / self._access.fingerprint[:8]
         with storage_errors(folder):
             folder.mkdir(parents=True, exist_ok=True)
         return folder
 
-    def remove_work(self) -> None:
-        """Remove the folder that `workdir` gave."""
-        shutil.rmtree(self._work, ignore_errors=True)
-
     @property
     def _work(self) -> Path:
-        return self._task.root / ".work" / self._task.stage / self.key.name
-
-    def remove_optional(self) -> None:
-        """Remove what an earlier run of the unit may have written and this one may not."""
-        for asset in self._task.executor.may_write:
-            for _, path in self._task.outputs[asset.name]:
-                (self._task.root / path).unlink(missing_ok=True)
-
-    def require_written(self) -> None:
-        """Check that every file that the unit promised is there.
-
-        Raises:
-            UndeclaredError: one was not written.
-        """
-        done = {output.path for output in self.outputs}
-        promised = [asset.name for asset in self._task.executor.writes]
-        missing = [path for name in promised for _, path in self._task.outputs[name] if path not in done]
-        if missing:
-            message = f"stage '{self._task.stage}' declared and did not write {', '.join(missing)}"
-            raise UndeclaredError(message)
+        return self._access.root / ".work" / self._access.stage / self.key.name
 
     def _load(self, asset: Asset[T], path: str) -> T:
         """Read a file, and keep it in memory where the next unit reads it too: where it lacks the innermost axis."""
         shared = bool(self.key) and self.key.items[-1][0] not in asset.per and not asset.handler.mapped
-        maker = self._task.makers[asset.name]
-        written, command = self._task.written.get(path), self._task.commands.get(maker, "")
+        maker = self._access.makers[asset.name]
+        written, command = self._access.written.get(path), self._access.commands.get(maker, "")
         value: T = self._store.read(asset, path, maker, shared, written, command)
         return value
 
     def _places(self, asset: Asset[Any], table: Mapping[str, Places], verb: str) -> Places:
         if asset.name not in table:
             declared = ", ".join(table) or "nothing"
-            message = f"stage '{self._task.stage}' may not {verb} {asset}: it declares {declared}"
+            message = f"stage '{self._access.stage}' may not {verb} {asset}: it declares {declared}"
             raise UndeclaredError(message)
         return table[asset.name]
-
-
-@dataclass(frozen=True)
-class Failure:
-    """Why a unit failed, in plain text, so that it can travel between processes.
-
-    Attributes:
-        unit: stage and point.
-        message: for the user.
-        details: the traceback, for the log.
-    """
-
-    unit: str
-    message: str
-    details: str
-
-
-def run_task(task: Task) -> Record | Failure:
-    """Do one unit and record it. Errors come back as a `Failure`."""
-    started = time.perf_counter()
-    io = UnitIO(task)
-    try:
-        io.remove_optional()
-        task.executor.process(io)
-        io.require_written()
-        seconds = round(time.perf_counter() - started, 3)
-        made = (task.fingerprint, tuple(io.outputs), seconds, socket.gethostname(), task.sources, task.settings)
-        record = Record(*made)
-        with storage_errors(task.root / task.record):
-            record.write(task.root / task.record)
-        io.remove_work()
-    except Exception as error:
-        plain = isinstance(error, CmbmlError | ValueError)
-        message = str(error) if plain else f"{type(error).__name__}: {error}"
-        return Failure(str(task), message, traceback.format_exc())
-    return record

@@ -9,7 +9,8 @@ from cmbml.core.errors import StaleError
 from cmbml.core.intent import DATASET_PROGRAM, stages_asked_for
 from cmbml.core.ledger import ANY_PROGRAM, Ledger
 from cmbml.core.record import Output
-from cmbml.core.runner import Progress, n_cores
+from cmbml.core.runner import Progress
+from cmbml.cores import n_cores
 
 log = logging.getLogger(__name__)
 Found = tuple[tuple[str, ...], str]

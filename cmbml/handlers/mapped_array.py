@@ -1,7 +1,7 @@
 """Large arrays that are read a part at a time, straight from the disk."""
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import accumulate
 from pathlib import Path
 from typing import Any, ClassVar
@@ -37,18 +37,6 @@ class MappedArray(AssetHandler[NDArray[Any]]):
         np.save(path, in_file_order(value), allow_pickle=False)
 
 
-def file_of(array: NDArray[Any]) -> Path:
-    """Return the file from which an array was mapped.
-
-    Raises:
-        TypeError: it was not.
-    """
-    if not isinstance(array, np.memmap) or array.filename is None:
-        message = "the array lies in memory, and in no file"
-        raise TypeError(message)
-    return Path(array.filename)
-
-
 class MappedArrays(Sequence[NDArray[Any]]):
     """The rows of many files' arrays, one after the other; each is mapped anew when it is asked for.
 
@@ -62,6 +50,22 @@ class MappedArrays(Sequence[NDArray[Any]]):
     def __init__(self, paths: Sequence[Path], counts: Sequence[int]) -> None:
         self.paths = list(paths)
         self.ends = list(accumulate(counts))
+
+    @classmethod
+    def of(cls, arrays: Iterable[NDArray[Any]]) -> "MappedArrays":
+        """Return the rows of arrays that a `MappedArray` has read, which are closed.
+
+        Raises:
+            TypeError: one of them stands in no file.
+        """
+        paths, counts = [], []
+        for array in arrays:
+            if not isinstance(array, np.memmap) or array.filename is None:
+                message = f"an array of shape {array.shape} stands in no file"
+                raise TypeError(message)
+            paths.append(Path(array.filename))
+            counts.append(len(array))
+        return cls(paths, counts)
 
     def __len__(self) -> int:
         return self.ends[-1] if self.ends else 0

@@ -10,9 +10,9 @@ from cmbml.core.handler import AssetHandler, Stamp
 from cmbml.handlers.fits_file import refusing_truncated
 from cmbml.handlers.healpix_map import HealpixMap, read_spec, spec_cards
 from cmbml.sky.maps import MapError, SkyMap
-from cmbml.sky.patches import Patches, PatchSpec
+from cmbml.sky.patches import Patches, PatchSpec, Projection
 
-CODES = {"gnomonic": "TAN", "plate_carree": "CAR"}
+CODES: dict[Projection, str] = {"gnomonic": "TAN", "plate_carree": "CAR"}
 IMAGE = b"NAXIS   =                    4"
 
 

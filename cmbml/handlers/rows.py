@@ -2,7 +2,6 @@
 
 import csv
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -86,10 +85,10 @@ class StackFile(AssetHandler[Stack]):
 
     def write(self, path: Path, value: Stack, stamp: Stamp) -> None:
         """Write tables."""
-        arrays = {"sims": value.sims}
-        for part in ("words", "numbers", "facts"):
-            columns: Mapping[str, NDArray[Any]] = getattr(value, part)
-            arrays |= {f"{part}/{name}": _once(of) if part == "numbers" else of for name, of in columns.items()}
+        arrays: dict[str, NDArray[Any]] = {"sims": value.sims}
+        arrays |= {f"words/{name}": column for name, column in value.words.items()}
+        arrays |= {f"numbers/{name}": _once(values) for name, values in value.numbers.items()}
+        arrays |= {f"facts/{name}": of for name, of in value.facts.items()}
         arrays["stamp"] = np.array(json.dumps({"stage": stamp.stage, "fingerprint": stamp.fingerprint[:32]}))
         with path.open("wb") as file:
             np.savez(file, allow_pickle=False, **arrays)

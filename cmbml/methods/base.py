@@ -63,7 +63,7 @@ class BlindMethod(Method):
     to `decompose` as another part, must come out as the signal does."""
 
     @abstractmethod
-    def clean(self, observation: Observation, scratch: Path, threads: int) -> Answer:
+    def clean(self, observation: Observation, scratch: Path, threads: int) -> Answer[SkyMap]:
         """Find the CMB.
 
         Args:

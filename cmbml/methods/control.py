@@ -22,7 +22,7 @@ class Truth(BlindMethod):
         """Accept anything."""
         return spec.asked
 
-    def clean(self, observation: Observation, scratch: Path, threads: int) -> Answer:  # noqa: ARG002
+    def clean(self, observation: Observation, scratch: Path, threads: int) -> Answer[SkyMap]:  # noqa: ARG002
         """Return the truth.
 
         Raises:
@@ -54,7 +54,7 @@ class SingleChannel(BlindMethod):
         """Return the one channel."""
         return (self.channel,)
 
-    def clean(self, observation: Observation, scratch: Path, threads: int) -> Answer:  # noqa: ARG002
+    def clean(self, observation: Observation, scratch: Path, threads: int) -> Answer[SkyMap]:  # noqa: ARG002
         """Return the channel's map."""
         return Answer(observation.shown[self.channel])
 
@@ -68,7 +68,7 @@ class Zero(BlindMethod):
         """Accept anything."""
         return spec.asked
 
-    def clean(self, observation: Observation, scratch: Path, threads: int) -> Answer:  # noqa: ARG002
+    def clean(self, observation: Observation, scratch: Path, threads: int) -> Answer[SkyMap]:  # noqa: ARG002
         """Return a map of zeros."""
         spec = self.accepts(observation.spec)
         return Answer(SkyMap(np.zeros((len(spec.fields), spec.n_pix), np.float32), spec))

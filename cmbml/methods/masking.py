@@ -21,7 +21,8 @@ def read_mask(path: Path) -> NDArray[np.float64]:
     if not path.is_file():
         message = f"the mask {path} is not there; check the method's settings"
         raise MethodError(message)
-    return (hp.read_map(path, dtype=np.float64) > 0.5).astype(np.float64)
+    mask: NDArray[np.float64] = (hp.read_map(path, dtype=np.float64) > 0.5).astype(np.float64)
+    return mask
 
 
 def masked(maps: Mapping[str, SkyMap], path: Path | None) -> Mapping[str, SkyMap]:

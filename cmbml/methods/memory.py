@@ -32,7 +32,7 @@ from cmbml.methods.trained import (
 from cmbml.settings import PositiveFloat, settings
 from cmbml.sky.beams import gaussian_window
 from cmbml.sky.case import Answer, Observation, ObservationSpec
-from cmbml.sky.harmonics import analyse, filter_components, synthesise
+from cmbml.sky.harmonics import alm_size, analyse, filter_components, synthesise
 from cmbml.sky.maps import MapSpec, SkyMap
 
 Float32 = NDArray[np.float32]
@@ -70,7 +70,8 @@ class Maps(Examples):
 
     def target(self, case: Observation, chosen: None = None) -> Float32:  # noqa: ARG002
         """Return the CMB, without a beam."""
-        return known(case).values.astype(np.float32)[np.newaxis]
+        values: Float32 = known(case).values.astype(np.float32)
+        return values[np.newaxis]
 
     def answer(self, replies: Float32, sigma: Float32 | None, spec: ObservationSpec) -> Answer[SkyMap]:
         """Say what an answer is."""
@@ -149,10 +150,9 @@ class Remembering(TrainedMethod):
         weights *= out / (beams * weights).sum(axis=0)
         for maps in features:
             cleaned = maps - self.recall(state.arrays, maps, beams, threads)
-            alm = sum(
-                filter_components(analyse(channel.astype(np.float64), lmax, threads), weight)
-                for channel, weight in zip(cleaned, weights, strict=True)
-            )
+            alm = np.zeros((beams.shape[1], alm_size(lmax)), np.complex128)
+            for channel, weight in zip(cleaned, weights, strict=True):
+                alm += filter_components(analyse(channel.astype(np.float64), lmax, threads), weight)
             yield Reply(synthesise(alm, round(np.sqrt(maps.shape[-1] / 12)), threads).astype(np.float32))
 
     def _beams(self, spec: ObservationSpec) -> Beams:
@@ -218,7 +218,9 @@ class Memory(Remembering):
     ) -> tuple[dict[str, Float32], dict[str, Any]]:
         """Average."""
         del valid, beams, threads
-        total = sum(maps.astype(np.float64) for maps in train)
+        total = np.zeros(train.features[0].shape)
+        for maps in train:
+            total += maps
         return {"mean": (total / len(train)).astype(np.float32)}, {}
 
     def recall(self, arrays: Mapping[str, Float32], maps: Float32, beams: Beams, threads: int) -> Float32:
@@ -267,7 +269,8 @@ class PrincipalComponents(Remembering):
         looked_at = [self._scales(maps, beams, threads) for maps in valid]
         # A fit is disturbed by the CMB, which is in an observation and not in its foregrounds.
         observed = [self._scales(np.asarray(maps), beams, threads) for maps in valid.features]
-        arrays, chosen = {}, []
+        arrays: dict[str, NDArray[np.floating[Any]]] = {}
+        chosen: list[int] = []
         for c in range(seen[0].shape[0]):
             for s in range(seen[0].shape[1]):
                 rows = np.stack([maps[c, s].ravel() for maps in seen])

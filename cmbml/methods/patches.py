@@ -208,13 +208,14 @@ class WholePatches(Squares):
 
     def target(self, case: Case[Patches], chosen: None = None) -> Float32:  # noqa: ARG002
         """Return the true patches."""
-        return known(case).values.astype(np.float32)
+        values: Float32 = known(case).values.astype(np.float32)
+        return values
 
     def answer(self, replies: Float32, sigma: Float32 | None, spec: CaseSpec[PatchSpec]) -> Answer[Patches]:
         """Say what the replies are."""
         nowhere = np.full((len(replies), 3), np.nan)
-        found = (None if part is None else Patches(part, spec.asked, nowhere) for part in (replies, sigma))
-        return Answer(*found)
+        value = Patches(replies, spec.asked, nowhere)
+        return Answer(value, None if sigma is None else Patches(sigma, spec.asked, nowhere))
 
     def describe(self, spec: CaseSpec[PatchSpec]) -> dict[str, Any]:
         """Say what the patches are."""

@@ -99,7 +99,7 @@ class Pyilc(BlindMethod):
         _require_installed(self.python or Path(sys.executable), self.checkout, self.name, self._ours)
         return spec.asked.with_(fields="I", lmax=lmax, beam="gaussian", fwhm_arcmin=self.fwhm_arcmin)
 
-    def clean(self, observation: Observation, scratch: Path, threads: int) -> Answer:
+    def clean(self, observation: Observation, scratch: Path, threads: int) -> Answer[SkyMap]:
         """Write what the package reads, run it, and read what it wrote."""
         spec = self.accepts(observation.spec)
         with self._folder(observation, scratch) as folder:

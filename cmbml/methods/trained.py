@@ -1,6 +1,5 @@
 """The contract of every method that learns from simulations; it needs no deep-learning package itself."""
 
-import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, is_dataclass
@@ -12,10 +11,11 @@ from numpy.typing import NDArray
 from pydantic import NonNegativeInt, PositiveInt
 from pydantic_core import to_jsonable_python
 
+from cmbml.cores import n_cores
 from cmbml.methods.base import Method, MethodError
 from cmbml.methods.normalisation import Moments
-from cmbml.settings import settings
-from cmbml.sky.case import Answer, Case, CaseSpec, ObservationSpec
+from cmbml.settings import flat, settings
+from cmbml.sky.case import Answer, Case, CaseSpec, Field, ObservationSpec
 
 Arrays = Sequence[NDArray[np.float32]]
 
@@ -132,7 +132,7 @@ def require_channels(channels: Sequence[str], spec: CaseSpec[Any]) -> None:
         spec.require_channel(name)
 
 
-def known(case: Case[Any]) -> Any:  # noqa: ANN401
+def known(case: Case[Field]) -> Field:
     """Return the true answer of a case.
 
     Raises:
@@ -181,8 +181,7 @@ class Hardware:
     @property
     def threads_used(self) -> int:
         """How many CPU threads a network really uses."""
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        return self.threads or cores
+        return self.threads or n_cores()
 
 
 @dataclass(frozen=True)
@@ -314,7 +313,7 @@ class TrainedMethod(Method):
         Raises:
             MethodError: it was not; the message names every difference.
         """
-        mine, its = (_flat(about) for about in (plain(self.about(spec)), state.about.get("holds_for", {})))
+        mine, its = (flat(about) for about in (plain(self.about(spec)), state.about.get("holds_for", {})))
         wrong = [
             f"{name} is {its.get(name, 'not said')}, not {mine.get(name, 'asked for')}"
             for name in sorted(mine.keys() | its.keys())
@@ -347,13 +346,7 @@ def describe(spec: ObservationSpec, channels: Iterable[str]) -> dict[str, Any]:
     }
 
 
-def _flat(node: Any, prefix: str = "") -> dict[str, Any]:  # noqa: ANN401
-    if isinstance(node, Mapping):
-        return {name: value for key in node for name, value in _flat(node[key], f"{prefix}{key}.").items()}
-    return {prefix.rstrip("."): node}
-
-
 def plain(entry: Any, *without: str) -> dict[str, Any]:  # noqa: ANN401
     """Return settings, or a mapping, as the plain values that JSON has."""
-    values = asdict(entry) if is_dataclass(entry) else entry
+    values = asdict(entry) if is_dataclass(entry) and not isinstance(entry, type) else entry
     return {name: to_jsonable_python(value) for name, value in values.items() if name not in without}

@@ -172,8 +172,12 @@ def _remap(sky: dict[str, Alm], lmax: int, threads: int) -> Alm:
     positions = ducc0.misc.get_deflected_angles(deflect=deflection.T, calc_rotation="E" in sky, **rings)
     del gradient, deflection
     spins = [(sky["T"], 0)] + ([(sky["E"], 2)] if "E" in sky else [])
+
+    def evaluate(field: tuple[Alm, int]) -> NDArray[np.float32]:
+        return _evaluate(*field, positions)
+
     with ThreadPoolExecutor(min(threads, len(spins))) as pool:
-        lensed = list(pool.map(lambda field: _evaluate(*field, positions), spins))
+        lensed = list(pool.map(evaluate, spins))
     weights = np.repeat(grid.weight, grid.nph.astype(np.int64)).astype(np.float32)
     out = [
         ducc0.sht.adjoint_synthesis(map=np.multiply(values, weights, out=values), spin=spin, lmax=lmax, **rings)

@@ -203,7 +203,9 @@ class PointSources(Emitter):
     def add_to(self, total: Float32Map, band: Band, factor: float, threads: int) -> None:
         """Add every source to its pixel."""
         del threads
-        seen = sum(weight * self.values * (freq / self.freq_ref_ghz) ** self.index for freq, weight in band.samples())
+        seen = np.zeros(self.values.shape)
+        for freq, weight in band.samples():
+            seen += weight * self.values * (freq / self.freq_ref_ghz) ** self.index
         np.add.at(total[0], self.pixel, (factor * seen).astype(np.float32))
 
 
@@ -231,7 +233,8 @@ def power_law(freq_ref_ghz: float, index: Float32Map, curvature: float = 0.0) ->
         exponent = index[part] * np.float32(log)
         if curvature:
             exponent += np.float32(curvature * log**2)
-        return np.exp(exponent, out=exponent)
+        np.exp(exponent, out=exponent)
+        return exponent
 
     return scaling
 
@@ -278,7 +281,8 @@ def numba_threads(threads: int) -> Iterator[None]:
 
     _keep_compiled()
     old = numba.get_num_threads()
-    numba.set_num_threads(max(1, min(threads, numba.config.NUMBA_NUM_THREADS)))
+    most: int = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
+    numba.set_num_threads(max(1, min(threads, most)))
     try:
         yield
     finally:

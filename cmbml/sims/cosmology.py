@@ -1,7 +1,6 @@
 """Cosmologies: six-parameter flat LCDM with massive neutrinos, and the sources that simulations draw theirs from."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, final
@@ -61,11 +60,6 @@ class Cosmology:
     def to_dict(self) -> dict[str, float]:
         """Return the parameters as plain numbers, for a YAML file."""
         return {name: float(getattr(self, name)) for name in (*BOUNDS, "pivot_per_mpc")}
-
-    @classmethod
-    def from_dict(cls, parameters: Mapping[str, float]) -> "Cosmology":
-        """Make a cosmology of what `to_dict` returned; unknown or missing names are refused."""
-        return cls(**dict(parameters))
 
 
 class CosmologySource(ABC):
@@ -182,7 +176,10 @@ class _Chain(CosmologySource):
     that are added later leave the earlier ones as they are.
     """
 
-    pivot_per_mpc: float
+    @property
+    @abstractmethod
+    def pivot_per_mpc(self) -> float:
+        """Where the chain's amplitude is defined, 1/Mpc."""
 
     @abstractmethod
     def samples(self) -> "Samples":
@@ -221,9 +218,13 @@ class Wmap9Chain(_Chain):
         mnu: sum of the neutrino masses, eV, for all simulations; None to read it from the chain.
     """
 
-    pivot_per_mpc: ClassVar[float] = 0.002
     folder: Path
     mnu: Annotated[float, _inside("mnu")] | None = None
+
+    @property
+    def pivot_per_mpc(self) -> float:
+        """WMAP's pivot, 0.002 / Mpc."""
+        return 0.002
 
     def files(self) -> tuple[Path, ...]:
         """Return the files of the chain."""
@@ -315,8 +316,8 @@ def _read_column(path: Path) -> NDArray[np.float64]:
 @lru_cache(maxsize=2)
 def _read_getdist(root: Path, files: tuple[Path, ...], burn_in: float, mnu: float | None) -> Samples:
     if not files[0].is_file() or len(files) == 1:
-        missing = files[0] if not files[0].is_file() else f"{root}_1.txt"
-        message = f"there is no file {missing}: a chain in getdist's layout has ROOT.paramnames and ROOT_1.txt, ..."
+        absent = files[0] if not files[0].is_file() else f"{root}_1.txt"
+        message = f"there is no file {absent}: a chain in getdist's layout has ROOT.paramnames and ROOT_1.txt, ..."
         raise ChainError(message)
     # Here, not above: it takes a second to import, and only this source needs it.
     from getdist import chains, loadMCSamples
@@ -357,4 +358,4 @@ def _merge(table: NDArray[np.float64], weights: NDArray[np.float64] | None, wher
         raise ChainError(message)
     used = weight > 0
     distinct, inverse = np.unique(table[used], axis=0, return_inverse=True)
-    return distinct, np.bincount(inverse.ravel(), weights=weight[used])
+    return distinct, np.bincount(inverse.ravel(), weights=weight[used]).astype(np.float64)

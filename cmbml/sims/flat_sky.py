@@ -164,7 +164,8 @@ def draw_patch(
     n = grid.n_drawn
 
     def field(spectrum: Float) -> Float:
-        return gaussian_patches(spectrum, 1, (n, n), grid.pixel_rad, rng, margin=1.0)[0]
+        drawn: Float = gaussian_patches(spectrum, 1, (n, n), grid.pixel_rad, rng, margin=1.0)[0]
+        return drawn
 
     cmb = field(c_ell)[0]
     emitted = {
@@ -210,7 +211,8 @@ def _dust(
     def standard() -> Float:
         found = field(spectrum)[0]
         found -= found.mean()
-        return found / found.std()
+        unit: Float = found / found.std()
+        return unit
 
     # Below half a degree the layer of dust is not plane any more.
     sine = max(abs(np.sin(np.radians(latitude_deg))), np.sin(np.radians(0.5)))
@@ -232,7 +234,8 @@ def _cib(sky: FlatSky, freqs: list[float], field: Callable[[Float], Float]) -> F
     apart = np.abs(np.subtract.outer(np.arange(len(freqs)), np.arange(len(freqs))))
     root = np.linalg.cholesky(sky.cib_correlation**apart + 1e-12 * np.eye(len(freqs)))
     alike = np.stack([field(one)[0] for _ in freqs])
-    return gains[:, None, None] * np.einsum("ij,jhw->ihw", root, alike)
+    fields: Float = gains[:, None, None] * np.einsum("ij,jhw->ihw", root, alike)
+    return fields
 
 
 def _sources(

@@ -50,7 +50,7 @@ class NoiseModel:
     @property
     def nside(self) -> int:
         """HEALPix resolution."""
-        return round(np.sqrt(self.std_map.shape[-1] / 12))
+        return round(float(np.sqrt(self.std_map.shape[-1] / 12)))
 
     def white(self) -> Array:
         """Return a^2, the white share of the pixel variance, `(n_comp,)`; the same for E and B."""
@@ -119,7 +119,8 @@ def draw_spectrum(model: NoiseModel, rng: np.random.Generator) -> tuple[Array, A
     draws = rng.standard_normal(len(model.white_modes))
 
     def factor(modes: Array) -> Array:
-        return np.exp(LN_10 * np.tensordot(draws, modes, 1) - 0.5 * LN_10**2 * np.sum(modes**2, axis=0))
+        drawn: Array = np.exp(LN_10 * np.tensordot(draws, modes, 1) - 0.5 * LN_10**2 * np.sum(modes**2, axis=0))
+        return drawn
 
     level = white[:, None] * 4 * np.pi / model.std_map.shape[-1]
     drawn = (level + red) * factor(model.modes) - level * factor(model.white_modes)
@@ -164,7 +165,7 @@ def _draw_large_scales(red: Array, rng: np.random.Generator, alm: Alm) -> None:
     """Fill `alm`, `(n_comp, n_alm)`, with a realisation of the spectra `red`."""
     lmax = alm_lmax(alm.shape[-1])
     ell, amplitudes = multipoles(lmax), np.sqrt(red).astype(np.float32)
-    drawn = random_alm(rng, lmax, len(alm), np.complex64)
+    drawn = random_alm(rng, lmax, len(alm), dtype=np.complex64)
     for component, amplitude, unit in zip(alm, amplitudes, drawn, strict=True):
         np.multiply(unit, amplitude[ell], out=component)
 
@@ -178,7 +179,7 @@ def _draw_pixels(
 ) -> None:
     """Fill `out`, `(n_field, n_pix)`, with white noise, the large scales if any, and the average map if any."""
     for field in range(len(out)):
-        grain: NDArray[np.float32] = rng.standard_normal(out.shape[1], dtype=np.float32)
+        grain: NDArray[np.float32] = rng.standard_normal(out.shape[1:], dtype=np.float32)
         grain *= np.float32(np.sqrt(white[field]))
         if large is not None:
             grain += large[field]

@@ -260,7 +260,7 @@ def _white_part(noise: Array, modes: Array, white_modes: Array, total: Array, n_
     inside, beyond = mode_sum(noise), (n_pix - noise.shape[-1] ** 2) / (4 * np.pi)
     if len(noise) == 3:
         most[1:], inside[1:] = most[1:].min(), inside[1:].mean()
-    white = np.clip((total - inside) / max(beyond, 1e-30), 0.5 * most, most)
+    white: Array = np.clip((total - inside) / max(beyond, 1e-30), 0.5 * most, most)
     ratio = (inside + white * beyond) / total
     if np.any((ratio < 0.25) | (ratio > 4)):
         message = (

@@ -26,7 +26,8 @@ class NoiseError(ValueError):
 
 def mode_sum(cl: Array) -> Array:
     """Return the variance of a field from its spectrum, sum (2 l + 1) C_l / 4 pi, over the last axis."""
-    return np.sum((2 * np.arange(cl.shape[-1]) + 1) * cl, axis=-1) / (4 * np.pi)
+    variance: Array = np.sum((2 * np.arange(cl.shape[-1]) + 1) * cl, axis=-1) / (4 * np.pi)
+    return variance
 
 
 def wigner_d(lmax: int, m: int, n: int, cosine: Array) -> Array:
@@ -80,7 +81,8 @@ class ModeCoupling:
             # einsum and not @: the sums of a threaded BLAS depend on the number of threads.
             xi = np.einsum("l,ln->n", (2 * ell + 1) / (4 * np.pi) * turned[row], functions)
             out[row] = np.einsum("n,ln->l", weights * xi, functions)
-        return _plus_minus(out) / np.array([1.0, 2.0, 2.0])[: len(out), None]
+        coupled: Array = _plus_minus(out) / np.array([1.0, 2.0, 2.0])[: len(out), None]
+        return coupled
 
     def solve(self, target: Array, floor: Array, accuracy: float = 1e-5, max_iterations: int = 100) -> Array:
         """Find the spectrum of r that gives the product the spectrum `target`, by fixed-point iteration.
@@ -132,7 +134,8 @@ def correlation_spectrum(pattern: NDArray[np.floating[Any]], lmax: int, threads:
         `(lmax + 1,)`.
     """
     cl = power(analyse(pattern[None].astype(np.float64), lmax, threads, accuracy=1e-5))[0]
-    return cl * np.mean(pattern.astype(np.float64) ** 2) / mode_sum(cl)
+    scaled: Array = cl * np.mean(pattern.astype(np.float64) ** 2) / mode_sum(cl)
+    return scaled
 
 
 def mode_coupling(pattern_cls: list[Array], lmax: int) -> ModeCoupling:
@@ -203,4 +206,5 @@ def scatter_modes(log_spectra: Array, n_modes: Array, n_components: int) -> Arra
     keep = np.flatnonzero(real)[:n_components]
     # The sign of a singular vector is arbitrary and differs between LAPACKs.
     signs = np.where(rows[keep].sum(axis=1) < 0, -1.0, 1.0)
-    return (signs * np.sqrt(np.maximum(singular[keep] ** 2 - 1, 0)))[:, None] * rows[keep] * chance
+    modes: Array = (signs * np.sqrt(np.maximum(singular[keep] ** 2 - 1, 0)))[:, None] * rows[keep] * chance
+    return modes

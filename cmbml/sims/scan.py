@@ -18,7 +18,7 @@ from scipy.special import eval_legendre
 
 from cmbml.settings import PositiveFloat, settings
 from cmbml.sky.beams import gaussian_window
-from cmbml.sky.harmonics import Alm, filter_alm, synthesise
+from cmbml.sky.harmonics import filter_alm, synthesise
 
 YEAR_DAYS = 365.25
 POORLY_SEEN = 0.02
@@ -69,11 +69,14 @@ def spin_axis(scan: ScanStrategy) -> NDArray[np.float64]:
     along = np.stack([-np.sin(longitude), np.cos(longitude), zero])
     north = np.stack([zero, zero, zero + 1])
     tilt = np.deg2rad(scan.precession_deg)
-    return np.cos(tilt) * anti_solar + np.sin(tilt) * (np.cos(phase) * along + np.sin(phase) * north)
+    axis: NDArray[np.float64] = np.cos(tilt) * anti_solar + np.sin(tilt) * (
+        np.cos(phase) * along + np.sin(phase) * north
+    )
+    return axis
 
 
 @lru_cache(maxsize=4)
-def _pattern_alm(scan: ScanStrategy) -> Alm:
+def _pattern_alm(scan: ScanStrategy) -> NDArray[np.complex128]:
     """Return the coefficients of the hit pattern in the Galactic frame, `(1, n_alm)`, of a pattern of mean 1."""
     sigma = np.deg2rad(scan.focal_plane_deg) / np.sqrt(8 * np.log(2))
     lmax = int(np.ceil(6 / sigma))
@@ -81,7 +84,9 @@ def _pattern_alm(scan: ScanStrategy) -> Alm:
     location = np.stack([theta, np.mod(phi, 2 * np.pi)], axis=1)
     weight = np.full((1, len(location)), 4 * np.pi / len(location))
     # One thread: the order in which points are added up must not depend on the machine.
-    track = ducc0.sht.adjoint_synthesis_general(map=weight, spin=0, lmax=lmax, loc=location, epsilon=1e-10, nthreads=1)
+    track: NDArray[np.complex128] = ducc0.sht.adjoint_synthesis_general(
+        map=weight, spin=0, lmax=lmax, loc=location, epsilon=1e-10, nthreads=1
+    )
     ring = eval_legendre(np.arange(lmax + 1), np.cos(np.deg2rad(scan.opening_deg)))
     return filter_alm(track, ring * gaussian_window(60 * scan.focal_plane_deg, lmax))
 
@@ -100,7 +105,7 @@ def hits(nside: int, scan: ScanStrategy) -> NDArray[np.float64]:
     Raises:
         ScanError: a part of the sky is hardly seen at all.
     """
-    pattern = synthesise(_pattern_alm(scan), nside)[0]
+    pattern: NDArray[np.float64] = synthesise(_pattern_alm(scan), nside)[0]
     unseen = np.mean(pattern < POORLY_SEEN)
     if unseen:
         message = (

@@ -58,7 +58,8 @@ def power_law_draws(
     """
     top = (most / least) ** -slope
     uniform = rng.uniform(top, 1, size=rng.poisson(count * (1 - top)))
-    return least * uniform ** (-1 / slope)
+    drawn: NDArray[np.float64] = least * uniform ** (-1 / slope)
+    return drawn
 
 
 def random_directions(rng: np.random.Generator, n: int) -> NDArray[np.float64]:

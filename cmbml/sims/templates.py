@@ -147,7 +147,7 @@ class Profile:
         z2 = z * z
         disc = np.log(z2 + np.float32(self.softening**2))
         disc *= np.float32(-0.5 * self.slope)
-        out = np.float32(self.disc) * np.exp(disc, out=disc)
+        out: Float32Map = np.float32(self.disc) * np.exp(disc, out=disc)
         out += np.float32(self.level)
         out *= np.exp(np.asarray(self.tilt, dtype=np.float32) @ vectors)
         thin = np.exp(np.float32(self.thin_contrast) * x - z2 * np.float32(0.5 / self.thin_height**2))
@@ -191,7 +191,7 @@ class Turbulence:
     def spectrum(self, lmax: int) -> NDArray[np.float64]:
         """Return C_l, `(lmax + 1,)`: the same numbers whatever `lmax`."""
         ell = np.arange(max(lmax, 8192) + 1)
-        cl = (ell**2 + self.knee**2) ** (-0.5 * self.slope)
+        cl = np.asarray((ell**2 + self.knee**2) ** (-0.5 * self.slope), dtype=np.float64)
         cl[0] = 0
         cl *= self.sigma**2 * 4 * np.pi / np.sum((2 * ell + 1) * cl)
         return cl[: lmax + 1]

@@ -113,7 +113,8 @@ class Draw:
 
     def uniform(self, ends: Sequence[float]) -> float:
         """Draw from a range."""
-        return float(self.rng.uniform(*ends))
+        low, high = ends
+        return float(self.rng.uniform(low, high))
 
     def log_uniform(self, ends: Sequence[float]) -> float:
         """Draw from a range, uniformly in the logarithm."""
@@ -160,7 +161,11 @@ class EmbeddedDraw(Draw):
             fitted,
             **{name: getattr(fitted, name) * self.factor(variety.shape) for name in parts},
             **self.warp,
-            tilt=tuple(self.normal(value, variety.tilt) for value in fitted.tilt),
+            tilt=(
+                self.normal(fitted.tilt[0], variety.tilt),
+                self.normal(fitted.tilt[1], variety.tilt),
+                self.normal(fitted.tilt[2], variety.tilt),
+            ),
             thin_contrast=self.normal(fitted.thin_contrast, variety.tilt),
             complexes=tuple(self.complex_like(spot) for spot in fitted.complexes if not spot.radius_deg),
             compact=tuple(self.complex_like(spot) for spot in fitted.compact),

@@ -30,7 +30,8 @@ def gaussian_window(fwhm_arcmin: float, lmax: int, spin: int = 0) -> NDArray[np.
     """
     sigma = np.deg2rad(fwhm_arcmin / 60) / np.sqrt(8 * np.log(2))
     ell = np.arange(lmax + 1)
-    return np.exp(-0.5 * (ell * (ell + 1) - spin**2) * sigma**2)
+    window: NDArray[np.float64] = np.exp(-0.5 * (ell * (ell + 1) - spin**2) * sigma**2)
+    return window
 
 
 def read_window(path: Path, lmax: int) -> NDArray[np.float64]:

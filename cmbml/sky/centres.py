@@ -70,25 +70,6 @@ def rings(spec: PatchSpec, overlap: float) -> Float:
     return np.array(found)
 
 
-def dust_paper() -> Float:
-    """Return the grid of the dust DCGAN: |b| from 25 to 90 in steps of 5, 5 / cos b apart; 1034 patches."""
-    return _steps(np.concatenate([np.arange(-90, -24, 5.0), np.arange(25, 91, 5.0)]), 5.0)
-
-
-def hole_paper() -> Float:
-    """Return the grid of CosmoVAE: b from -20 to 24 in steps of 2, 2 / cos b apart; 4042 patches."""
-    return _steps(np.arange(-20, 25, 2.0), 2.0)
-
-
-def _steps(latitudes: Float, step: float) -> Float:
-    found = []
-    for lat in latitudes:
-        cos = np.cos(np.radians(lat))
-        longitudes = np.arange(0, 360, step / cos) if cos > 1e-9 else np.zeros(1)
-        found += [(lon, lat, 0.0) for lon in longitudes]
-    return np.array(found)
-
-
 def within(centres: Float, spec: PatchSpec, half: Half, buffer_deg: float = 0.0) -> Float:
     """Keep the centres whose patches reach no further than a buffer over the border of a half of the sphere.
 

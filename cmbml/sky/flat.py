@@ -147,7 +147,7 @@ class _Bins:
             twice[:, -1] = 1
         number = np.digitize(ell, l_edges) - 1
         inside = (number >= 0) & (number < n_bin) & (ell > 0)
-        count = np.bincount(number[inside], twice[inside], n_bin)
+        count = np.bincount(number[inside], twice[inside], n_bin).astype(np.float64)
         if (count == 0).any():
             bare = int(np.argmin(count))
             fundamental = 2 * np.pi / max(n * pixel for n, pixel in zip(shape, pixel_rad, strict=True))

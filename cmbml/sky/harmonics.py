@@ -5,7 +5,7 @@ Coefficients are stored as healpy stores them (m-major, m >= 0), so that both li
 """
 
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar, overload
 
 import ducc0
 import healpy as hp
@@ -16,6 +16,7 @@ from cmbml.sky.maps import Frame, MapError
 
 Alm = NDArray[np.complexfloating[Any, Any]]
 Map = NDArray[np.floating[Any]]
+Complex = TypeVar("Complex", bound=np.complexfloating[Any, Any])
 
 
 def alm_size(lmax: int) -> int:
@@ -35,7 +36,7 @@ def alm_lmax(n_alm: int) -> int:
         >>> alm_lmax(alm_size(383))
         383
     """
-    return round((np.sqrt(8 * n_alm + 1) - 3) / 2)
+    return round((float(np.sqrt(8 * n_alm + 1)) - 3) / 2)
 
 
 @lru_cache(maxsize=4)
@@ -49,10 +50,20 @@ def _from_l_major(lmax: int) -> NDArray[np.int64]:
     """Return where each coefficient stands in the order (0,0), (1,0), (1,1), (2,0), ..."""
     ell = multipoles(lmax)
     m = np.concatenate([np.full(lmax + 1 - m, m) for m in range(lmax + 1)])
-    return ell * (ell + 1) // 2 + m
+    place: NDArray[np.int64] = ell * (ell + 1) // 2 + m
+    return place
 
 
-def random_alm(rng: np.random.Generator, lmax: int, n_comp: int = 1, dtype: type = np.complex128) -> Alm:
+@overload
+def random_alm(rng: np.random.Generator, lmax: int, n_comp: int = 1) -> NDArray[np.complex128]: ...
+@overload
+def random_alm(rng: np.random.Generator, lmax: int, n_comp: int = 1, *, dtype: type[Complex]) -> NDArray[Complex]: ...
+def random_alm(
+    rng: np.random.Generator,
+    lmax: int,
+    n_comp: int = 1,
+    dtype: type[np.complexfloating[Any, Any]] = np.complex128,
+) -> Alm:
     """Draw coefficients of Gaussian fields of unit spectrum.
 
     The draws go through l in rising order: the same generator gives the same large scales at every `lmax`.
@@ -67,14 +78,14 @@ def random_alm(rng: np.random.Generator, lmax: int, n_comp: int = 1, dtype: type
         `(n_comp, n_alm)`, of unit variance: <|a_lm|^2> = 1.
     """
     size = alm_size(lmax)
-    draws = rng.standard_normal((size, n_comp, 2)).astype(np.zeros(0, dtype).real.dtype, copy=False)
+    draws: Map = rng.standard_normal((size, n_comp, 2)).astype(np.zeros(0, dtype).real.dtype, copy=False)
     draws *= np.sqrt(0.5)
-    alm = np.ascontiguousarray(draws.view(dtype)[_from_l_major(lmax), :, 0].T)
+    alm: Alm = np.ascontiguousarray(draws.view(dtype)[_from_l_major(lmax), :, 0].T)
     alm[:, : lmax + 1] = alm[:, : lmax + 1].real * np.sqrt(2)
     return alm
 
 
-def filter_alm(alm: Alm, window: NDArray[np.floating[Any]]) -> Alm:
+def filter_alm(alm: NDArray[Complex], window: Map) -> NDArray[Complex]:
     """Multiply coefficients by a function of l.
 
     Args:
@@ -86,10 +97,11 @@ def filter_alm(alm: Alm, window: NDArray[np.floating[Any]]) -> Alm:
     """
     lmax = alm_lmax(alm.shape[-1])
     real = alm.real.dtype
-    return alm * window.astype(real)[multipoles(lmax)]
+    filtered: NDArray[Complex] = alm * window.astype(real)[multipoles(lmax)]
+    return filtered
 
 
-def filter_components(alm: Alm, windows: NDArray[np.floating[Any]]) -> Alm:
+def filter_components(alm: NDArray[Complex], windows: Map) -> NDArray[Complex]:
     """Multiply each component's coefficients by its own function of l.
 
     Args:
@@ -115,7 +127,7 @@ def require_band_limit(lmax: int, nside: int) -> None:
         raise MapError(message)
 
 
-def cut_alm(alm: Alm, lmax: int) -> Alm:
+def cut_alm(alm: NDArray[Complex], lmax: int) -> NDArray[Complex]:
     """Keep, or pad with zeros to, the multipoles up to `lmax`.
 
     Args:
@@ -142,6 +154,10 @@ def pixel_geometry(nside: int) -> dict[str, Any]:
     return geometry
 
 
+@overload
+def synthesise(alm: NDArray[np.complex128], nside: int, threads: int = 1) -> NDArray[np.float64]: ...
+@overload
+def synthesise(alm: Alm, nside: int, threads: int = 1) -> Map: ...
 def synthesise(alm: Alm, nside: int, threads: int = 1) -> Map:
     """Evaluate coefficients at the pixel centres.
 
@@ -164,6 +180,12 @@ def synthesise(alm: Alm, nside: int, threads: int = 1) -> Map:
     return out.reshape(*lead, n_comp, out.shape[-1])
 
 
+@overload
+def analyse(
+    maps: NDArray[np.float64], lmax: int, threads: int = 1, accuracy: float = 1e-7, max_iterations: int = 60
+) -> NDArray[np.complex128]: ...
+@overload
+def analyse(maps: Map, lmax: int, threads: int = 1, accuracy: float = 1e-7, max_iterations: int = 60) -> Alm: ...
 def analyse(maps: Map, lmax: int, threads: int = 1, accuracy: float = 1e-7, max_iterations: int = 60) -> Alm:
     """Find the coefficients that reproduce maps best in the least-squares sense.
 
@@ -194,6 +216,12 @@ def analyse(maps: Map, lmax: int, threads: int = 1, accuracy: float = 1e-7, max_
     return out.reshape(*lead, n_comp, out.shape[-1])
 
 
+@overload
+def iterated_analysis(
+    maps: NDArray[np.float64], lmax: int, iterations: int = 3, threads: int = 1
+) -> NDArray[np.complex128]: ...
+@overload
+def iterated_analysis(maps: Map, lmax: int, iterations: int = 3, threads: int = 1) -> Alm: ...
 def iterated_analysis(maps: Map, lmax: int, iterations: int = 3, threads: int = 1) -> Alm:
     """Analyse maps as healpy's `map2alm` does: with equal pixel weights, and a fixed number of corrections.
 
@@ -220,7 +248,7 @@ def iterated_analysis(maps: Map, lmax: int, iterations: int = 3, threads: int = 
     return np.concatenate(parts)
 
 
-def rotate(alm: Alm, frame: Frame, wanted: Frame, threads: int = 1) -> Alm:
+def rotate(alm: NDArray[Complex], frame: Frame, wanted: Frame, threads: int = 1) -> NDArray[Complex]:
     """Turn coefficients from one frame to another.
 
     Args:

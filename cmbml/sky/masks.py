@@ -19,8 +19,9 @@ def smooth(values: NDArray[np.floating[Any]], fwhm_arcmin: float, threads: int =
     nside = hp.npix2nside(values.size)
     sigma = np.deg2rad(fwhm_arcmin / 60) / np.sqrt(8 * np.log(2))
     lmax = min(2 * nside, int(np.ceil(5 / sigma)))  # the window is below 4e-6 from there on
-    alm = analyse(values[None].astype(np.float64), lmax, threads, accuracy=1e-4, max_iterations=5)
-    return synthesise(filter_alm(alm, gaussian_window(fwhm_arcmin, lmax)), nside, threads)[0]
+    alm = analyse(values.astype(np.float64)[None], lmax, threads, accuracy=1e-4, max_iterations=5)
+    smoothed: NDArray[np.float64] = synthesise(filter_alm(alm, gaussian_window(fwhm_arcmin, lmax)), nside, threads)[0]
+    return smoothed
 
 
 def source_mask(values: NDArray[np.floating[Any]], fwhm_arcmin: float, n_sigma: float, threads: int = 1) -> Mask:
@@ -91,7 +92,8 @@ def galactic_mask(
 
 def degrade_mask(values: NDArray[np.floating[Any]], nside: int, threshold: float) -> Mask:
     """Bring a mask `(n_pix,)` to another nside: a pixel is kept if at least `threshold` of it is."""
-    return hp.ud_grade(values.astype(np.float64), nside) >= threshold
+    kept: Mask = hp.ud_grade(values.astype(np.float64), nside) >= threshold
+    return kept
 
 
 def apodise(mask: Mask, width_arcmin: float, shape: Literal["C1", "C2"]) -> NDArray[np.float64]:

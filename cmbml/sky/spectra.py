@@ -33,7 +33,7 @@ class Spectra:
 def d_ell(cl: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
     """Return D_l = l (l + 1) C_l / 2 pi of a spectrum that starts at l = 0."""
     ell = np.arange(cl.shape[-1])
-    return cl * ell * (ell + 1) / (2 * np.pi)
+    return cl.astype(np.float64, copy=False) * ell * (ell + 1) / (2 * np.pi)
 
 
 def bin_spectrum(values: NDArray[np.floating[Any]], edges: NDArray[np.integer[Any]]) -> NDArray[np.float64]:

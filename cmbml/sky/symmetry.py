@@ -33,7 +33,8 @@ def symmetry(nside: int, number: int) -> NDArray[np.int64]:
         y = -y
     if number // 8:
         z = -z
-    return hp.vec2pix(nside, x, y, z).astype(np.int64)
+    pixel: NDArray[np.int64] = hp.vec2pix(nside, x, y, z).astype(np.int64)
+    return pixel
 
 
 def turned(values: NDArray[np.float32], number: int) -> NDArray[np.float32]:

@@ -138,11 +138,11 @@ def test_what_is_not_seen_cannot_be_read(tmp_path: Path) -> None:
     run(tmp_path, fit=Fit(other="test"))
     assert not read(tmp_path, "fit/fitted").any(), "of the other split there was nothing"
     made = pipeline(tmp_path / "again")
-    task = made._task("fit", Key(), made.plan(), 1)
-    assert [str(key) for key, _ in task.inputs["signal"]] == [f"train/sim000{n}" for n in range(3)]
-    assert UnitIO(task).along(SIGNAL, SIM) == ["sim0000", "sim0001", "sim0002"]
+    access = made._task("fit", Key(), made.plan(), 1).access
+    assert [str(key) for key, _ in access.inputs["signal"]] == [f"train/sim000{n}" for n in range(3)]
+    assert UnitIO(access).along(SIGNAL, SIM) == ["sim0000", "sim0001", "sim0002"]
     with pytest.raises(UndeclaredError, match="'fit' may not touch answer"):
-        UnitIO(task).along(ANSWER, FREQ)
+        UnitIO(access).along(ANSWER, FREQ)
 
 
 def test_what_is_not_seen_need_not_be_there(tmp_path: Path) -> None:

@@ -12,11 +12,16 @@ from pydantic import PositiveFloat
 
 from cmbml.core.asset import Asset
 from cmbml.core.executor import Executor
+from cmbml.core.intent import Origin
+from cmbml.core.pipeline import Pipeline
+from cmbml.core.runner import Serial
 from cmbml.core.space import Axis, Key, Space
 from cmbml.core.unit_io import UnitIO
 from cmbml.handlers.array import Array
 from cmbml.handlers.yaml_file import YamlFile
 from cmbml.settings import settings
+
+SIMS = Origin("sims", "python main_sims.py dataset=toy")
 
 SKY = Axis(1, "sky")
 SPLIT = Axis(2, "split")
@@ -116,3 +121,18 @@ def toy_space(train: int = 3, test: int = 2, freqs: tuple[str, ...] = ("a", "b")
         for number in range(count)
     ]
     return Space(tuple(rows), {FREQ: freqs})
+
+
+def build(root: Path, space: Space | None = None, origin: Origin = SIMS, **changed: Executor) -> Pipeline:
+    """Build the toy dataset, as the program that lays it out."""
+    pipeline = Pipeline(toy_stages(**changed), space or toy_space(), root, 0, origin=origin)
+    pipeline.run(pipeline.plan(), Serial(threads=1))
+    return pipeline
+
+
+def overwrite(path: Path, keep_time: bool = True) -> None:
+    """Change the last bytes of a file, and neither its size nor, if so wished, its time of modification."""
+    status = path.stat()
+    path.write_bytes(path.read_bytes()[:-10] + b"0123456789")
+    if keep_time:
+        os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))

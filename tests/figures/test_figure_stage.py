@@ -7,7 +7,8 @@ from pydantic import ValidationError
 
 from cmbml.core.handler import Stamp
 from cmbml.core.space import Key
-from cmbml.core.unit_io import Failure, Task, run_task
+from cmbml.core.task import Failure, Task, run_task
+from cmbml.core.unit_io import Access
 from cmbml.sky.instrument import Channel
 from cmbml.sky.maps import MapSpec, SkyMap
 from cmbml.sky.spectra import Spectra
@@ -76,19 +77,18 @@ def make_task(root, fields, threads=1):
             asset.handler.write(root / path, value, Stamp("test", "0" * 64))
             at = key if name is None else key.joined(Key.of({FREQ: name}))
             places.setdefault(asset.name, []).append((at.on(asset.per), path))
-    return Task(
+    access = Access(
         stage="figures",
-        executor=STAGE,
         key=key,
         inputs={name: tuple(found) for name, found in places.items()},
         outputs={a.name: ((key, f"{a.name}.png"),) for a in (MAPS_FIGURE, SPECTRA_FIGURE)},
         makers=dict.fromkeys(places, "test"),
         fingerprint="f" * 64,
         root=root,
-        record="record.json",
         seed=1,
         threads=threads,
     )
+    return Task(STAGE, access, "record.json")
 
 
 @pytest.mark.parametrize("fields", ["I", "IQU"])
@@ -98,7 +98,7 @@ def test_the_stage_draws_the_same_bytes_each_time(tmp_path, fields):
         task = make_task(tmp_path / str(threads), fields, threads)
         result = run_task(task)
         assert not isinstance(result, Failure), result
-        pictures = [task.root / places[0][1] for places in task.outputs.values()]
+        pictures = [task.access.root / places[0][1] for places in task.access.outputs.values()]
         assert all(picture.read_bytes().startswith(b"\x89PNG") for picture in pictures)
         digests.append([hashlib.sha256(picture.read_bytes()).hexdigest() for picture in pictures])
     assert digests[0] == digests[1]

@@ -13,8 +13,7 @@ from cmbml.methods.ilc.covariance import (
     local_covariance,
     upsampled,
 )
-from cmbml.methods.ilc.sed import Emission, ModifiedBlackBody, PowerLaw, ThermalSz, mixing_matrix
-from cmbml.methods.ilc.transforms import analysed
+from cmbml.methods.ilc.sed import ModifiedBlackBody, PowerLaw, ThermalSz, mixing_matrix
 from cmbml.sky.harmonics import random_alm, synthesise
 
 NSIDE = 16
@@ -109,28 +108,6 @@ def test_constraints_cost_variance() -> None:
     assert (np.diff(variances, axis=0) > -1e-6).all()
 
 
-@pytest.mark.parametrize("component", NULLED[2:4] + NULLED[5:], ids=["beta", "temperature", "synchrotron beta"])
-def test_moments_are_derivatives(component: Emission) -> None:
-    """Against a difference quotient."""
-    step = 1e-5
-
-    def at(offset: float) -> np.ndarray:
-        if isinstance(component, PowerLaw):
-            return PowerLaw(beta=component.beta + offset).spectrum(FREQUENCIES)
-        beta = component.beta + offset * (component.moment == "beta")
-        temperature = component.temperature_k * (1 + offset * (component.moment == "temperature"))
-        return ModifiedBlackBody(beta=beta, temperature_k=temperature).spectrum(FREQUENCIES)
-
-    derivative = (at(step) - at(-step)) / (2 * step)
-    np.testing.assert_allclose(component.spectrum(FREQUENCIES), derivative, rtol=1e-6, atol=1e-9)
-
-
-def test_sz_effect_vanishes_at_217_ghz() -> None:
-    low, high = ThermalSz().spectrum(np.array([217.0, 218.0]))
-    assert low < 0 < high
-    assert ThermalSz().spectrum(np.array([1e-3]))[0] == pytest.approx(-2)
-
-
 def test_upsampling_keeps_what_weights_respond_to() -> None:
     rng = np.random.default_rng(4)
     smooth = synthesise(random_alm(rng, 12, 1)[None].repeat(3, axis=0) * rng.uniform(1, 9, (3, 1, 1)), 8)[:, 0]
@@ -149,22 +126,6 @@ def test_average_widens_with_channels_and_with_less_tolerance() -> None:
     assert averaging_sigma(7, 1e4, 1e-3) == pytest.approx(np.sqrt(1.4))
     assert averaging_sigma(6, 1e4, 1e-3) < averaging_sigma(7, 1e4, 1e-3) < averaging_sigma(7, 1e4, 1e-4)
     assert averaging_sigma(0, 1e4, 1e-3) == averaging_sigma(1, 1e4, 1e-3), "no bias, but still an average"
-
-
-@pytest.mark.parametrize(("lmax", "iterations"), [(32, None), (32, 3), (47, None)])
-def test_analysis_finds_coefficients_again(lmax: int, iterations: int | None) -> None:
-    alm = random_alm(np.random.default_rng(4), lmax, 3)
-    alm[1:, :2] = 0
-    alm[1:, lmax + 1] = 0
-    found = analysed(synthesise(alm, NSIDE), lmax, 1, iterations)
-    error = np.abs(found - alm).max()
-    assert error < (2e-4 if lmax <= 2 * NSIDE else 0.5)
-
-
-def test_analysis_iterates_as_healpy_does() -> None:
-    sky = synthesise(random_alm(np.random.default_rng(4), 47), NSIDE)
-    expected = hp.map2alm(sky[0], lmax=47, iter=3)
-    np.testing.assert_allclose(analysed(sky, 47, 1, 3)[0], expected, atol=1e-9)
 
 
 def test_channel_that_is_a_copy_of_another() -> None:

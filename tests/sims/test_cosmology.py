@@ -74,7 +74,7 @@ def test_a_cosmology_survives_the_way_through_a_plain_dictionary():
     cosmology = FixedCosmology().draw(0, np.random.default_rng(0), 0)
     plain = cosmology.to_dict()
     assert all(type(value) is float for value in plain.values())
-    assert Cosmology.from_dict(plain) == cosmology
+    assert Cosmology(**plain) == cosmology
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,7 @@ def test_a_cosmology_survives_the_way_through_a_plain_dictionary():
 def test_an_impossible_cosmology_is_refused(name, value):
     good = FixedCosmology().draw(0, np.random.default_rng(0), 0).to_dict()
     with pytest.raises(ValidationError, match=name):
-        Cosmology.from_dict(good | {name: value})
+        Cosmology(**good | {name: value})
 
 
 def test_the_fixed_source_gives_what_it_was_told():

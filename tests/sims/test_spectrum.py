@@ -18,7 +18,7 @@ PLANCK_FILE = "COM_PowerSpect_CMB-base-plikHM-TTTEEE-lowl-lowE-lensing-minimum-t
 
 def planck(**changes):
     best_fit = FixedCosmology().draw(0, np.random.default_rng(0), 0).to_dict()
-    return Cosmology.from_dict(best_fit | changes)
+    return Cosmology(**best_fit | changes)
 
 
 @pytest.fixture(scope="module")

@@ -4,9 +4,8 @@ import healpy as hp
 import numpy as np
 import pytest
 
-from cmbml.sky.centres import dust_paper, hole_paper, rings, uniform, within
+from cmbml.sky.centres import rings, uniform
 from cmbml.sky.harmonics import filter_components, synthesise
-from cmbml.sky.interpolation import bilinear
 from cmbml.sky.maps import MapError, MapSpec
 from cmbml.sky.patches import Cutter, Patches, PatchSpec, Stitcher, axes_of, cut, cut_exactly, taper
 
@@ -71,18 +70,6 @@ def test_pixels_lie_where_healpy_puts_them() -> None:
         np.testing.assert_allclose(found, theirs, atol=3e-3)
 
 
-def test_interpolation_is_healpys() -> None:
-    sky, rng = synthesise(random_alm(2, 1.0)[:1], NSIDE), np.random.default_rng(3)
-    vectors = rng.standard_normal((3, 20_000))
-    vectors /= np.linalg.norm(vectors, axis=0)
-    theirs = hp.get_interp_val(sky[0], *hp.vec2ang(vectors.T))
-    away = np.abs(vectors[2]) < 0.98
-    ours = bilinear(sky, vectors)[0]
-    # Rings are counted here, and their colatitudes there: between 2/3 and the pole these are not proportional.
-    assert np.std((ours - theirs)[away]) < 2e-3 * np.std(sky)
-    assert np.isfinite(bilinear(sky, np.array([[0.0, 0, 1e-9], [0, 0, 0], [1, -1, 1]]))).all()
-
-
 @pytest.mark.parametrize("way", ["nearest", "bilinear"])
 @pytest.mark.parametrize("fields", ["I", "IQU"])
 def test_weights_that_are_kept_cut_the_same(fields: str, way: str) -> None:
@@ -120,43 +107,6 @@ def test_plate_carree_has_the_pixels_of_its_name() -> None:
     (patch,) = cut(np.stack([np.pi / 2 - theta, (phi + np.pi) % (2 * np.pi) - np.pi]), spec, np.zeros((1, 3)))
     np.testing.assert_allclose(np.degrees(patch[0]), np.repeat(-4.75 + 0.5 * np.arange(20)[:, None], 40, 1), atol=2e-2)
     np.testing.assert_allclose(np.degrees(patch[1]), np.repeat(9.75 - 0.5 * np.arange(40)[None], 20, 0), atol=2e-2)
-
-
-def test_grids_of_the_papers() -> None:
-    assert len(dust_paper()) == 1034
-    assert len(hole_paper()) == 4042
-    assert sorted({abs(lat) for lat in dust_paper()[:, 1]}) == list(range(25, 91, 5))
-
-
-def test_centres_are_drawn_where_they_are_asked_for() -> None:
-    for half, sign in (("north", 1), ("south", -1)):
-        lat = uniform(4000, np.random.default_rng(1), half)[:, 1]
-        assert (sign * lat > 0).all()
-        # Uniform on the sphere is uniform in the sine of the latitude.
-        assert abs(np.mean(np.abs(np.sin(np.radians(lat)))) - 0.5) < 4 / np.sqrt(12 * 4000)
-    band = uniform(500, np.random.default_rng(1), latitudes_deg=(5.0, 30.0))[:, 1]
-    assert ((np.abs(band) >= 5) & (np.abs(band) <= 30)).all() and (band > 0).any() and (band < 0).any()
-    east = uniform(500, np.random.default_rng(2), "east")[:, 0]
-    assert ((east >= 0) & (east <= 180)).all()
-
-
-@pytest.mark.parametrize("half", ["north", "south", "east", "west"])
-def test_patches_stay_on_their_side(half: str) -> None:
-    spec = spec_of(n=8)
-    centres = np.concatenate([rings(spec, 0.0), uniform(50, np.random.default_rng(5))])
-    kept = within(centres, spec, half, buffer_deg=1.0)
-    assert 0 < len(kept) < len(centres)
-    coordinate = {"north": 2, "south": 2, "east": 1, "west": 1}[half]
-    sign = {"north": 1, "south": -1, "east": 1, "west": -1}[half]
-    sky = np.stack(hp.pix2vec(NSIDE, np.arange(12 * NSIDE**2)))
-    lowest = (sign * cut(sky, spec, kept)[:, coordinate]).min()
-    assert lowest > -np.sin(np.radians(1.0 + 0.5))
-
-
-def test_rings_cover_the_sphere_with_any_patch() -> None:
-    for n, pixel, overlap in ((16, 60.0, 0.3), (40, 30.0, 0.5), (24, PIXEL, 0.25)):
-        spec = spec_of(n=n, pixel=pixel)
-        Stitcher(spec, rings(spec, overlap))
 
 
 def test_axes_are_a_frame() -> None:

@@ -65,6 +65,7 @@ class CennModule(nn.Module):
 
     def __init__(self, layout: Cenn, n_in: int, n_out: int) -> None:
         super().__init__()
+        self.layout = layout
         widths = (n_in, *layout.widths)
         self.encoder = nn.ModuleList(
             nn.Conv2d(*channels, kernel, stride=2)
@@ -84,13 +85,13 @@ class CennModule(nn.Module):
         """Apply the network: `(batch, n_in, height, width)` to `(batch, n_out, height, width)`."""
         raw: list[Tensor] = []
         found = patches
-        for layer in self.encoder:
-            before, after = _same(layer.kernel_size[0])
+        for layer, kernel in zip(self.encoder, self.layout.kernels, strict=True):
+            before, after = _same(kernel)
             raw.append(layer(pad(found, (before, after, before, after))))
             found = leaky_relu(raw[-1], SLOPE)
         raw.pop()
-        for layer in self.decoder:
-            before, _ = _same(layer.kernel_size[0])
+        for layer, kernel in zip(self.decoder, self.layout.decoder_kernels, strict=True):
+            before, _ = _same(kernel)
             height, width = (2 * side for side in found.shape[-2:])
             found = layer(found)[..., before : before + height, before : before + width]
             found = leaky_relu(found, SLOPE)

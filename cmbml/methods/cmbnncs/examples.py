@@ -60,8 +60,9 @@ class Planes(Examples):
         self, replies: NDArray[np.float32], sigma: NDArray[np.float32] | None, spec: ObservationSpec
     ) -> Answer[SkyMap]:
         """Put the faces back onto the sphere."""
-        found = (None if part is None else SkyMap(from_plane(part[0]), self.accepts(spec)) for part in (replies, sigma))
-        return Answer(*found)
+        promised = self.accepts(spec)
+        value = SkyMap(from_plane(replies[0]), promised)
+        return Answer(value, None if sigma is None else SkyMap(from_plane(sigma[0]), promised))
 
     n_symmetries: ClassVar[int] = N_SYMMETRIES
 

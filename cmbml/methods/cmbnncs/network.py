@@ -159,7 +159,9 @@ class OneSlope(nn.PReLU):
     def forward(self, values: Tensor) -> Tensor:
         """Multiply what is negative by the slope."""
         plain = values.is_cpu and values.dtype == self.weight.dtype and not torch.compiler.is_compiling()
-        found: Tensor = _OneSlope.apply(values, self.weight) if plain else prelu(values, self.weight)
+        if not plain:
+            return prelu(values, self.weight)
+        found: Tensor = _OneSlope.apply(values, self.weight)  # type: ignore[no-untyped-call]
         return found
 
 

@@ -74,7 +74,9 @@ def averaged(maps: Maps, window: NDArray[np.float64], nside: int, threads: int) 
         `(n, 12 nside^2)`.
     """
     geometry = pixel_geometry(round(np.sqrt(maps.shape[1] / 12)))
-    alm = ducc0.sht.adjoint_synthesis(map=maps[:, None], spin=0, lmax=len(window) - 1, nthreads=threads, **geometry)
+    alm: NDArray[np.complex128] = ducc0.sht.adjoint_synthesis(
+        map=maps[:, None], spin=0, lmax=len(window) - 1, nthreads=threads, **geometry
+    )
     return synthesise(filter_alm(alm, window * (4 * np.pi / maps.shape[1])), nside, threads)[:, 0]
 
 
@@ -172,7 +174,8 @@ def upsampled(maps: Maps, nside: int, threads: int) -> Maps:
         return maps
     mean = maps.mean(axis=1, keepdims=True)
     alm = analyse((maps - mean)[:, None], min(2 * coarse, 3 * nside - 1), threads, accuracy=1e-9)
-    return synthesise(alm, nside, threads)[:, 0] + mean
+    fine: Maps = synthesise(alm, nside, threads)[:, 0] + mean
+    return fine
 
 
 def low_part(alm: NDArray[np.complex128], window: NDArray[np.float64], nside: int, threads: int) -> Maps:

@@ -327,4 +327,5 @@ def _masked_covariance(alm: Coefficients, scale: Scale, mask: Maps, threads: int
     means = averaged(maps * inside, scale.kernel, scale.nside_weights, threads) / area
     maps -= upsampled(means, scale.nside, threads)
     maps *= inside
-    return local_covariance(maps, scale.kernel, scale.nside_weights, threads) / area[:, None, None]
+    covariance: Maps = local_covariance(maps, scale.kernel, scale.nside_weights, threads) / area[:, None, None]
+    return covariance

@@ -53,7 +53,7 @@ class Plan:
 
 @final
 @settings
-class HarmonicIlc(LinearMethod):
+class HarmonicIlc(LinearMethod[Plan, Maps]):
     """Combine channels, bin by bin, with weights that are the same over the sky.
 
     Attributes:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, ClassVar, Generic, Self, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,12 +28,16 @@ from cmbml.sky.maps import MapError, MapSpec, SkyMap
 Coefficients = NDArray[np.complex128]
 Maps = NDArray[np.float64]
 
-COMPONENTS = ("T", "E", "B")
 ARCMIN_PER_RAD = 60 * 180 / np.pi
+
+Plan = TypeVar("Plan")
+"""How one component is cleaned, as far as it can be settled without data."""
+Weights = TypeVar("Weights")
+"""What a method finds in the data, and may apply to other data."""
 
 
 @settings
-class LinearMethod(BlindMethod):
+class LinearMethod(BlindMethod, Generic[Plan, Weights]):
     """A method that brings channels to one beam and combines their coefficients.
 
     Attributes:
@@ -61,19 +65,19 @@ class LinearMethod(BlindMethod):
     """By what the squares of the moves from `simpler` methods are multiplied for the foregrounds' part of the error."""
 
     @abstractmethod
-    def plan(self, spec: ObservationSpec, component: int) -> Any:  # noqa: ANN401
+    def plan(self, spec: ObservationSpec, component: int) -> Plan:
         """Settle, without data, how one component is cleaned; raise a MethodError if it cannot be."""
 
     @abstractmethod
-    def find(self, alm: Coefficients, plan: Any, threads: int) -> tuple[Coefficients, Any]:  # noqa: ANN401
+    def find(self, alm: Coefficients, plan: Plan, threads: int) -> tuple[Coefficients, Weights]:
         """Clean coefficients `(n_channel, n_alm)`; return `(n_alm,)` and the weights."""
 
     @abstractmethod
-    def apply(self, alm: Coefficients, plan: Any, weights: Any, threads: int) -> Coefficients:  # noqa: ANN401
+    def apply(self, alm: Coefficients, plan: Plan, weights: Weights, threads: int) -> Coefficients:
         """Combine other coefficients with weights that were found before."""
 
     @abstractmethod
-    def noise_variance(self, plan: Any, weights: Any, noise: Maps) -> Maps:  # noqa: ANN401
+    def noise_variance(self, plan: Plan, weights: Weights, noise: Maps) -> Maps:
         """Propagate the channels' noise.
 
         Args:
@@ -85,7 +89,7 @@ class LinearMethod(BlindMethod):
             `(n_pix,)` at any nside up to the result's, uK^2.
         """
 
-    def simpler(self, spec: ObservationSpec) -> tuple["LinearMethod", ...]:
+    def simpler(self, spec: ObservationSpec) -> tuple[Self, ...]:
         """Return methods that know less of the foregrounds: without the lowest, and without the highest frequency."""
         by_freq = sorted(self.channels, key=lambda name: spec.channels[name].freq_ghz)
         return tuple(
@@ -161,7 +165,7 @@ class LinearMethod(BlindMethod):
         floor = 1e-3 * self.beam_criterion
         return np.where(beams > floor, common / np.maximum(beams, floor), 0.0)
 
-    def clean(self, observation: Observation, scratch: Path, threads: int) -> Answer:  # noqa: ARG002
+    def clean(self, observation: Observation, scratch: Path, threads: int) -> Answer[SkyMap]:  # noqa: ARG002
         """Clean each component, and evaluate the result."""
         spec = self.accepts(observation.spec)
         alm = self._coefficients(observation.shown, observation.spec, threads)
@@ -242,8 +246,9 @@ class LinearMethod(BlindMethod):
 
     def _noise(self, spec: ObservationSpec, component: int) -> Maps:
         """Return the white noise of each channel at the common beam, `(n_channel, lmax + 1)`, uK^2."""
-        field = "I" if component == 0 else "Q"
-        depth = np.array([spec.channels[name].depth(field) for name in self.channels]) / ARCMIN_PER_RAD
+        depth = (
+            np.array([spec.channels[name].depth("Q" if component else "I") for name in self.channels]) / ARCMIN_PER_RAD
+        )
         return depth[:, None] ** 2 * self.rebeaming(spec, component) ** 2
 
     def _evaluate(self, alm: Coefficients, spec: MapSpec, threads: int) -> SkyMap:
@@ -256,4 +261,5 @@ class LinearMethod(BlindMethod):
         sigma = np.exp(np.stack(logs))
         if len(sigma) == 3:
             sigma[1:] = np.sqrt(0.5 * (sigma[1] ** 2 + sigma[2] ** 2))
-        return sigma.astype(np.float32)
+        single: NDArray[np.float32] = sigma.astype(np.float32)
+        return single

@@ -50,7 +50,7 @@ class Plan:
 
 @final
 @settings
-class NeedletIlc(LinearMethod):
+class NeedletIlc(LinearMethod[Plan, list[ScaleWeights]]):
     """Combine channels, scale by scale, with weights that vary over the sky.
 
     Attributes:
@@ -127,4 +127,4 @@ class NeedletIlc(LinearMethod):
 
 def multipole_power(lmax: int, tilt: float) -> NDArray[np.float64]:
     """Return (l + 1)^tilt, `(lmax + 1,)`."""
-    return (np.arange(lmax + 1) + 1.0) ** tilt
+    return np.asarray((np.arange(lmax + 1) + 1.0) ** tilt, dtype=np.float64)

@@ -47,7 +47,8 @@ class Bands(ABC):
         """
         factor = 1.0 if self.nside is None else self.nside / nside
         squares = np.maximum(self.squares(factor * np.arange(lmax + 1.0)), 0.0)
-        return np.sqrt(squares[squares.max(axis=1) > 0])
+        windows: Windows = np.sqrt(squares[squares.max(axis=1) > 0])
+        return windows
 
 
 def between(low_passes: Windows) -> Windows:
@@ -157,7 +158,8 @@ class MexicanNeedlets(Bands):
         ratio = np.maximum(ell, 0.5) / (self.first * self.base ** np.arange(float(self.n_scale)))[:, None]
         log_squares = 2 * self.order * (2 * np.log(ratio) - ratio**2)
         powers = np.exp(log_squares - log_squares.max(axis=0))
-        return powers / powers.sum(axis=0)
+        squares: Windows = powers / powers.sum(axis=0)
+        return squares
 
 
 @final

@@ -62,7 +62,7 @@ class PixelIlc(BlindMethod):
                 raise MethodError(message)
         return spec.asked.with_(fields="I", beam="gaussian", fwhm_arcmin=self.fwhm_arcmin)
 
-    def clean(self, observation: Observation, scratch: Path, threads: int) -> Answer:  # noqa: ARG002
+    def clean(self, observation: Observation, scratch: Path, threads: int) -> Answer[SkyMap]:  # noqa: ARG002
         """Bring the channels to one beam and combine them, zone by zone."""
         spec = self.accepts(observation.spec)
         maps = self._at_one_beam(observation.shown, observation.spec, threads)
@@ -101,7 +101,8 @@ class PixelIlc(BlindMethod):
 
     def _zones(self, n_pix: int) -> NDArray[np.int64]:
         latitude = 90 - np.rad2deg(hp.pix2ang(hp.npix2nside(n_pix), np.arange(n_pix))[0])
-        return np.digitize(np.abs(latitude), sorted(self.zone_edges_deg))
+        zones: NDArray[np.int64] = np.digitize(np.abs(latitude), sorted(self.zone_edges_deg))
+        return zones
 
     def _weights(self, maps: Maps) -> Maps:
         """Return the weights of each zone, `(n_zone, n_channel)`."""
@@ -124,4 +125,5 @@ def ilc_weights(covariance: NDArray[np.float64]) -> NDArray[np.float64]:
     """
     scale = 1 / np.sqrt(np.diag(covariance))
     solved = scale * np.linalg.solve(covariance * np.outer(scale, scale), scale)
-    return solved / solved.sum()
+    weights: NDArray[np.float64] = solved / solved.sum()
+    return weights

@@ -24,7 +24,8 @@ Spectrum = NDArray[np.float64]
 def thermodynamic(freq_ghz: Spectrum) -> Spectrum:
     """Return the derivative of the black body by temperature at the CMB's, up to a constant factor."""
     x = H_OVER_K_GHZ * freq_ghz / T_CMB_K
-    return x**4 * np.exp(x) / np.expm1(x) ** 2
+    derivative: Spectrum = x**4 * np.exp(x) / np.expm1(x) ** 2
+    return derivative
 
 
 @settings
@@ -105,7 +106,8 @@ class PowerLaw(Emission):
         ratio = freq_ghz / self.freq_ref_ghz
         base = ratio ** (self.beta + 2) * thermodynamic(ref) / thermodynamic(freq_ghz)
         order = {None: 0, "beta": 1, "curvature": 2}[self.moment]
-        return base * np.log(ratio) ** order
+        spectrum: Spectrum = base * np.log(ratio) ** order
+        return spectrum
 
 
 def mixing_matrix(freq_ghz: Spectrum, nulled: tuple[Emission, ...]) -> Spectrum:

@@ -49,7 +49,7 @@ class Plan:
 
 @final
 @settings
-class TemplateFit(LinearMethod):
+class TemplateFit(LinearMethod[Plan, Maps]):
     """Take away from some channels the templates that other channels make.
 
     Attributes:
@@ -86,7 +86,7 @@ class TemplateFit(LinearMethod):
             raise MethodError(message)
         return Plan(rows, pairs, windows, self._blend(spec, component, list(rows)), fitted)
 
-    def simpler(self, spec: ObservationSpec) -> tuple[LinearMethod, ...]:  # noqa: ARG002
+    def simpler(self, spec: ObservationSpec) -> tuple["TemplateFit", ...]:  # noqa: ARG002
         """Return the method without its last template, unless no more are left than tell dust from synchrotron."""
         return (replace(self, templates=self.templates[:-1]),) if len(self.templates) > 2 else ()
 
@@ -101,14 +101,14 @@ class TemplateFit(LinearMethod):
 
     def _fitted(self, nside: int) -> Pixels:
         latitude = 90 - np.rad2deg(hp.pix2ang(nside, np.arange(12 * nside**2))[0])
-        fitted = np.abs(latitude) >= self.galactic_cut_deg
+        fitted: Pixels = np.abs(latitude) >= self.galactic_cut_deg
         return fitted if self.mask is None else fitted & degrade_mask(read_mask(self.mask), nside, 0.5)
 
     def _blend(self, spec: ObservationSpec, component: int, rows: list[int]) -> Maps:
         """Average by the noise at the common beam."""
         factors = self.rebeaming(spec, component)[rows]
-        field = "I" if component == 0 else "Q"
-        depth = np.array([spec.channels[self.channels[i]].depth(field) for i in rows])[:, None]
+        chosen = [spec.channels[self.channels[i]] for i in rows]
+        depth = np.array([channel.depth("Q" if component else "I") for channel in chosen])[:, None]
         if len(rows) > 1 and not depth.all():
             silent = [self.channels[i] for i, found in zip(rows, depth[:, 0], strict=True) if not found]
             message = (
@@ -125,7 +125,8 @@ class TemplateFit(LinearMethod):
                 "method.lmax_per_nside, or clean a channel with a narrower beam"
             )
             raise MethodError(message)
-        return weight / total
+        blend: Maps = weight / total
+        return blend
 
     def find(self, alm: Coefficients, plan: Plan, threads: int) -> tuple[Coefficients, Maps]:
         """Fit the templates to each channel; return what is cleaned, and the weights `(n_channel, lmax + 1)`."""
@@ -165,4 +166,5 @@ def fit(templates: Maps, maps: Maps) -> Maps:
     # Sums over pixels by einsum, whose order does not depend on the threads of a linear algebra library.
     normal = np.einsum("ap,bp->ab", unit, unit)
     right = np.einsum("ap,mp->am", unit, maps)
-    return (np.linalg.lstsq(normal, right, rcond=1e-14)[0] * scale[:, None]).T
+    coefficients: Maps = (np.linalg.lstsq(normal, right, rcond=1e-14)[0] * scale[:, None]).T
+    return coefficients

@@ -21,7 +21,8 @@ MANY = 20
 
 def power_per_pixel(spectrum: Maps) -> Maps:
     """Return the variance of a field of this spectrum, sum (2 l + 1) / 4 pi C_l, over the last axis."""
-    return (spectrum * (2 * np.arange(spectrum.shape[-1]) + 1)).sum(axis=-1) / (4 * np.pi)
+    variance: Maps = (spectrum * (2 * np.arange(spectrum.shape[-1]) + 1)).sum(axis=-1) / (4 * np.pi)
+    return variance
 
 
 def steps(nside: int, lmax: int, n_comp: int) -> int:

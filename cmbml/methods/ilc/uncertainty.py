@@ -79,7 +79,9 @@ def spread(differences: Sequence[Coefficients], nside: int, threads: int) -> Map
     for alm in differences:
         total += synthesise(alm[None], nside, threads)[0] ** 2 / len(differences)
     window = averaging_kernel(float(SPREAD_RAD), 3 * nside - 1)
-    return np.maximum(averaged(total[None], window, min(nside, grid_for(window)), threads)[0], LEAST_VARIANCE)
+    mean: Maps = averaged(total[None], window, min(nside, grid_for(window)), threads)[0]
+    np.maximum(mean, LEAST_VARIANCE, out=mean)
+    return mean
 
 
 def needlet_noise(weights: Sequence[ScaleWeights], noise: Maps) -> Maps:
@@ -115,7 +117,8 @@ def to_grid(maps: Maps, nside: int) -> Maps:
 def sum_on_grid(first: Maps, second: Maps) -> Maps:
     """Add two smooth maps `(n_pix,)` on the finer of their grids."""
     nside = max(round(np.sqrt(found.size / 12)) for found in (first, second))
-    return to_grid(first[None], nside)[0] + to_grid(second[None], nside)[0]
+    total: Maps = to_grid(first[None], nside)[0] + to_grid(second[None], nside)[0]
+    return total
 
 
 def _shared_noise(
@@ -129,4 +132,5 @@ def _shared_noise(
         return 0.0
     power = power_per_pixel(noise[shared, :keep] * window)
     rows = [[found.scale.channels.index(i) for i in shared] for found in (first, second)]
-    return np.einsum("cp,cp,c->p", at_first[rows[0]], at_second[rows[1]], power)
+    added: Maps = np.einsum("cp,cp,c->p", at_first[rows[0]], at_second[rows[1]], power)
+    return added

@@ -67,7 +67,7 @@ class Mixtures(Pairs):
         return torch.from_numpy(features), torch.from_numpy(self.turn(self.targets[number], turn_of_cmb)), number
 
 
-class EpochSampler(DistributedSampler[Item]):
+class EpochSampler(DistributedSampler[int]):
     """An order of each epoch's own; the numbers tell the epoch, too: epoch times how many there are, plus which."""
 
     def __iter__(self) -> Iterator[int]:

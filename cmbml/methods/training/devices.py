@@ -4,16 +4,18 @@ import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Literal
 
 import torch
 
 from cmbml.methods.base import MethodError
 from cmbml.methods.trained import Hardware
 
+Device = Literal["cuda", "mps", "cpu"]
 LIGHTNING = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
 
 
-def chosen_device(hardware: Hardware, n_devices: int = 1) -> str:
+def chosen_device(hardware: Hardware, n_devices: int = 1) -> Device:
     """Return the device that is used: `cuda`, `mps` or `cpu`.
 
     Args:
@@ -23,7 +25,11 @@ def chosen_device(hardware: Hardware, n_devices: int = 1) -> str:
     Raises:
         MethodError: the one asked for is not there, or there are fewer.
     """
-    there = {"cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available()), "cpu": n_devices}
+    there: dict[Device, int] = {
+        "cuda": torch.cuda.device_count(),
+        "mps": int(torch.backends.mps.is_available()),
+        "cpu": n_devices,
+    }
     found = [name for name, number in there.items() if number]
     name = found[0] if hardware.device == "auto" else hardware.device
     if name not in found:

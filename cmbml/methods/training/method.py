@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 import torch
 from lightning import Trainer
+from lightning.fabric.plugins.environments.lightning import LightningEnvironment
 from lightning.pytorch.callbacks import Callback, LearningRateMonitor
 from lightning.pytorch.loggers import TensorBoardLogger
-from lightning.pytorch.plugins.environments import LightningEnvironment
 from numpy.typing import NDArray
 from torch import nn
 
@@ -236,11 +236,11 @@ class NetworkMethod(TrainedMethod):
 
     def _rebuilt(self, state: State) -> Normalised:
         """Make a fresh network of a state, to be asked and not trained."""
-        norms = (Scaling.from_plain(state.about[name]) for name in ("features", "target"))
+        features, target = (Scaling.from_plain(state.about[name]) for name in ("features", "target"))
         network = self.objective.build(self.network, *state.about["channels"])
         require_weights(network, state)
         network.load_state_dict({name: torch.from_numpy(np.array(array)) for name, array in state.arrays.items()})
-        return Normalised(network, *norms, self.train.channels_last).eval()
+        return Normalised(network, features, target, self.train.channels_last).eval()
 
     def predict(self, state: State, features: Iterable[NDArray[np.float32]], hardware: Hardware) -> Iterator[Reply]:
         """Run the network on batches of features.

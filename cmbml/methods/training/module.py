@@ -1,5 +1,6 @@
 """The work of one batch, for Lightning."""
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,13 @@ class Normalised(nn.Module):
         channels_last: whether arrays lie in memory with their channels innermost.
     """
 
+    run: Callable[[torch.Tensor], torch.Tensor]
+    mixing: torch.Tensor | None
+    features_offset: torch.Tensor
+    features_scale: torch.Tensor
+    target_offset: torch.Tensor
+    target_scale: torch.Tensor
+
     def __init__(self, network: nn.Module, features: Scaling, target: Scaling, channels_last: bool) -> None:
         super().__init__()
         self.format = torch.channels_last if channels_last else torch.contiguous_format
@@ -50,7 +58,7 @@ class Normalised(nn.Module):
 
     def compile_network(self) -> None:
         """Let `torch.compile` speed the network up; its weights keep their names."""
-        self.network.to(memory_format=self.format)
+        self.network.to(memory_format=self.format)  # type: ignore[call-overload]
         self.__dict__["run"] = torch.compile(self.network)
 
     def bring_in(self, features: torch.Tensor) -> torch.Tensor:
@@ -133,7 +141,7 @@ class Trainee(LightningModule):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Arrive in another process."""
-        super().__setstate__(state)
+        super().__setstate__(state)  # type: ignore[no-untyped-call]
         hush()
 
     def setup(self, stage: str) -> None:  # noqa: ARG002

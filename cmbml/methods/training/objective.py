@@ -4,7 +4,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Literal, final
 
-import torch
 from torch import Tensor, nn
 
 from cmbml.methods.base import MethodError
@@ -85,7 +84,7 @@ def shaped_reply(model: "Normalised", features: Tensor, target: Tensor) -> Tenso
     Raises:
         MethodError: the reply is not shaped as the target.
     """
-    reply: torch.Tensor = model.run(features).float()
+    reply = model.run(features).float()
     if reply.shape != target.shape:
         shapes = tuple(reply.shape[1:]), tuple(target.shape[1:])
         message = f"method.network answers arrays of shape {shapes[0]}; method.examples wants {shapes[1]}"

@@ -1,7 +1,7 @@
 """How a network is trained."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
@@ -71,21 +71,20 @@ class Training:
         """Return by how much the learning rate has changed when `batch` of `n_batches` batches are done."""
         rise = min(1.0, (batch + 1) / self.warmup) if self.warmup else 1.0
         done, ratio = batch / n_batches, self.final_learning_rate / self.learning_rate
-        fall: float = {
+        falls: dict[str, Callable[[], float]] = {
             "exponential": lambda: ratio**done,
             "cosine": lambda: ratio + (1 - ratio) * (1 + math.cos(math.pi * done)) / 2,
             "steps": lambda: ratio ** (min(int(done * self.n_steps), self.n_steps - 1) / (self.n_steps - 1)),
             "constant": lambda: 1.0,
-        }[self.schedule]()
-        return rise * fall
+        }
+        return rise * falls[self.schedule]()
 
     def optimiser_of(self, weights: Iterable[nn.Parameter]) -> optim.Optimizer:
         """Make the optimiser of some weights."""
         rate, decay, betas = self.learning_rate, self.weight_decay, self.betas
         if self.optimiser == "adagrad":
             # Keras starts the sums of squares at 0.1, which keeps the first steps small.
-            start = {"initial_accumulator_value": 0.1, "eps": 1e-7}
-            return optim.Adagrad(weights, lr=rate, weight_decay=decay, **start)
+            return optim.Adagrad(weights, lr=rate, weight_decay=decay, initial_accumulator_value=0.1, eps=1e-7)
         if self.optimiser == "adamax":
             return optim.Adamax(weights, lr=rate, betas=betas, weight_decay=decay)
         kind = optim.AdamW if self.optimiser == "adamw" else optim.Adam

@@ -14,7 +14,7 @@ from cmbml.stages.modelling.stage import MethodStage, write_answer
 class Clean(MethodStage):
     """Answer one simulation."""
 
-    looks_at: ClassVar = ("shown", "asked")
+    looks_at: ClassVar[tuple[str, ...]] = ("shown", "asked")
     writes: ClassVar = (CLEANED_MAP, INFERENCE)
     may_write: ClassVar = (UNCERTAINTY_MAP,)
     per: ClassVar = (METHOD, SPLIT, SIM)

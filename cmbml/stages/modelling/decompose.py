@@ -117,7 +117,7 @@ class DecomposeTrained(Parts):
 
     method: TrainedMethod
     hardware: Hardware = field(metadata={"matters": False})
-    reads: ClassVar = (*Parts.reads, STATE)
+    reads: ClassVar[tuple[Asset[Any], ...]] = (*Parts.reads, STATE)
     exact: ClassVar = False
 
     def check(self, space: Space) -> None:  # noqa: ARG002

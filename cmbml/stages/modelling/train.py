@@ -17,7 +17,7 @@ from cmbml.core.space import Axis, Space
 from cmbml.core.store import storage_errors
 from cmbml.core.unit_io import UnitIO
 from cmbml.figures.learning import learning_figure
-from cmbml.handlers.mapped_array import MappedArrays, file_of
+from cmbml.handlers.mapped_array import MappedArrays
 from cmbml.methods.normalisation import Moments
 from cmbml.methods.trained import Hardware, Lesson, State, TrainedMethod
 from cmbml.settings import settings
@@ -111,7 +111,7 @@ class Train(CaseStage):
         io.write(TRAINING, dict(trained.summary) | {"method": dict(trained.state.about["training"])})
         if trained.curve:
             io.write(TRAINING_CURVE, Table(dict(trained.curve)))
-            curve = {name: np.asarray(values) for name, values in trained.curve.items()}
+            curve = {column: np.asarray(values) for column, values in trained.curve.items()}
             io.write(TRAINING_FIGURE, learning_figure({self.method.name: curve}, [self.method.name]))
 
     def _read_back(self, state: State, path: Path) -> State:
@@ -122,8 +122,7 @@ class Train(CaseStage):
 
 def _samples(io: UnitIO, asset: Asset[NDArray[Any]], only: Mapping[Axis, list[str]]) -> MappedArrays:
     """Look once whether all files are whole; return their samples, which are read when they are needed."""
-    found = [(file_of(array), len(array)) for _, array in io.read_all(asset, only)]
-    return MappedArrays([path for path, _ in found], [count for _, count in found])
+    return MappedArrays.of(array for _, array in io.read_all(asset, only))
 
 
 def _names(io: UnitIO, only: Mapping[Axis, list[str]]) -> list[str]:

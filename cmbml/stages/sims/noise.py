@@ -1,6 +1,7 @@
 """Describe the noise of every channel, and draw it for whoever needs it."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import field
 from pathlib import Path
 from typing import ClassVar
 
@@ -90,17 +91,19 @@ class RemakeNoise(Executor):
     """Write the noise that is in one simulation's observations, made again from the seed.
 
     Attributes:
+        channels: the instrument; it says how much is written, and its noise comes with what is read.
         maps: what the maps of the dataset are.
     """
 
+    channels: Mapping[str, Channel] = field(metadata={"matters": False})
     maps: Maps
     reads: ClassVar = NOISE_PARTS
     writes: ClassVar = (NOISE_MAP,)
     per: ClassVar = (SPLIT, SIM)
 
     def disk_bytes(self) -> int:
-        """Nine maps, for a Planck-like instrument."""
-        return 9 * self.maps.n_bytes
+        """One map per channel."""
+        return len(self.channels) * self.maps.n_bytes
 
     def process(self, io: UnitIO) -> None:
         """Draw and write."""

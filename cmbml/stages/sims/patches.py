@@ -65,7 +65,10 @@ class DrawPatches(Executor):
         for number, latitude in enumerate(latitudes):
             parts = draw_patch(self.sky, channels, c_ell, float(latitude), grid, rng)
             cmb[number, 0] = parts["cmb"][target]
-            for image, name in zip(np.sum(list(parts.values()), axis=0), channels, strict=True):
+            total = np.zeros_like(parts["cmb"])
+            for part in parts.values():
+                total += part
+            for image, name in zip(total, channels, strict=True):
                 seen[name][number, 0] = image
             spectra.append({name: part[target] for name, part in parts.items()})
         centres = np.stack([np.zeros(self.number), latitudes, np.zeros(self.number)], axis=1)

@@ -1,13 +1,11 @@
 """Mixtures: linear, reproducible, turned as maps are turned, and never the same twice."""
 
-import healpy as hp
 import numpy as np
 import pytest
 
 from cmbml.methods.cmbnncs.examples import Planes
-from cmbml.methods.planes import from_plane, to_plane
 from cmbml.methods.training.data import Mixtures, loader
-from cmbml.sky.symmetry import N_SYMMETRIES, turned
+from cmbml.sky.symmetry import N_SYMMETRIES
 
 NSIDE = 4
 EXAMPLES = Planes(name="planes", channels=("100", "143"))
@@ -70,12 +68,3 @@ def test_epochs_read_each_simulation_once_and_mix_anew(workers):
         assert sorted(n for _, numbers in items for n in numbers) == list(range(5))
         seen.append({n: f for features, numbers in items for n, f in zip(numbers, features, strict=True)})
     assert not any(np.array_equal(seen[0][n], seen[1][n]) for n in range(5))
-
-
-@pytest.mark.parametrize("n_field", [1, 3])
-@pytest.mark.parametrize("number", [0, 1, 4, 8, 15])
-def test_planes_are_turned_as_their_maps(n_field, number):
-    maps = np.random.default_rng(1).normal(size=(2, n_field, hp.nside2npix(NSIDE))).astype(np.float32)
-    plane = to_plane(maps).reshape(2 * n_field, 4 * NSIDE, 3 * NSIDE)
-    found = from_plane(EXAMPLES.turned(plane, number, n_field)).reshape(maps.shape)
-    np.testing.assert_array_equal(found, turned(maps, number))

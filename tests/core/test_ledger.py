@@ -10,20 +10,17 @@ from typing import ClassVar
 import numpy as np
 import pytest
 from test_given import GIVEN, Count, Gather, Learn, Recite, make, of_methods
-from toys import Add, Draw, Emit, toy_space, toy_stages
+from toys import Add, Draw, Emit, build, overwrite, toy_space, toy_stages
 
 from cmbml.core.errors import MissingAssetError, StaleError, UnitFailedError
 from cmbml.core.executor import Executor
-from cmbml.core.intent import Intent, Origin, is_part
 from cmbml.core.pipeline import Pipeline
 from cmbml.core.runner import Serial
 from cmbml.core.space import Space
 from cmbml.core.unit_io import UnitIO
-from cmbml.core.verify import verify
 from cmbml.settings import settings
 
 SERIAL = Serial(threads=1)
-SIMS = Origin("sims", "python main_sims.py dataset=toy")
 
 
 @settings
@@ -36,21 +33,6 @@ class Weigh(Executor):
 
     def process(self, io: UnitIO) -> None:
         io.write(self.writes[0], {"rate": float(np.random.default_rng().random())})
-
-
-def build(root: Path, space: Space | None = None, origin: Origin = SIMS, **changed: Executor) -> Pipeline:
-    """Build the toy dataset, as the program that lays it out."""
-    pipeline = Pipeline(toy_stages(**changed), space or toy_space(), root, 0, origin=origin)
-    pipeline.run(pipeline.plan(), SERIAL)
-    return pipeline
-
-
-def overwrite(path: Path, keep_time: bool = True) -> None:
-    """Change the last bytes of a file, and neither its size nor, if so wished, its time of modification."""
-    status = path.stat()
-    path.write_bytes(path.read_bytes()[:-10] + b"0123456789")
-    if keep_time:
-        os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
 
 
 # What an earlier program has left undone
@@ -170,34 +152,6 @@ def test_dataset_of_a_version_that_noted_less_is_refused_and_made_again(tmp_path
 # What is no part of the dataset any more
 
 
-def test_what_a_smaller_dataset_leaves_over_is_no_part_of_it(tmp_path: Path) -> None:
-    build(tmp_path)
-    build(tmp_path, toy_space(train=1), signal=Draw(sigma=2))
-    verify(tmp_path)
-    with pytest.raises(
-        StaleError, match=r"units of 'total' are not .* no part of the dataset as it was last asked for"
-    ):
-        make(tmp_path, {"count": Count()}, GIVEN)
-
-
-def test_stage_that_the_dataset_was_last_made_without_is_no_part_of_it(tmp_path: Path) -> None:
-    build(tmp_path)
-    stages = {"signal": Draw()}
-    pipeline = Pipeline(stages, toy_space(), tmp_path, 0, origin=SIMS)
-    pipeline.run(pipeline.plan(), SERIAL)
-    assert is_part(tmp_path, "signal")
-    assert not is_part(tmp_path, "total")
-    build(tmp_path)
-    assert is_part(tmp_path, "total")
-
-
-def test_what_another_stage_makes_now_is_taken_back_from_the_first(tmp_path: Path) -> None:
-    of_methods(tmp_path, {"learn": Learn()}, "a", "b")
-    of_methods(tmp_path, {"take": Learn()}, "a")
-    assert list(Intent.read(tmp_path, "learn").units) == ["b"]
-    assert list(Intent.read(tmp_path, "take").units) == ["a"]
-
-
 # Altered bytes
 
 
@@ -252,32 +206,6 @@ def test_file_of_a_stage_of_its_own_is_looked_at_when_it_is_read(tmp_path: Path)
 
 
 # A whole dataset
-
-
-def test_whole_dataset_is_verified(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    build(tmp_path)
-    caplog.set_level("INFO", "cmbml")
-    verify(tmp_path)
-    assert "21 files of 16 units are as they were written" in caplog.text
-    folder = tmp_path / "total" / "train"
-    overwrite(folder / "sim0000" / "total_a.npy")
-    (folder / "sim0001" / "total_a.npy").unlink()
-    os.truncate(folder / "sim0002" / "total_b.npy", 100)
-    caplog.clear()
-    with pytest.raises(StaleError, match=r"3 faults in .*\nrun: python main_sims.py dataset=toy"):
-        verify(tmp_path)
-    for place, words in (("0/total_a", "is altered"), ("1/total_a", "is missing"), ("2/total_b", "is cut short")):
-        assert f"sim000{place}.npy {words}" in caplog.text
-
-
-def test_stale_units_are_verified_too(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    build(tmp_path)
-    make(tmp_path, {"count": Count()}, GIVEN)
-    build(tmp_path, signal=Draw(sigma=2))
-    caplog.set_level("INFO", "cmbml")
-    with pytest.raises(StaleError, match="2 faults"):
-        verify(tmp_path)
-    assert "count/train/count.yaml is stale: 'total train_sim0000' has been made anew since" in caplog.text
 
 
 def test_work_of_a_plan_grows_in_proportion_where_all_is_there(tmp_path: Path) -> None:
