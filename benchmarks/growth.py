@@ -114,7 +114,8 @@ def _score_table(rng: np.random.Generator) -> Columns:
 def _spectra_table(rng: np.random.Generator, n_bin: int = 4) -> Columns:
     words = {"kind": np.repeat(["pseudo", "master"], n_bin), "field": np.full(2 * n_bin, "TT")}
     fixed = {name: np.tile(np.arange(1.0, n_bin + 1), 2) for name in SPECTRA[:4]}
-    return words | fixed | {name: rng.gamma(50, size=2 * n_bin) for name in SPECTRA[4:]}
+    free = {name: rng.gamma(50, size=2 * n_bin) for name in SPECTRA[4:]}
+    return words | fixed | free | {"correlation": rng.uniform(0.9, 1, 2 * n_bin)}
 
 
 HANDLERS = {"scores": Rows(*WORDS), "spectra": Rows("kind", "field")}

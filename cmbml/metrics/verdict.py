@@ -195,7 +195,8 @@ def verdict(
     if place in book.places and contest.ranked:
         lines["Winner"] = f"{contest.metric.label} at {place.footing}, {inside(place.region)}: {winner_line(contest)}"
         lines["Certainty"] = certainty_line(contest)
-        lines["What limits it"] = limit_line(contest, [row for row in parts if row.footing == place.footing])
+        if limit := limit_line(contest, [row for row in parts if row.footing == place.footing]):
+            lines["What limits it"] = limit
     else:
         lines["Winner"] = f"No method but controls was scored at {place.footing}."
     if place not in book.places:
@@ -289,7 +290,10 @@ def intervals_note(skies: Mapping[str, str]) -> str:
 
 
 def limit_line(contest: Contest, parts: Sequence[PartRow]) -> str:
-    """Say what the winner's error is mostly made of, or how far it is from what noise allows."""
+    """Say what the winner's error is mostly made of, or how far it is from what noise allows.
+
+    Nothing, where neither is known.
+    """
     best = contest.ranked[0]
     own = sorted((row for row in parts if row.method == best and row.part != WHOLE), key=lambda row: -row.rms)
     if own:
@@ -297,7 +301,7 @@ def limit_line(contest: Contest, parts: Sequence[PartRow]) -> str:
         return f"Most of the error of {best} is {first}" + (f"; then {', '.join(rest)}." if rest else ".")
     mean, floor = contest.mean(contest.values[best]), contest.noise_floor(best)
     if not (floor > 0 and math.isfinite(floor)):
-        return f"The parts of the error of {best} have not been scored (stages=clean_with_parts, analysis_with_parts)."
+        return ""
     return (
         f"The noise of the channels that {best} was shown allows {floor:.3g}{contest.unit}: its error is "
         f"{mean / floor:.3g} times that. Its parts have not been scored (stages=clean_with_parts, analysis_with_parts)."

@@ -59,6 +59,7 @@ class ReportData:
         provenance: what -> value: versions, seeds, fingerprints, command.
         commands: what to type to make this page again, in order.
         limit: end of the maps' colour scale, in their unit.
+        decisive: `footing`, `field`, `region` and `metric` that are shown first; those that there are by default.
         most_simulations: whose scores stand in the page one by one.
         most_outliers: that are listed.
     """
@@ -81,6 +82,7 @@ class ReportData:
     provenance: Mapping[str, str] = field(default_factory=dict)
     commands: Sequence[str] = ()
     limit: float = 300.0
+    decisive: Mapping[str, str] = field(default_factory=dict)
     most_simulations: int = 100
     most_outliers: int = 200
 
@@ -143,6 +145,7 @@ def render_report(data: ReportData) -> str:
             }
             for name, style in styles.items()
         },
+        "decisive": {"region": "mask", "metric": "rmse"} | dict(data.decisive),
         "metrics": {name: data.metric_labels.get(name, name) for name in metrics},
         "summary": score_rows(data.summary),
         "generalisation": other_sky_rows(data.generalisation) if data.generalisation else None,

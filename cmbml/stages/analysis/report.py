@@ -1,6 +1,7 @@
 """Write one page on a comparison."""
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from importlib.metadata import version
 from typing import Any, ClassVar
 
@@ -20,6 +21,7 @@ from cmbml.settings import PositiveFloat, settings
 from cmbml.stages.analysis.figures import prediction_maps, theory_band
 from cmbml.stages.analysis.judges import stacks_of
 from cmbml.stages.analysis.metrics import spec_of
+from cmbml.stages.analysis.summary import Decisive
 from cmbml.stages.analysis.training import training_curves
 from cmbml.stages.assets import (
     CMB_ALM,
@@ -55,6 +57,7 @@ class WriteReport(Executor):
         maps: what the maps of the dataset are.
         limit_uk: end of their colour scale.
         gallery: how many simulations the gallery shows, beside outliers.
+        decisive: the score that is shown first.
         dataset: its name.
         configuration: what the page says of the dataset.
     """
@@ -63,6 +66,7 @@ class WriteReport(Executor):
     maps: Maps
     limit_uk: PositiveFloat
     gallery: PositiveInt
+    decisive: Decisive
     dataset: str
     configuration: Mapping[str, Any]
     reads: ClassVar = (SUMMARY, VERDICT, SCORE_STACK)
@@ -114,6 +118,7 @@ class WriteReport(Executor):
                 f"python main_analysis.py dataset={self.dataset} methods=[{','.join(methods)}]{self._splits}",
             ],
             limit=self.limit_uk,
+            decisive=asdict(self.decisive),
         )
         io.write(REPORT, render_report(data))
 
@@ -127,7 +132,7 @@ class WriteReport(Executor):
         """Return the simulations of the gallery: the first few, and one that is an outlier for each method."""
         shown = dict.fromkeys(book.sims[: self.gallery])
         for stack in scores.values():
-            errors = stack.where(footing=self.footing.name, field="I", region="mask", metric="rmse").numbers["value"]
+            errors = stack.where(**asdict(self.decisive)).numbers["value"]
             far = np.nan_to_num(np.abs(robust_z(errors[:, 0]))) if errors.shape[1] else np.zeros(0)
             if far.max(initial=0) > OUTLIER_Z:
                 shown[str(stack.sims[far.argmax()])] = None

@@ -59,6 +59,7 @@ class Dataset:
         instrument: the channels that there are.
         channels: those that it has: `all`, or some.
         skies: the models of foregrounds that a split may name.
+        sky: what the foregrounds are, in words, where none of these made them.
         seed: root of its randomness.
     """
 
@@ -67,13 +68,14 @@ class Dataset:
     channels: tuple[ChannelName, ...] | Literal["all"]
     skies: Mapping[str, SkyModel]
     seed: int
+    sky: str = ""
 
     def about(self, split: str, skies: set[str], benchmark: str | None) -> About:
         """Return what the verdict is told, of a split whose simulations see these skies."""
         seen = {n: model for n, model in self.skies.items() if any(s == n or s.startswith(f"{n}_") for s in skies)}
         models = [" ".join((type(model).__name__, *getattr(model, "presets", ()))) for model in seen.values()]
         channels = self.instrument if self.channels == "all" else self.channels
-        return About(self.maps, channels, " and ".join(models), self.seed, split, benchmark)
+        return About(self.maps, channels, " and ".join(models) or self.sky, self.seed, split, benchmark)
 
 
 @settings

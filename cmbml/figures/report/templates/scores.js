@@ -2,7 +2,7 @@ const ALL = "(all)";
 const places = ["footing", "field", "region", "metric"];
 const metricName = (name) => report.metrics[name] || name;
 const summary = unpacked(report.summary);
-const preferred = { region: "mask", metric: "rmse" };
+const preferred = report.decisive;
 const headings = { footing: "Footing", field: "Field", region: "Region", metric: "Metric" };
 
 const scoreTable = new SortedTable(byId("score-table"), "rank", true, (text) => { byId("score-status").textContent = text; });
