@@ -20,7 +20,7 @@ from hydra.errors import InstantiationException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from cmbml.core.blame import describe
+from cmbml.core.config_faults import describe
 from cmbml.core.errors import (
     CmbmlError,
     ConfigError,
@@ -34,7 +34,7 @@ from cmbml.core.integrity import INTEGRITY
 from cmbml.core.intent import DATASET_PROGRAM, NOBODY, Origin, is_part, script_of
 from cmbml.core.logs import log_file, talk_on_the_console
 from cmbml.core.manifest import lock, newest_config, run_folder, write_manifest
-from cmbml.core.overrides import CONFIG_FOLDER, check_overrides, renamed
+from cmbml.core.overrides import CONFIG_FOLDER, check_overrides, renamed, take_new_names
 from cmbml.core.pipeline import Pipeline
 from cmbml.core.plan import Plan, human_bytes
 from cmbml.core.runner import Runner
@@ -109,6 +109,7 @@ def run(name: str, config: DictConfig) -> None:
         if config[key] not in allowed:
             message = f"{key}={config[key]}: {nearest(str(config[key]), allowed)}"
             raise ConfigError(message)
+    take_new_names(config)
     root = dataset_folder(config)
     _take_over(config, root)
     pipeline, runner = build_pipeline(config, root, origin_of(name))
@@ -210,15 +211,15 @@ def build_pipeline(config: DictConfig, root: Path, origin: Origin = NOBODY) -> t
     if faults:
         raise ConfigError("\n".join(faults))
     stages = {place.removeprefix("stages."): built[place] for place in kinds}
-    given = {stage: hydra.utils.get_class(place) for stage, place in config.get("given", {}).items()}
-    done = {stage: kind for stage, kind in given.items() if is_part(root, stage)}
-    _require_kind(stages, given, done, root)
+    upstream = {stage: hydra.utils.get_class(place) for stage, place in config.get("upstream", {}).items()}
+    done = {stage: kind for stage, kind in upstream.items() if is_part(root, stage)}
+    _require_kind(stages, upstream, done, root)
     pipeline = Pipeline(stages, built["space"], root, config.seed, done, origin, config.integrity)
     return pipeline, built["runner"]
 
 
 def _require_kind(
-    stages: Mapping[str, Executor], given: Mapping[str, type[Executor]], done: Collection[str], root: Path
+    stages: Mapping[str, Executor], upstream: Mapping[str, type[Executor]], done: Collection[str], root: Path
 ) -> None:
     """Look whether the dataset is of the kind that the stages are for: one that shares nothing with it is not.
 
@@ -227,9 +228,9 @@ def _require_kind(
     """
     mine = {asset.name for executor in stages.values() for asset in executor.writes}
     wanted = {asset.name for executor in stages.values() for asset in executor.needs()} - mine
-    makers = {stage: {asset.name for asset in kind.writes} for stage, kind in given.items()}
+    makers = {stage: {asset.name for asset in kind.writes} for stage, kind in upstream.items()}
     asked = {stage for stage, made in makers.items() if made & wanted}
-    there = sorted(stage for stage in done if any(asset.name not in mine for asset in given[stage].writes))
+    there = sorted(stage for stage in done if any(asset.name not in mine for asset in upstream[stage].writes))
     if done and asked and not asked & set(done):
         message = (
             f"the dataset in {root} is of another kind: it has what {', '.join(there)} made, and what "
@@ -239,24 +240,24 @@ def _require_kind(
 
 
 def _take_over(config: DictConfig, root: Path) -> None:
-    """Fill in what a program takes from the dataset it works on: the keys that `inherit` names.
+    """Fill in what a program takes from the dataset it works on: the keys that `from_dataset` names.
 
     Raises:
         ConfigError: there is no dataset.
     """
-    if not config.get("inherit"):
+    if not config.get("from_dataset"):
         return
     made = newest_config(root, DATASET_PROGRAM)
     if made is None:
         message = f"there is no dataset in {root}; build it first: {_building(config)}"
         raise ConfigError(message)
-    if lacking := [name for name in config.inherit if name not in made]:
+    if lacking := [name for name in config.from_dataset if name not in made]:
         message = (
             f"{root} was made by an older version, which did not say {', '.join(lacking)}; build it again: "
             f"{_building(config)}"
         )
         raise ConfigError(message)
-    for name in config.inherit:
+    for name in config.from_dataset:
         config[name] = made[name]
 
 

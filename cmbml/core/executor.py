@@ -33,12 +33,24 @@ class Executor(ABC):
     inside: ClassVar[tuple[Axis, ...]] = ()
     """Axes with folders along which one unit writes many files: where work on many at once is worth it."""
     version: ClassVar[int] = 1
-    exact: ClassVar[bool] = True
+    reproducible: ClassVar[bool] = True
     """Whether the same inputs give the same bytes on any machine. If not, what follows is done again with a unit."""
     along: ClassVar[Mapping[str, Axis]] = {}
     """Settings that are a mapping with one entry per value of an axis: a unit depends on its own entry alone."""
 
     over: dict[str, list[str | int]] = field(default_factory=dict)
+
+    def __init_subclass__(cls) -> None:
+        """Refuse what is called otherwise now, and would have no effect.
+
+        Raises:
+            TypeError: the class says something under an old name.
+        """
+        super().__init_subclass__()
+        for old, new in (("exact", "reproducible"), ("sees", "restricts")):
+            if old in cls.__dict__:
+                message = f"{cls.__name__}.{old} has no effect: it is called {new} now"
+                raise TypeError(message)
 
     @abstractmethod
     def process(self, io: UnitIO) -> None:
@@ -62,7 +74,7 @@ class Executor(ABC):
             ValueError: they cannot; the message says why and what would mend it.
         """
 
-    def sees(self) -> Mapping[Axis, Collection[str]]:
+    def restricts(self) -> Mapping[Axis, Collection[str]]:
         """Return the values to which a unit keeps on axes inside it, and beyond which it depends on nothing."""
         return {}
 

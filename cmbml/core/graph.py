@@ -18,27 +18,27 @@ class Graph:
     Attributes:
         stages: name -> executor, sorted so that makers come before users.
         makers: asset name -> stage name.
-        given: stages of an earlier program, which are looked up and not run.
+        upstream: stages of an earlier program, which are looked up and not run.
     """
 
     stages: Mapping[str, Executor]
     makers: Mapping[str, str]
-    given: Mapping[str, type[Executor]]
+    upstream: Mapping[str, type[Executor]]
 
     @classmethod
-    def of(cls, stages: Mapping[str, Executor], given: Mapping[str, type[Executor]] | None = None) -> "Graph":
+    def of(cls, stages: Mapping[str, Executor], upstream: Mapping[str, type[Executor]] | None = None) -> "Graph":
         """Work out the graph.
 
         Args:
             stages: what may run.
-            given: what an earlier program has run.
+            upstream: what an earlier program has run.
 
         Raises:
             GraphError: it does not hold together; one message lists everything that is wrong.
         """
         faults = [*_name_clashes(stages), *_misfits(stages)]
-        given = given or {}
-        makers = {asset.name: stage for stage, kind in given.items() for asset in (*kind.writes, *kind.may_write)}
+        upstream = upstream or {}
+        makers = {asset.name: stage for stage, kind in upstream.items() for asset in (*kind.writes, *kind.may_write)}
         for stage, executor in stages.items():
             for asset in (*executor.writes, *executor.may_write):
                 if asset.name in makers:
@@ -67,15 +67,15 @@ class Graph:
             faults.append(f"the stages wait for one another in a circle: {' <- '.join(error.args[1])}")
         if faults:
             raise GraphError("the stages do not fit together:\n" + "\n".join(f"  - {fault}" for fault in faults))
-        return cls({stage: stages[stage] for stage in order if stage in stages}, makers, given)
+        return cls({stage: stages[stage] for stage in order if stage in stages}, makers, upstream)
 
     def reads_of(self, executor: Executor) -> tuple[Asset[Any], ...]:
         """Return what an executor reads: all that it must, and what some stage makes of what it may."""
         return (*executor.needs(), *(asset for asset in executor.may_need() if asset.name in self.makers))
 
     def units_of(self, stage: str) -> tuple[Axis, ...]:
-        """Return the axes over which a stage, run or given, has its units."""
-        return self.stages[stage].per if stage in self.stages else self.given[stage].per
+        """Return the axes over which a stage, run or upstream, has its units."""
+        return self.stages[stage].per if stage in self.stages else self.upstream[stage].per
 
 
 def _name_clashes(stages: Mapping[str, Executor]) -> list[str]:

@@ -70,13 +70,18 @@ def run_folder(root: Path, name: str) -> Path:
     raise DatasetLockedError(message)
 
 
+def versions() -> dict[str, str]:
+    """Return the versions of the packages that results may depend on, of those that are installed."""
+    found = {dist.metadata["Name"]: dist.version for dist in distributions()}
+    return {name: found[name] for name in sorted(PACKAGES & found.keys())}
+
+
 def write_manifest(folder: Path, config: Mapping[str, Any], plan: Mapping[str, Any]) -> None:
     """Write `manifest.json`: the composed config, the plan, versions, git state, command and host."""
-    found = {dist.metadata["Name"]: dist.version for dist in distributions()}
     manifest = {
         "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         "host": {"name": socket.gethostname(), "system": platform.platform(), "python": platform.python_version()},
-        "versions": {name: found[name] for name in sorted(PACKAGES & found.keys())},
+        "versions": versions(),
         "git": _git_state(),
         "plan": plan,
         "config": config,

@@ -10,17 +10,21 @@ import hydra
 import yaml
 from hydra.core.plugins import Plugins
 from hydra.errors import HydraException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from cmbml.core.blame import settings_at
+from cmbml.core.config_faults import settings_at
 from cmbml.core.errors import ConfigError, nearest
 from cmbml.core.intent import script_of
 
 log = logging.getLogger(__name__)
 
 CONFIG_FOLDER = Path(__file__).resolve().parents[1] / "cfg"
-RENAMED_KEYS = {"method.train.loss": "method.objective.loss"}
+RENAMED_KEYS = {
+    "method.train.loss": "method.objective.loss",
+    "given": "upstream",
+    "inherit": "from_dataset",
+}
 """Keys of the last release by their old names; they are taken with a warning, and go with the next."""
 COMPOSING = (HydraException, OmegaConfBaseException, yaml.YAMLError, ValueError)
 
@@ -41,6 +45,18 @@ def renamed(words: list[str]) -> list[str]:
             log.warning("%s is called %s now; the old name goes with the next release", key.lstrip("+~"), new)
         found.append(f"{sign}{new}{equals}{value}" if new else word)
     return found
+
+
+def take_new_names(config: DictConfig) -> None:
+    """Move what a config of the user's says under an old name to the new one, and say so."""
+    for old, new in RENAMED_KEYS.items():
+        parent, _, key = old.rpartition(".")
+        holder = OmegaConf.select(config, parent) if parent else config
+        if not OmegaConf.is_dict(holder) or key not in holder:
+            continue
+        log.warning("%s is called %s now; the old name goes with the next release", old, new)
+        with open_dict(config):
+            OmegaConf.update(config, new, holder.pop(key), merge=True)
 
 
 def check_overrides(name: str, overrides: list[str]) -> DictConfig:

@@ -38,7 +38,7 @@ class Pipeline:
         space: the points over which they run.
         root: the dataset's folder.
         seed: root of all randomness.
-        given: stages that an earlier program has run here: what they made is looked up in their records.
+        upstream: stages that an earlier program has run here: what they made is looked up in their records.
         origin: who asks for it.
         integrity: how closely files are looked at before they are read.
 
@@ -53,11 +53,11 @@ class Pipeline:
         space: Space,
         root: Path,
         seed: int,
-        given: Mapping[str, type[Executor]] | None = None,
+        upstream: Mapping[str, type[Executor]] | None = None,
         origin: Origin = NOBODY,
         integrity: Integrity = "hash",
     ) -> None:
-        self.graph = Graph.of(stages, given)
+        self.graph = Graph.of(stages, upstream)
         self.root, self.seed, self.space, self.namer = root, seed, space, Namer()
         self.origin, self.integrity, self.ledger = origin, integrity, Ledger(root)
         self.wiring = Wiring(self.graph, space, self.namer)
@@ -100,12 +100,12 @@ class Pipeline:
             for key in keys:
                 needed = self.wiring.inputs(executor, key)
                 for unit, required in needed.items():
-                    if unit[0] in self.graph.given and unit not in prints:
+                    if unit[0] in self.graph.upstream and unit not in prints:
                         self._look_up(unit, required, prints, faults)
                 inputs = [
                     unit
                     for unit, required in needed.items()
-                    if unit in prints or (required and unit[0] not in self.graph.given)
+                    if unit in prints or (required and unit[0] not in self.graph.upstream)
                 ]
                 if missing := next((unit for unit in inputs if unit not in prints), None):
                     message = f"'{stage} {key}' needs '{missing[0]} {missing[1]}', which the setting `over` leaves out"
@@ -117,7 +117,7 @@ class Pipeline:
                 if resume == "restart" or stale or done is None or any(self.ledger.file_faults(done)):
                     todo.append(key)
                     needs[stage, key] = tuple(unit for unit in inputs if unit in needs)
-                    if stale or not executor.exact:
+                    if stale or not executor.reproducible:
                         other.add((stage, key))
             stages.append(StagePlan(stage, tuple(todo), len(keys) - len(todo), len(todo) * executor.disk_bytes()))
         _refuse(faults or self._mixed(prints))
@@ -203,7 +203,7 @@ class Pipeline:
         first: dict[tuple[str, Key], tuple[Unit, str]] = {}
         faults: dict[Unit, Fault] = {}
         for stage, key in prints:
-            record = self.ledger.record(stage, key.name) if stage in self.graph.given else None
+            record = self.ledger.record(stage, key.name) if stage in self.graph.upstream else None
             if record is not None and record.settings:
                 # Along free axes, such as methods, settings may differ.
                 (_, other), settings = first.setdefault(

@@ -52,7 +52,7 @@ class Wiring:
 
     def _seen(self, executor: Executor, asset: Asset[Any], key: Key) -> tuple[Key, ...]:
         """Return every point of an asset that a unit reads."""
-        kept = {axis: values for axis, values in executor.sees().items() if axis in asset.per and axis not in key}
+        kept = {axis: values for axis, values in executor.restricts().items() if axis in asset.per and axis not in key}
         places = self.space.keys_within(key, asset.per)
         return tuple(at for at in places if all(at[axis] in kept[axis] for axis in kept)) if kept else places
 

@@ -72,12 +72,12 @@ def choices_of(program: str) -> dict[str, str | None]:
 def on_a_dataset(program: str, root: Path, dataset: tuple[str, ...] = (), *overrides: str) -> DictConfig:
     """Compose a program as it is composed when it takes over what a dataset was made with."""
     config, made = composed(program, *overrides), composed("sims", *dataset)
-    for name in config.get("inherit", []):
+    for name in config.get("from_dataset", []):
         # A manifest holds values, not references to other keys.
         found = made[name]
         config[name] = OmegaConf.to_container(found, resolve=True) if OmegaConf.is_config(found) else found
     for stage in (*made.stages, "clean"):
-        if config.get("inherit") and stage not in config.stages:
+        if config.get("from_dataset") and stage not in config.stages:
             (root / ".records" / str(stage)).mkdir(parents=True, exist_ok=True)
     return config
 

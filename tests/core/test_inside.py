@@ -37,7 +37,7 @@ class Fit(Executor):
     def settings_at(self, key: Key) -> dict[str, object]:  # noqa: ARG002
         return {"split": self.split, "factor": self.factor}
 
-    def sees(self) -> Mapping[Axis, tuple[str, ...]]:
+    def restricts(self) -> Mapping[Axis, tuple[str, ...]]:
         return {SPLIT: (self.split,)}
 
     def process(self, io: UnitIO) -> None:

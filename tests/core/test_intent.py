@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from test_given import GIVEN, Count, Learn, make, of_methods
+from test_upstream import UPSTREAM, Count, Learn, make, of_methods
 from toys import SIMS, Draw, build, toy_space
 
 from cmbml.core.errors import StaleError
@@ -22,7 +22,7 @@ def test_what_a_smaller_dataset_leaves_over_is_no_part_of_it(tmp_path: Path) -> 
     with pytest.raises(
         StaleError, match=r"units of 'total' are not .* no part of the dataset as it was last asked for"
     ):
-        make(tmp_path, {"count": Count()}, GIVEN)
+        make(tmp_path, {"count": Count()}, UPSTREAM)
 
 
 def test_stage_that_the_dataset_was_last_made_without_is_no_part_of_it(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
-from test_given import GIVEN, Count, Gather, Learn, Recite, make, of_methods
+from test_upstream import UPSTREAM, Count, Gather, Learn, Recite, make, of_methods
 from toys import Add, Draw, Emit, build, overwrite, toy_space, toy_stages
 
 from cmbml.core.errors import MissingAssetError, StaleError, UnitFailedError
@@ -29,7 +29,7 @@ class Weigh(Executor):
 
     writes: ClassVar = Learn.writes
     per: ClassVar = Learn.per
-    exact: ClassVar = False
+    reproducible: ClassVar = False
 
     def process(self, io: UnitIO) -> None:
         io.write(self.writes[0], {"rate": float(np.random.default_rng().random())})
@@ -44,11 +44,11 @@ def test_half_rebuilt_dataset_is_refused_until_it_is_whole(tmp_path: Path, troub
     with pytest.raises(UnitFailedError):
         build(tmp_path, signal=Draw(sigma=2), total=Add(at="test/sim0000", trouble=trouble))
     with pytest.raises(StaleError, match=r"units of 'total' are not up to date; first: 'total .* is stale") as error:
-        make(tmp_path, {"count": Count()}, GIVEN)
+        make(tmp_path, {"count": Count()}, UPSTREAM)
     assert str(error.value).count("\n") == 0
     assert str(error.value).endswith("; run: python main_sims.py dataset=toy")
     build(tmp_path, signal=Draw(sigma=2))
-    assert make(tmp_path, {"count": Count()}, GIVEN) == {"count": 2}
+    assert make(tmp_path, {"count": Count()}, UPSTREAM) == {"count": 2}
 
 
 def test_run_that_was_killed_before_any_work_is_seen(tmp_path: Path) -> None:
@@ -56,20 +56,20 @@ def test_run_that_was_killed_before_any_work_is_seen(tmp_path: Path) -> None:
     other = Pipeline(toy_stages(signal=Draw(sigma=2)), toy_space(), tmp_path, 0)
     other.announce(other.plan())
     with pytest.raises(StaleError, match="made with other settings or inputs than were last asked for"):
-        make(tmp_path, {"count": Count()}, GIVEN)
+        make(tmp_path, {"count": Count()}, UPSTREAM)
     build(tmp_path)
-    assert make(tmp_path, {"count": Count()}, GIVEN) == {"count": 2}
+    assert make(tmp_path, {"count": Count()}, UPSTREAM) == {"count": 2}
 
 
 def test_what_was_made_from_something_stale_is_stale(tmp_path: Path) -> None:
     """The second program's stage is as it was asked for; the first program's is no more."""
     build(tmp_path)
-    make(tmp_path, {"count": Count()}, GIVEN)
+    make(tmp_path, {"count": Count()}, UPSTREAM)
     build(tmp_path, signal=Draw(sigma=2))
     later = {"again": Copy()}
     with pytest.raises(StaleError, match=r"'count train' is stale: 'total train_sim0000' has been made anew since"):
         make(tmp_path, later, {"count": Count})
-    make(tmp_path, {"count": Count()}, GIVEN)
+    make(tmp_path, {"count": Count()}, UPSTREAM)
     assert make(tmp_path, later, {"count": Count}) == {"again": 2}
     other = Pipeline(toy_stages(emission=Emit(levels={"a": 5.0, "b": 2.0})), toy_space(), tmp_path, 0)
     other.announce(other.plan())
@@ -97,13 +97,13 @@ def test_plan_alone_writes_nothing(tmp_path: Path) -> None:
 def test_what_follows_a_new_training_is_stale_though_its_settings_are_the_same(tmp_path: Path) -> None:
     of_methods(tmp_path, {"learn": Weigh()}, "network")
     recite = {"recite": Recite()}
-    of_methods(tmp_path, recite, "network", given={"learn": Weigh})
+    of_methods(tmp_path, recite, "network", upstream={"learn": Weigh})
     (tmp_path / "learn" / "network" / "lesson.yaml").unlink()
     of_methods(tmp_path, {"learn": Weigh()}, "network")
     with pytest.raises(StaleError, match="'recite network' is stale: 'learn network' has been made anew since"):
-        of_methods(tmp_path, {"hear": Hear()}, "network", given={"recite": Recite})
-    assert of_methods(tmp_path, recite, "network", given={"learn": Weigh}) == {"recite": 1}
-    assert of_methods(tmp_path, {"hear": Hear()}, "network", given={"recite": Recite}) == {"hear": 1}
+        of_methods(tmp_path, {"hear": Hear()}, "network", upstream={"recite": Recite})
+    assert of_methods(tmp_path, recite, "network", upstream={"learn": Weigh}) == {"recite": 1}
+    assert of_methods(tmp_path, {"hear": Hear()}, "network", upstream={"recite": Recite}) == {"hear": 1}
 
 
 @settings
@@ -118,11 +118,11 @@ def test_optional_input_that_is_stale_is_refused_and_one_that_was_never_finished
     of_methods(tmp_path, {"learn": Learn()}, "a")
     unfinished = Pipeline({"learn": Learn()}, Space((), {Learn.per[0]: ("b",)}), tmp_path, 0)
     unfinished.announce(unfinished.plan())
-    assert of_methods(tmp_path, {"gather": Gather()}, "a", "b", given={"learn": Learn}) == {"gather": 1}
+    assert of_methods(tmp_path, {"gather": Gather()}, "a", "b", upstream={"learn": Learn}) == {"gather": 1}
     other = Pipeline({"learn": Learn(rate=0.7)}, Space((), {Learn.per[0]: ("a",)}), tmp_path, 0)
     other.announce(other.plan())
     with pytest.raises(StaleError, match="'learn a' is stale"):
-        of_methods(tmp_path, {"gather": Gather()}, "a", "b", given={"learn": Learn})
+        of_methods(tmp_path, {"gather": Gather()}, "a", "b", upstream={"learn": Learn})
 
 
 def test_units_made_with_other_settings_than_their_like_are_refused(tmp_path: Path) -> None:
@@ -144,9 +144,9 @@ def test_dataset_of_a_version_that_noted_less_is_refused_and_made_again(tmp_path
             old.pop(key, None)
         path.unlink() if path.name.endswith(".plan.json") else path.write_text(json.dumps(old))
     with pytest.raises(StaleError, match="by a version of cmbml that did not note what it was made from; run the prog"):
-        make(tmp_path, {"count": Count()}, GIVEN)
+        make(tmp_path, {"count": Count()}, UPSTREAM)
     build(tmp_path)
-    assert make(tmp_path, {"count": Count()}, GIVEN) == {"count": 2}
+    assert make(tmp_path, {"count": Count()}, UPSTREAM) == {"count": 2}
 
 
 # What is no part of the dataset any more
@@ -160,7 +160,7 @@ def test_altered_bytes_are_refused_when_they_are_read(tmp_path: Path, integrity:
     """Where sizes and times are believed, a change that hides from them is not seen; that is what was asked for."""
     build(tmp_path)
     overwrite(tmp_path / "total" / "train" / "sim0001" / "total_a.npy")
-    pipeline = Pipeline({"count": Count()}, toy_space(), tmp_path, 0, GIVEN, integrity=integrity)
+    pipeline = Pipeline({"count": Count()}, toy_space(), tmp_path, 0, UPSTREAM, integrity=integrity)
     if integrity == "size":
         pipeline.run(pipeline.plan(), SERIAL)
         return
@@ -174,7 +174,7 @@ def test_altered_bytes_are_refused_when_they_are_read(tmp_path: Path, integrity:
 def test_altered_bytes_are_seen_before_work_by_their_time(tmp_path: Path, integrity: str) -> None:
     build(tmp_path)
     overwrite(tmp_path / "total" / "train" / "sim0001" / "total_a.npy", keep_time=False)
-    pipeline = Pipeline({"count": Count()}, toy_space(), tmp_path, 0, GIVEN, integrity=integrity)
+    pipeline = Pipeline({"count": Count()}, toy_space(), tmp_path, 0, UPSTREAM, integrity=integrity)
     with pytest.raises(StaleError, match=r"'total train/sim0001' is not as it was written: .*total_a.npy is altered"):
         pipeline.plan()
 
@@ -194,7 +194,7 @@ def test_file_with_another_time_and_the_same_bytes_is_good(tmp_path: Path) -> No
     build(tmp_path)
     for path in tmp_path.rglob("*.npy"):
         os.utime(path, ns=(1, 1))
-    assert make(tmp_path, {"count": Count()}, GIVEN) == {"count": 2}
+    assert make(tmp_path, {"count": Count()}, UPSTREAM) == {"count": 2}
     assert build(tmp_path).plan().n_todo == 0
 
 
@@ -213,7 +213,7 @@ def test_work_of_a_plan_grows_in_proportion_where_all_is_there(tmp_path: Path) -
         count = [0]
         stages, space = {"count": Count()}, toy_space(train=train, test=0)
         build(tmp_path / str(train), space)
-        pipeline = Pipeline(stages, space, tmp_path / str(train), 0, GIVEN)
+        pipeline = Pipeline(stages, space, tmp_path / str(train), 0, UPSTREAM)
         sys.setprofile(lambda _frame, event, _arg: count.__setitem__(0, count[0] + event.endswith("call")))
         try:
             pipeline.plan()
@@ -226,4 +226,4 @@ def test_work_of_a_plan_grows_in_proportion_where_all_is_there(tmp_path: Path) -
 
 def test_missing_file_is_no_stale_one(tmp_path: Path) -> None:
     with pytest.raises(MissingAssetError, match="'learn a' is not finished"):
-        of_methods(tmp_path, {"recite": Recite()}, "a", given={"learn": Learn})
+        of_methods(tmp_path, {"recite": Recite()}, "a", upstream={"learn": Learn})

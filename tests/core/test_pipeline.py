@@ -101,7 +101,7 @@ def test_harmed_unit_is_remade_and_nothing_else(tmp_path: Path, digests: Digests
 
 def test_what_follows_a_unit_that_may_come_out_otherwise_is_remade_with_it(tmp_path: Path) -> None:
     class Inexact(Draw):
-        exact = False
+        reproducible = False
 
     run(tmp_path, signal=Inexact())
     (tmp_path / "signal" / "test" / "sim0001" / "signal.npy").unlink()

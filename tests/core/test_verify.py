@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 import pytest
-from test_given import GIVEN, Count, make
+from test_upstream import UPSTREAM, Count, make
 from toys import Draw, build, overwrite
 
 from cmbml.core.errors import StaleError
@@ -32,7 +32,7 @@ def test_whole_dataset_is_verified(tmp_path: Path, caplog: pytest.LogCaptureFixt
 
 def test_stale_units_are_verified_too(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     build(tmp_path)
-    make(tmp_path, {"count": Count()}, GIVEN)
+    make(tmp_path, {"count": Count()}, UPSTREAM)
     build(tmp_path, signal=Draw(sigma=2))
     caplog.set_level("INFO", "cmbml")
     with pytest.raises(StaleError, match="2 faults"):

@@ -52,7 +52,7 @@ class Generalise(Executor):
         GENERALISATION_FIGURE_PDF,
     )
 
-    def sees(self) -> Mapping[Axis, Collection[str]]:
+    def restricts(self) -> Mapping[Axis, Collection[str]]:
         """Look at what is analysed alone."""
         return {SPLIT: self.splits}
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict
-from importlib.metadata import version
 from typing import Any, ClassVar
 
 import numpy as np
@@ -11,6 +10,7 @@ from astropy.table import Table
 from pydantic import PositiveInt
 
 from cmbml.core.executor import Executor
+from cmbml.core.manifest import versions
 from cmbml.core.unit_io import UnitIO
 from cmbml.figures.report import ReportData, render_report
 from cmbml.figures.results import OUTLIER_Z, PredictionMaps, Stacks, TextTable, TrainingRun, robust_z
@@ -44,8 +44,6 @@ from cmbml.stages.assets import (
 )
 from cmbml.stages.maps import Maps
 from cmbml.tables import Columns
-
-PACKAGES = ("cmbml", "numpy", "ducc0", "healpy", "astropy", "camb", "pysm3")
 
 
 @settings
@@ -112,7 +110,7 @@ class WriteReport(Executor):
             maps=self._maps(io, self._shown(scores, book)),
             metric_labels={name: metric.heading for name, metric in book.metrics.items()},
             configuration=yaml.safe_dump(dict(self.configuration), sort_keys=False),
-            provenance={name: version(name) for name in PACKAGES},
+            provenance=versions(),
             commands=[
                 *(f"python main_clean.py dataset={self.dataset} method={method}" for method in methods),
                 f"python main_analysis.py dataset={self.dataset} methods=[{','.join(methods)}]{self._splits}",

@@ -10,7 +10,7 @@ from cmbml.core.space import Axis
 from cmbml.core.unit_io import UnitIO
 from cmbml.metrics.scores import Metric
 from cmbml.metrics.summary import Grid, csv_text, plus_minus
-from cmbml.settings import settings
+from cmbml.settings import flat, settings
 from cmbml.stages.assets import METHOD, SPLIT, STATE, SUMMARY, SWEEP_CSV, SWEEP_MARKDOWN, TRAINING
 
 log = logging.getLogger(f"cmbml.{__name__}")
@@ -47,7 +47,7 @@ class CollectSweep(Executor):
     may_read: ClassVar = (TRAINING, STATE, SUMMARY)
     writes: ClassVar = (SWEEP_CSV, SWEEP_MARKDOWN)
 
-    def sees(self) -> Mapping[Axis, Collection[str]]:
+    def restricts(self) -> Mapping[Axis, Collection[str]]:
         """Look at the scores of some splits alone."""
         return {SPLIT: self.splits}
 
@@ -93,18 +93,6 @@ class CollectSweep(Executor):
                     label = metric.axis_label.replace(metric.label, f"{metric.label}, {key[SPLIT]}, {footing}", 1)
                     columns[label] = {str(row["method"]): float(row["mean"]) for row in rows}
         return columns
-
-
-def flat(node: Any, prefix: str = "") -> dict[str, Any]:  # noqa: ANN401
-    """Return nested settings as one mapping.
-
-    Example:
-        >>> flat({"network": {"depth": 5}, "loss": "l1"})
-        {'network.depth': 5, 'loss': 'l1'}
-    """
-    if isinstance(node, Mapping):
-        return {name: value for key in node for name, value in flat(node[key], f"{prefix}{key}.").items()}
-    return {prefix.rstrip("."): node}
 
 
 def differing_settings(settings_of: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Cell]]:

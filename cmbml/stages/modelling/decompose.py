@@ -118,7 +118,7 @@ class DecomposeTrained(Parts):
     method: TrainedMethod
     hardware: Hardware = field(metadata={"matters": False})
     reads: ClassVar[tuple[Asset[Any], ...]] = (*Parts.reads, STATE)
-    exact: ClassVar = False
+    reproducible: ClassVar = False
 
     def check(self, space: Space) -> None:  # noqa: ARG002
         """Ask the method whether it accepts such observations."""

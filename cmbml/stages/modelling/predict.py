@@ -32,7 +32,7 @@ class Predict(CaseStage):
     writes: ClassVar = (ANSWER, ANSWER_TIME)
     may_write: ClassVar = (ANSWER_SIGMA,)
     per: ClassVar = (METHOD, SPLIT)
-    exact: ClassVar = False
+    reproducible: ClassVar = False
     inside: ClassVar = (SIM,)
 
     def check(self, space: Space) -> None:  # noqa: ARG002

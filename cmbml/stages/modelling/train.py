@@ -59,9 +59,9 @@ class Train(CaseStage):
     writes: ClassVar = (STATE, TRAINING)
     may_write: ClassVar = (TRAINING_CURVE, TRAINING_FIGURE)
     per: ClassVar = (METHOD,)
-    exact: ClassVar = False
+    reproducible: ClassVar = False
 
-    def sees(self) -> Mapping[Axis, tuple[str, ...]]:
+    def restricts(self) -> Mapping[Axis, tuple[str, ...]]:
         """Look at two splits alone."""
         return {SPLIT: (self.train, self.valid)}
 

@@ -63,7 +63,7 @@ class MaskFromSky(Executor):
         if self.model not in {key[SKY] for key in space.keys((SKY,))}:
             self.models[self.model].varied(0)
 
-    def sees(self) -> Mapping[Axis, Collection[str]]:
+    def restricts(self) -> Mapping[Axis, Collection[str]]:
         """Look at the sky that simulations share, if they do."""
         return {SKY: (self.model,)}
 

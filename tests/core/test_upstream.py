@@ -110,20 +110,20 @@ class Recall(Executor):
         io.write(self.writes[0], io.read_optional(LESSON) or {"rate": None})
 
 
-def make(root: Path, stages: dict[str, Executor], given: dict[str, type[Executor]] | None = None) -> dict[str, int]:
-    pipeline = Pipeline(stages, toy_space(), root, 0, given)
+def make(root: Path, stages: dict[str, Executor], upstream: dict[str, type[Executor]] | None = None) -> dict[str, int]:
+    pipeline = Pipeline(stages, toy_space(), root, 0, upstream)
     plan = pipeline.plan()
     pipeline.run(plan, SERIAL)
     return {stage.stage: len(stage.todo) for stage in plan.stages}
 
 
-GIVEN = {"signal": Draw, "emission": Emit, "total": Add}
+UPSTREAM = {"signal": Draw, "emission": Emit, "total": Add}
 
 
 def test_a_later_program_reads_what_an_earlier_one_made(tmp_path: Path) -> None:
     make(tmp_path, toy_stages())
-    assert make(tmp_path, {"count": Count()}, GIVEN) == {"count": 2}
-    assert make(tmp_path, {"count": Count()}, GIVEN) == {"count": 0}
+    assert make(tmp_path, {"count": Count()}, UPSTREAM) == {"count": 2}
+    assert make(tmp_path, {"count": Count()}, UPSTREAM) == {"count": 0}
     text = (tmp_path / "count" / "train" / "count.yaml").read_text()
     n_files = len(list((tmp_path / "total" / "train").rglob("*.npy")))
     assert f"totals: {n_files}" in text
@@ -131,16 +131,16 @@ def test_a_later_program_reads_what_an_earlier_one_made(tmp_path: Path) -> None:
 
 def test_a_change_in_the_earlier_program_is_seen(tmp_path: Path) -> None:
     make(tmp_path, toy_stages())
-    make(tmp_path, {"count": Count()}, GIVEN)
+    make(tmp_path, {"count": Count()}, UPSTREAM)
     make(tmp_path, toy_stages(signal=Draw(sigma=2.0)))
-    assert make(tmp_path, {"count": Count()}, GIVEN) == {"count": 2}
+    assert make(tmp_path, {"count": Count()}, UPSTREAM) == {"count": 2}
 
 
 def test_what_was_not_made_is_named(tmp_path: Path) -> None:
     make(tmp_path, toy_stages())
     next((tmp_path / "total" / "train").rglob("*.npy")).unlink()
     with pytest.raises(MissingAssetError, match=r"'total train/.*\.npy is missing; run the program that makes it"):
-        make(tmp_path, {"count": Count()}, GIVEN)
+        make(tmp_path, {"count": Count()}, UPSTREAM)
     with pytest.raises(GraphError, match="no stage makes"):
         make(tmp_path, {"count": Count()})
 
@@ -164,9 +164,9 @@ def test_an_optional_asset_that_nobody_makes_reads_as_none(tmp_path: Path) -> No
 
 
 def of_methods(
-    root: Path, stages: dict[str, Executor], *methods: str, given: dict[str, type[Executor]] | None = None
+    root: Path, stages: dict[str, Executor], *methods: str, upstream: dict[str, type[Executor]] | None = None
 ) -> dict[str, int]:
-    pipeline = Pipeline(stages, Space((), {METHOD: methods}), root, 0, given)
+    pipeline = Pipeline(stages, Space((), {METHOD: methods}), root, 0, upstream)
     plan = pipeline.plan()
     pipeline.run(plan, SERIAL)
     return {stage.stage: len(stage.todo) for stage in plan.stages}
@@ -177,24 +177,24 @@ def lessons(root: Path) -> dict[str, float]:
 
 
 def test_what_only_some_have_made_is_read_where_it_is(tmp_path: Path) -> None:
-    given, stages = {"learn": Learn}, {"gather": Gather(), "recall": Recall()}
+    upstream, stages = {"learn": Learn}, {"gather": Gather(), "recall": Recall()}
     of_methods(tmp_path, {"learn": Learn()}, "network")
-    assert of_methods(tmp_path, stages, "blind", "network", given=given) == {"gather": 1, "recall": 2}
+    assert of_methods(tmp_path, stages, "blind", "network", upstream=upstream) == {"gather": 1, "recall": 2}
     assert lessons(tmp_path) == {"network": 0.1}
     assert "rate: null" in (tmp_path / "recall" / "blind" / "memory.yaml").read_text()
     assert "rate: 0.1" in (tmp_path / "recall" / "network" / "memory.yaml").read_text()
-    assert of_methods(tmp_path, stages, "blind", "network", given=given) == {"gather": 0, "recall": 0}
+    assert of_methods(tmp_path, stages, "blind", "network", upstream=upstream) == {"gather": 0, "recall": 0}
 
 
 def test_what_is_learnt_later_or_anew_is_seen(tmp_path: Path) -> None:
-    given, stages = {"learn": Learn}, {"gather": Gather(), "recall": Recall()}
+    upstream, stages = {"learn": Learn}, {"gather": Gather(), "recall": Recall()}
     of_methods(tmp_path, {"learn": Learn()}, "network")
-    of_methods(tmp_path, stages, "blind", "network", given=given)
+    of_methods(tmp_path, stages, "blind", "network", upstream=upstream)
     of_methods(tmp_path, {"learn": Learn(rate=0.2)}, "network")
-    assert of_methods(tmp_path, stages, "blind", "network", given=given) == {"gather": 1, "recall": 1}
+    assert of_methods(tmp_path, stages, "blind", "network", upstream=upstream) == {"gather": 1, "recall": 1}
     assert lessons(tmp_path) == {"network": 0.2}
     of_methods(tmp_path, {"learn": Learn(rate=0.3)}, "blind")
-    assert of_methods(tmp_path, stages, "blind", "network", given=given) == {"gather": 1, "recall": 1}
+    assert of_methods(tmp_path, stages, "blind", "network", upstream=upstream) == {"gather": 1, "recall": 1}
     assert lessons(tmp_path) == {"blind": 0.3, "network": 0.2}
 
 
@@ -202,11 +202,11 @@ def test_what_another_stage_cannot_do_without_is_still_asked_for(tmp_path: Path)
     of_methods(tmp_path, {"learn": Learn()}, "network")
     for stages in ({"gather": Gather(), "recite": Recite()}, {"recite": Recite(), "gather": Gather()}):
         with pytest.raises(MissingAssetError, match="'learn blind' is not finished"):
-            of_methods(tmp_path, stages, "blind", "network", given={"learn": Learn})
+            of_methods(tmp_path, stages, "blind", "network", upstream={"learn": Learn})
 
 
 def test_what_was_made_and_is_lost_is_named_even_where_it_is_optional(tmp_path: Path) -> None:
     of_methods(tmp_path, {"learn": Learn()}, "network")
     (tmp_path / "learn" / "network" / "lesson.yaml").unlink()
     with pytest.raises(MissingAssetError, match=r"'learn network' .*lesson.yaml is missing"):
-        of_methods(tmp_path, {"gather": Gather()}, "blind", "network", given={"learn": Learn})
+        of_methods(tmp_path, {"gather": Gather()}, "blind", "network", upstream={"learn": Learn})
