@@ -9,7 +9,7 @@ from cmbml.methods.holes.signal import Float, Signal
 
 STEPS_PER_LMAX = 512
 """Points of the tables over a chord of length 2, per multipole: interpolated linearly between them, covariances are off
-by less than 5e-7 of the variance, which must stay below the variance of the noise."""
+by less than 1e-6 of the variance, which must stay below the variance of the noise."""
 
 
 class PixelCovariance:
@@ -44,7 +44,7 @@ class PixelCovariance:
         part = (chord - index)[..., None]
         values = self._tables[index] * (1 - part) + self._tables[index + 1] * part
         if self.n_field == 1:
-            return values[..., :, None, :, :]
+            return np.expand_dims(values, -3)
         # cos and sin of twice the angle from a pixel's southward axis to the other pixel, towards its eastward axis.
         c1, s1 = _double_angle(*(np.matmul(axis[first], swapped) for axis in self._axes[1:]))
         c2, s2 = _double_angle(*(np.matmul(normal, np.swapaxes(axis[second], -1, -2)) for axis in self._axes[1:]))

@@ -1,8 +1,8 @@
 """Fillings of holes: outside of them the given map stays as it is, to the bit."""
 
 from collections.abc import Callable
-from functools import cached_property
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import healpy as hp
@@ -152,9 +152,9 @@ def fill_with_zero(values: Map, observed: NDArray[np.bool_]) -> Map:
 def fill_smoothly(values: Map, observed: NDArray[np.bool_], accuracy: float = 1e-7) -> Map:
     """Fill holes so that each pixel is the mean of its neighbours, in each field for itself.
 
-    It is where repeated averaging over neighbours, as of Planck's foreground maps, ends: Laplace's equation on HEALPix's
-    pixels, solved by conjugate gradients. Q and U of neighbours are averaged as numbers, which is poor near the poles,
-    where their axes turn from pixel to pixel.
+    Repeated averaging over neighbours ends there (the "diffuse" filling of Planck 2013 results XXIV): it is Laplace's
+    equation on HEALPix's pixels, solved by conjugate gradients. Q and U of neighbours are averaged as numbers, which is
+    poor near the poles, where their axes turn from pixel to pixel.
 
     Args:
         values: `(n_field, n_pix)`.

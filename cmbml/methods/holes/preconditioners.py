@@ -1,6 +1,7 @@
 """What makes conjugate gradients converge: approximate inverses of A = 1 + C^(1/2) B Y^T N^-1 Y B C^(1/2)."""
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cmbml.methods.holes.covariance import PixelCovariance
 from cmbml.methods.holes.screening import Neighbours, ScreenedCovariance
@@ -16,8 +17,8 @@ def _inverse_per_l(signal: Signal, weight: Float) -> Float:
         weight: `(n_field,)`, inverse variance of the noise of each field, per steradian.
     """
     weight = weight if signal.n_comp == 1 else np.array([weight[0], *[weight[1:].mean()] * 2])
-    root = np.moveaxis(signal.beamed_root, -1, 0)
-    matrix = np.eye(signal.n_comp) + np.swapaxes(root, 1, 2) @ (weight[:, None] * root)
+    root = signal.beamed_root
+    matrix = np.eye(signal.n_comp) + np.einsum("kil,k,kjl->lij", root, weight, root)
     return np.moveaxis(np.linalg.inv(matrix), 0, -1)
 
 
@@ -40,9 +41,9 @@ class Diagonal:
 class HoleAware:
     """The inverse of A for even noise, with what holes hold solved for apart.
 
-    Seljebotn, Baerland, Eriksen, Mardal & Wehus (2019, arXiv:1710.00621) treat the masked region by a solver of its own,
-    which multigrid approximates. Here, with even noise N everywhere, A_0 = 1 + C^(1/2) B Y^T Y B C^(1/2) / N would be
-    the matrix without holes, which is nearly diagonal in l; taking the pixels m of the holes out of it gives, by
+    Seljebotn, Baerland, Eriksen, Mardal & Wehus (2019, arXiv:1710.00621) treat the masked region by a solver of its
+    own, which multigrid approximates. Here, with even noise N everywhere, A_0 = 1 + C^(1/2) B Y^T Y B C^(1/2) / N would
+    be the matrix without holes, which is nearly diagonal in l; taking the pixels m of the holes out of it gives, by
     Woodbury's identity,
 
         A^-1 = A_0^-1 + A_0^-1 V^T (S^-1)_mm^-1 V A_0^-1,    V = N^-1 Y_m B C^(1/2),    S = Y B C B Y^T + N,
@@ -102,9 +103,9 @@ class HoleAware:
         return out + mix_components(self._signal.from_map(filled), self._inverse)
 
 
-def _unit_modes(places: np.ndarray, n_comp: int, lmax: int) -> list[Alm]:
+def _unit_modes(places: NDArray[np.int64], n_comp: int, lmax: int) -> list[Alm]:
     """Return real modes of T of unit length, `(n_comp, n_alm)` each: two for each coefficient with m > 0."""
-    units = []
+    units: list[Alm] = []
     for place in places:
         for value in (1.0,) if place <= lmax else (np.sqrt(0.5), 1j * np.sqrt(0.5)):
             unit = np.zeros((n_comp, alm_size(lmax)), np.complex128)

@@ -2,9 +2,9 @@
 
 Of the pixels around a point only the nearest tell something new of it: they screen off the others. So a field is drawn
 pixel by pixel, each given a few pixels that are already there (Vecchia 1988, J. R. Stat. Soc. B 50, 297). The order
-matters: from coarse grids to fine ones, a pixel's neighbours are as far away as the grid is wide, large scales are settled
-before small ones, and few neighbours suffice (Schaefer, Katzfuss & Owhadi 2021, arXiv:2004.14455). HEALPix's own
-hierarchy gives the grids.
+matters: from coarse grids to fine ones, a pixel's neighbours are as far away as the grid is wide, large scales are
+settled before small ones, and few neighbours suffice (Schaefer, Katzfuss & Owhadi 2021, arXiv:2004.14455). HEALPix's
+own hierarchy gives the grids.
 """
 
 from collections.abc import Iterator

@@ -79,7 +79,7 @@ class Signal:
     @property
     def lmax(self) -> int:
         """Highest multipole."""
-        return self.window.shape[-1] - 1
+        return int(self.window.shape[-1]) - 1
 
     @cached_property
     def root(self) -> Float:
@@ -102,9 +102,7 @@ class Signal:
 
     def from_map(self, values: Map) -> Alm:
         """Return C^(1/2) B Y^T m, `(n_comp, n_alm)`, of m `(n_field, n_pix)`: the transpose of `to_map`."""
-        return mix_components(
-            adjoint_synthesise(values, self.lmax, self.threads), self.beamed_root.transpose(1, 0, 2)
-        )
+        return mix_components(adjoint_synthesise(values, self.lmax, self.threads), self.beamed_root.transpose(1, 0, 2))
 
     def with_spectra(self, spectra: Float) -> "Signal":
         """Return the same beam and map with other spectra."""
@@ -160,7 +158,8 @@ class NoisyMap:
     @cached_property
     def observed(self) -> NDArray[np.bool_]:
         """`(n_pix,)`, False in holes."""
-        return np.isfinite(self.variance[0])
+        finite: NDArray[np.bool_] = np.isfinite(self.variance[0])
+        return finite
 
     @cached_property
     def inverse_variance(self) -> Float:
