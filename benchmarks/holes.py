@@ -5,7 +5,7 @@
     python benchmarks/holes.py --nside 64 --fields IQU --lmax-ratio 1.5
 
 The map is a CMB up to lmax = 2 nside behind a Galactic mask with point holes. Each preconditioner runs in a process of
-its own and finds the Wiener mean of the same map. Two marks are timed: where the residual is 1e-5 of the right side, and
+its own and finds the Wiener mean of the same map. Two marks are timed: where the residual is 1e-5 of the right side and
 where the rms error is a thousandth of the standard deviation that the map leaves to each mode. The first is what is
 commonly stated; where the signal is far above the noise only the second says that holes are filled. Compare ratios of
 one run: absolute times hold for one machine.

@@ -62,6 +62,28 @@ class _Stage:
     covariance: Float
 
 
+@dataclass(frozen=True)
+class _Grid:
+    """Some pixels, to be searched for those nearest to others."""
+
+    pixels: Pixels
+    tree: cKDTree
+
+    @classmethod
+    def of(cls, pixels: Pixels, vectors: Float) -> "_Grid":
+        # Trees are made often and searched little: quick ones pay.
+        return cls(pixels, cKDTree(vectors[pixels], compact_nodes=False, balanced_tree=False))
+
+    def nearest(self, points: Float, number: int, threads: int) -> tuple[Float, Pixels]:
+        """Return distances and pixels, `(n_point, number)`, or fewer where there are fewer."""
+        number = min(number, self.pixels.size)
+        shape = (len(points), number)
+        if number == 0:
+            return np.empty(shape), np.empty(shape, np.int64)
+        distances, found = self.tree.query(points, number, workers=threads)
+        return distances.reshape(shape), self.pixels[found.reshape(shape)]
+
+
 class ScreenedCovariance:
     """Covariance of signal plus noise in holes, given signal plus noise everywhere else; symmetric and positive.
 
@@ -93,15 +115,17 @@ class ScreenedCovariance:
         self._level = sum((self._nest % 4**k == 0).astype(np.int64) for k in range(1, n_level + 1)) + np.zeros(
             observed.size, np.int64
         )
-        known = observed.copy()
+        self._outside = [
+            _Grid.of(np.flatnonzero(observed & (self._level >= level)), self._vectors) for level in range(n_level + 1)
+        ]
         self._first = self._row[~observed & (self._level == n_level)]
         self._first_covariance = self._dense(n_level)
-        known[self.holes[self._first]] = True
+        known: Pixels = self.holes[self._first]
         self._stages = []
         for level in range(n_level - 1, -1, -1):
             for pixels in self._groups(level):
                 self._stages.append(self._stage(pixels, level, known))
-                known[pixels] = True
+                known = np.concatenate([known, pixels])
 
     def apply(self, values: Float) -> Float:
         """Multiply a map of the holes by the covariance.
@@ -134,18 +158,23 @@ class ScreenedCovariance:
                 if pixels.size:
                     yield pixels
 
-    def _near(self, pixels: Pixels, candidates: Pixels, number: int) -> Pixels:
-        """Return the candidates nearest to each pixel, `(n, number)` or fewer."""
-        tree = cKDTree(self._vectors[candidates])
-        number = min(number, candidates.size)
-        found = tree.query(self._vectors[pixels], number, workers=self._threads)[1]
-        near: Pixels = candidates[found.reshape(len(pixels), number)]
-        return near
-
     def _around(self, pixels: Pixels, level: int) -> list[Pixels]:
-        """Return what is near outside of holes on the finer grids."""
-        grids = (np.flatnonzero(self._observed & (self._level >= finer)) for finer in range(level))
-        return [self._near(pixels, grid, self._neighbours.finer) for grid in grids if grid.size]
+        """Return what is near outside of holes on the finer grids, `(n, finer)` each."""
+        points, number = self._vectors[pixels], self._neighbours.finer
+        return [grid.nearest(points, number, self._threads)[1] for grid in self._outside[:level]]
+
+    def _settled(self, pixels: Pixels, level: int, known: Pixels) -> Pixels:
+        """Return what is near of the pixels outside of holes on a grid, and of those in holes that are there already.
+
+        Returns:
+            `(n, nearest)`, or fewer.
+        """
+        points, number = self._vectors[pixels], self._neighbours.nearest
+        grids = (self._outside[level], _Grid.of(known, self._vectors))
+        found = [grid.nearest(points, number, self._threads) for grid in grids]
+        distances, near = (np.concatenate(part, axis=1) for part in zip(*found, strict=True))
+        order = np.argsort(distances, axis=1)[:, :number]
+        return np.take_along_axis(near, order, axis=1)
 
     def _full(self, first: Pixels, second: Pixels) -> Float:
         """Return covariances of the signal as matrices, `(..., a n_field, b n_field)`."""
@@ -159,17 +188,17 @@ class ScreenedCovariance:
         own = self._full(first, first) + np.diag(np.tile(self._noise, first.size))
         if not first.size:
             return own
-        coarse = np.flatnonzero(self._observed & (self._level >= level))
-        around = np.unique(np.concatenate([coarse, *(near.ravel() for near in self._around(first, level))]))
+        around = np.unique(
+            np.concatenate([self._outside[level].pixels, *(near.ravel() for near in self._around(first, level))])
+        )
         matrix = self._full(around, around) + np.diag(np.tile(self._noise, around.size))
         cross = self._full(around, first)
         return own - cross.T @ np.linalg.solve(matrix, cross)
 
-    def _stage(self, pixels: Pixels, level: int, known: NDArray[np.bool_]) -> _Stage:
+    def _stage(self, pixels: Pixels, level: int, known: Pixels) -> _Stage:
         """Find the weights of pixels of one group."""
-        there = np.flatnonzero(known & (self._level >= level))
-        sets = [self._near(pixels, there, self._neighbours.nearest)] if there.size else []
-        near = np.sort(np.concatenate([*sets, *self._around(pixels, level)], axis=1), axis=1)
+        sets = [self._settled(pixels, level, known), *self._around(pixels, level)]
+        near = np.sort(np.concatenate(sets, axis=1), axis=1)
         # A pixel may be found on several grids; it counts once.
         counts = np.ones(near.shape, dtype=bool)
         counts[:, 1:] = near[:, 1:] != near[:, :-1]
