@@ -114,6 +114,30 @@ def filter_components(alm: NDArray[Complex], windows: Map) -> NDArray[Complex]:
     return np.stack([filter_alm(component, window) for component, window in zip(alm, windows, strict=True)])
 
 
+def mix_components(alm: Alm, matrices: NDArray[np.floating[Any]]) -> Alm:
+    """Multiply the components of each coefficient by a matrix that depends on l.
+
+    Args:
+        alm: `(n_comp, n_alm)`.
+        matrices: `(n_comp, n_comp, lmax + 1)`: component i of the result is the sum over j of matrix [i, j] times j.
+
+    Returns:
+        `(n_comp, n_alm)`, of the same type as `alm`.
+    """
+    return np.stack([filter_components(alm, row).sum(axis=0) for row in matrices])
+
+
+def inner(alm: Alm, other: Alm) -> float:
+    """Return the product of two sets of coefficients of real fields, summed over all m, those below zero included.
+
+    Args:
+        alm: `(..., n_alm)`.
+        other: the same shape.
+    """
+    product = (alm.real * other.real + alm.imag * other.imag).reshape(-1, alm.shape[-1])
+    return float(2 * product.sum() - product[:, : alm_lmax(alm.shape[-1]) + 1].sum())
+
+
 def require_band_limit(lmax: int, nside: int) -> None:
     """Check that a map can hold the multipoles up to `lmax`.
 
@@ -180,6 +204,24 @@ def synthesise(alm: Alm, nside: int, threads: int = 1) -> Map:
     return out.reshape(*lead, n_comp, out.shape[-1])
 
 
+def adjoint_synthesise(maps: Map, lmax: int, threads: int = 1) -> Alm:
+    """Apply the transpose of `synthesise`: sum over pixels of the map times the conjugate harmonic, without weights.
+
+    `inner(alm, adjoint_synthesise(maps)) = (synthesise(alm) * maps).sum()`.
+
+    Args:
+        maps: `(n_comp, n_pix)`, n_comp 1 (I) or 3 (I, Q, U).
+        lmax: highest multipole.
+        threads: CPU threads.
+
+    Returns:
+        `(n_comp, n_alm)`: T; or T, E, B.
+    """
+    common = {"lmax": lmax, "nthreads": threads, **pixel_geometry(round(np.sqrt(maps.shape[-1] / 12)))}
+    parts = ((0, maps[:1]), (2, maps[1:]))[: 1 if len(maps) == 1 else 2]
+    return np.concatenate([ducc0.sht.adjoint_synthesis(map=part, spin=spin, **common) for spin, part in parts])
+
+
 @overload
 def analyse(
     maps: NDArray[np.float64], lmax: int, threads: int = 1, accuracy: float = 1e-7, max_iterations: int = 60
@@ -235,17 +277,14 @@ def iterated_analysis(maps: Map, lmax: int, iterations: int = 3, threads: int = 
         `(n_comp, n_alm)`: T; or T, E, B; single precision for float32.
     """
     real = np.float32 if maps.dtype == np.float32 else np.float64
-    n_field, n_pix = maps.shape
-    common = {"lmax": lmax, "nthreads": threads, **pixel_geometry(round(np.sqrt(n_pix / 12)))}
-    parts = []
-    for spin, part in ((0, slice(0, 1)), (2, slice(1, 3)))[: 1 if n_field == 1 else 2]:
-        wanted = np.ascontiguousarray(maps[part], dtype=real)
-        alm = ducc0.sht.adjoint_synthesis(map=wanted, spin=spin, **common) * real(4 * np.pi / n_pix)
-        for _ in range(iterations):
-            rest = wanted - ducc0.sht.synthesis(alm=alm, spin=spin, **common)
-            alm += ducc0.sht.adjoint_synthesis(map=rest, spin=spin, **common) * real(4 * np.pi / n_pix)
-        parts.append(alm)
-    return np.concatenate(parts)
+    n_pix = maps.shape[-1]
+    wanted: Map = np.ascontiguousarray(maps, dtype=real)
+    nside = round(np.sqrt(n_pix / 12))
+    alm = adjoint_synthesise(wanted, lmax, threads) * real(4 * np.pi / n_pix)
+    for _ in range(iterations):
+        rest = wanted - synthesise(alm, nside, threads)
+        alm += adjoint_synthesise(rest, lmax, threads) * real(4 * np.pi / n_pix)
+    return alm
 
 
 def rotate(alm: NDArray[Complex], frame: Frame, wanted: Frame, threads: int = 1) -> NDArray[Complex]:
