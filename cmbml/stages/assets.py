@@ -24,6 +24,7 @@ SKY = Axis(2, "sky")  # a set of foregrounds; follows from the split and the sim
 COSMOLOGY = Axis(3, "cosmology")  # parameters of the universe; follows from the split and the simulation
 SPLIT = Axis(4, "split")  # train, valid, test, ...
 SIM = Axis(5, "sim")  # one realisation: sim0000, sim0001, ...
+HOLES = Axis(7, "holes")  # where maps with holes come from
 FREQ = Axis(6, "freq", "file")  # a frequency channel of the instrument
 
 COSMOLOGY_PARAMETERS = Asset("parameters", YamlFile(), per=(COSMOLOGY,))
@@ -67,6 +68,10 @@ ANSWER_TIME = Asset("answer_time", YamlFile(), per=(METHOD, SPLIT, SIM))  # how 
 
 CLEANED_MAP = Asset("cleaned_map", FieldFile(), per=(METHOD, SPLIT, SIM))  # a method's answer: a map, or patches
 INFERENCE = Asset("inference", YamlFile(), per=(METHOD, SPLIT, SIM))  # how long that took, from which channels
+
+HOLED_MAP = Asset("holed_map", HealpixMap(), per=(HOLES, SPLIT, SIM))  # a map that has holes, zero in them
+HOLE_MASK = Asset("hole_mask", HealpixMap(), per=(HOLES, SPLIT, SIM))  # 1 where it is known, 0 in holes
+HOLED_NOISE = Asset("holed_noise", HealpixMap(), per=(HOLES, SPLIT, SIM))  # standard deviation of its noise
 
 SIGNAL_PART = Asset("signal_part", HealpixMap(), per=(METHOD, SPLIT, SIM))  # what the CMB became in CLEANED_MAP
 FOREGROUND_PART = Asset("foreground_part", HealpixMap(), per=(METHOD, SPLIT, SIM))  # what foregrounds became in it

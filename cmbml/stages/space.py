@@ -10,7 +10,7 @@ from cmbml.core.errors import ConfigError, nearest, setting_faults
 from cmbml.core.space import Axis, Space
 from cmbml.settings import settings
 from cmbml.sims.cosmology import CosmologySource
-from cmbml.stages.assets import ARRAYS, COSMOLOGY, FREQ, METHOD, SIM, SKY, SPLIT
+from cmbml.stages.assets import ARRAYS, COSMOLOGY, FREQ, HOLES, METHOD, SIM, SKY, SPLIT
 
 Skies = Literal["each", "shared"] | PositiveInt
 
@@ -55,6 +55,7 @@ def make_space(
     vary: Skies | None = "each",
     methods: list[str] | None = None,
     arrays: str | None = None,
+    holes: str | None = None,
     source: CosmologySource | None = None,
 ) -> Space:
     """Lay out a dataset.
@@ -67,6 +68,7 @@ def make_space(
             not simulated.
         methods: names on the method axis, for programs that have one.
         arrays: the name on the axis of arrays, for methods that learn.
+        holes: the name of the maps with holes, for programs that fill or judge them.
         source: where cosmologies come from, for programs that read their spectra; a single one serves all simulations.
 
     Raises:
@@ -102,11 +104,12 @@ def make_space(
     if methods is not None and (not methods or len(set(methods)) < len(methods)):
         message = f"methods={methods}: name at least one method, and each once; for instance methods=[control_channel]"
         raise ConfigError(message)
-    for name in (*(methods or ()), *([arrays] if arrays else [])):
+    for name in (*(methods or ()), *([arrays] if arrays else []), *([holes] if holes else [])):
         if not re.fullmatch(r"[A-Za-z0-9_.-]+", name):
             message = f"'{name}' is no name for a method: letters, digits, '_', '-' and '.' only"
             raise ConfigError(message)
     named = ({METHOD: tuple(methods)} if methods else {}) | ({ARRAYS: (arrays,)} if arrays else {})
+    named |= {HOLES: (holes,)} if holes else {}
     return Space(tuple(rows), {FREQ: tuple(wanted)} | named)
 
 

@@ -96,7 +96,7 @@ class Pixels(OnPixels):
                 if perfect is not None:
                     ideal = dipole.remove(perfect[i]) if field == "I" else perfect[i]
                     floors = {name: pixel_metrics(state) for name, state in sweep(t, ideal, regions).items()}
-                noise = noise_floor(shown, field, footing, own.shape[-1] - 1)
+                noise = noise_floor(shown, field, footing, own.shape[-1] - 1) if shown else math.nan
                 for name, state in states.items():
                     found = pixel_metrics(state)
                     for metric in PIXEL_METRICS:
