@@ -19,7 +19,7 @@ from cmbml.methods.holes.preconditioners import Diagonal, HoleAware
 from cmbml.methods.holes.screening import Neighbours
 from cmbml.methods.holes.signal import HoleError, NoisyMap, spectral_root
 from cmbml.methods.holes.wiener import ConjugateGradients, Posterior
-from cmbml.sky.harmonics import analyse, inner, mix_components, multipoles, power, random_alm
+from cmbml.sky.harmonics import inner, iterated_analysis, mix_components, multipoles, power, random_alm
 
 PRECONDITIONERS = ("hole_aware", "diagonal")
 
@@ -152,7 +152,7 @@ def drawn():
     given = signal(8, 12)
     observed = band_and_disks(8, 12, [12, 8])
     data, _ = simulated(given, 2.0, 6)
-    sky = exact(accuracy=1e-5).prepare(NoisyMap.of(given, observed, 4.0))
+    sky = exact(accuracy=1e-3).prepare(NoisyMap.of(given, observed, 4.0))
     rng = np.random.default_rng(7)
     draws = np.stack([sky.seen(sky.draw(data, rng))[0] for _ in range(500)])
     prior = legendre_covariance(given, np.arange(observed.size))
@@ -179,7 +179,7 @@ def test_draws_have_the_right_mean_and_covariance(drawn):
 def test_stated_uncertainty_is_that_of_the_dense_solve(drawn):
     _, _, covariance, observed = drawn
     given = signal(8, 12)
-    sky = exact(accuracy=1e-4).prepare(NoisyMap.of(given, observed, 4.0))
+    sky = exact(accuracy=1e-2).prepare(NoisyMap.of(given, observed, 4.0))
     found = sky.uncertainty(np.random.default_rng(8), 200)[0]
     assert (found[observed] == 0).all()
     true = np.sqrt(np.diag(covariance))[~observed]
@@ -187,11 +187,15 @@ def test_stated_uncertainty_is_that_of_the_dense_solve(drawn):
     np.testing.assert_allclose(found[~observed], true, rtol=5 / np.sqrt(400))
 
 
-def test_intervals_cover_what_they_promise():
-    """Over skies: how often the truth in a hole is within 1 and 1.96 standard deviations of the mean."""
-    given, observed = signal(8, 12), band_and_disks(8, 12, [12, 8])
-    sky = exact(accuracy=1e-4).prepare(NoisyMap.of(given, observed, 4.0))
-    sigma = sky.uncertainty(np.random.default_rng(9), 300)[0, ~observed]
+def test_intervals_cover_what_they_promise(drawn):
+    """Over skies: how often the truth in a hole is within 1 and 1.96 standard deviations of the mean.
+
+    The standard deviation is that of draws for another sky: it does not depend on the data.
+    """
+    draws, mean, _, observed = drawn
+    sigma = np.sqrt(((draws - mean) ** 2).mean(axis=0))[~observed]
+    given = signal(8, 12)
+    sky = exact(accuracy=1e-2).prepare(NoisyMap.of(given, observed, 4.0))
     pulls = []
     for seed in range(150):
         data, clean = simulated(given, 2.0, 100 + seed)
@@ -233,13 +237,13 @@ def check_ratio(found, expected):
     ratio = (found / expected).mean(axis=1)
     error = ratio.std(ddof=1) / np.sqrt(len(ratio))
     assert abs(ratio.mean() - 1) < 3.5 * error
-    assert error < 0.08
+    assert error < 0.1
 
 
 def test_residual_in_disk_holes_is_that_of_a_dense_solve():
     given = signal(16, 32, fwhm_deg=6.0)
     disks = disks_apart(16, 8, 6, np.random.default_rng(0))
-    found, observed = residuals(given, 1.0, disks, 60)
+    found, observed = residuals(given, 1.0, disks, 40)
     dense = np.diag(posterior_covariance(legendre_covariance(given, np.arange(observed.size)), 1.0, observed))
     check_ratio(found, [dense[disk].mean() for _, disk in disks])
 
@@ -307,22 +311,22 @@ def test_smooth_filling_of_a_constant_is_the_constant():
 
 
 def test_filled_skies_have_an_unbiased_spectrum_and_zeroed_ones_have_not():
-    given = signal(32, 48)
+    given = signal(32, 64, fwhm_deg=5.3)
     observed = band_and_disks(32, 14, [5] * 10)
-    sky = exact(accuracy=1e-2).prepare(NoisyMap.of(given, observed, 0.25))
-    edges, rng = [2, 8, 16, 24, 32, 40], np.random.default_rng(12)
+    sky = exact(accuracy=1e-2).prepare(NoisyMap.of(given, observed, 1.0))
+    edges, rng = [2, 6, 12, 18, 24], np.random.default_rng(12)
     shifts = {"drawn": [], "zero": [], "mean": []}
     for seed in range(50):
-        data, clean = simulated(given, 0.5, 500 + seed)
+        data, clean = simulated(given, 1.0, 500 + seed)
         fillings = {
             "drawn": sky.fill(data, sky.draw(data, rng)),
             "mean": sky.fill(data, sky.mean(data)),
             "zero": fill_with_zero(data, observed),
         }
-        truth = power(analyse(clean, 48))[0]
+        truth = power(iterated_analysis(clean, 30))[0]
         for name, filled in fillings.items():
-            # Noise is left where the map was observed; it is below 1e-3 of the signal up to l = 40.
-            found = power(analyse(filled, 48))[0] / truth
+            # Noise is left where the map was observed; it is below 1e-3 of the signal at these multipoles.
+            found = power(iterated_analysis(filled, 30))[0] / truth
             shifts[name].append([found[a:b].mean() - 1 for a, b in pairwise(edges)])
     mean = {name: np.mean(values, axis=0) for name, values in shifts.items()}
     error = np.std(shifts["drawn"], axis=0) / np.sqrt(50)
