@@ -3,16 +3,17 @@
 import healpy as hp
 import numpy as np
 from numpy.polynomial.legendre import legval
+from scipy.interpolate import CubicSpline
 
 from cmbml.methods.holes.signal import Signal
 from cmbml.sky.beams import gaussian_window
 from cmbml.sky.harmonics import random_alm
 
 
-def spectra(lmax, n_comp):
+def spectra(lmax, n_comp, damping=60):
     """Spectra as steep as those of a CMB, with as much correlation; no monopole, no dipole."""
     ell = np.arange(lmax + 1.0)
-    shape = np.where(ell < 2, 0, 6000 / (ell * (ell + 1) + 1) * np.exp(-((ell / 60) ** 2)))
+    shape = np.where(ell < 2, 0, 6000 / (ell * (ell + 1) + 1) * np.exp(-((ell / damping) ** 2)))
     cl = np.zeros((n_comp, n_comp, lmax + 1))
     cl[0, 0] = shape
     if n_comp == 3:
@@ -50,11 +51,9 @@ def simulated(given, sigma, seed):
 def legendre_covariance(given, pixels):
     """Return the covariance of T between pixels, summed over Legendre polynomials."""
     vectors = np.stack(hp.pix2vec(given.nside, pixels), axis=1)
-    # Equal distances are many: each counts once.
-    cosines, place = np.unique(np.clip(vectors @ vectors.T, -1, 1).round(14), return_inverse=True)
-    ell = np.arange(given.lmax + 1)
-    values = legval(cosines, (2 * ell + 1) / (4 * np.pi) * given.window[0] ** 2 * given.spectra[0, 0])
-    return values[place.reshape(len(pixels), -1)]
+    ell, theta = np.arange(given.lmax + 1), np.linspace(0, np.pi, 40 * given.lmax + 10_000)
+    values = legval(np.cos(theta), (2 * ell + 1) / (4 * np.pi) * given.window[0] ** 2 * given.spectra[0, 0])
+    return CubicSpline(theta, values)(np.arccos(np.clip(vectors @ vectors.T, -1, 1)))
 
 
 def healpy_covariance(given):

@@ -3,11 +3,14 @@ import numpy as np
 import pytest
 
 from cmbml.sky.harmonics import (
+    adjoint_synthesise,
     alm_lmax,
     alm_size,
     analyse,
     cut_alm,
     filter_alm,
+    inner,
+    mix_components,
     multipoles,
     power,
     random_alm,
@@ -154,3 +157,22 @@ def test_a_polarised_map_in_another_frame(red_alm):
     assert (turned[2] == 0).all()
     back = analyse(synthesise(rotate(turned, "E", "G")[1:], 64), 128)
     assert power(back)[1, 2:].max() < 1e-8 * power(back)[0, 2:].max()
+
+
+@pytest.mark.parametrize("n_comp", [1, 3])
+def test_adjoint_synthesis_is_the_transpose_of_synthesis(alm, n_comp):
+    maps = np.random.default_rng(3).standard_normal((n_comp, 12 * NSIDE**2))
+    wanted = (synthesise(alm[:n_comp], NSIDE) * maps).sum()
+    assert inner(alm[:n_comp], adjoint_synthesise(maps, LMAX)) == pytest.approx(wanted, rel=1e-11)
+
+
+def test_inner_product_is_that_of_spectra(alm):
+    wanted = (power(alm, alm[::-1]) * (2 * np.arange(LMAX + 1) + 1)).sum()
+    assert inner(alm, alm[::-1]) == pytest.approx(wanted, rel=1e-12)
+
+
+def test_mixed_components(alm):
+    matrices = np.random.default_rng(4).standard_normal((3, 3, LMAX + 1))
+    mixed = mix_components(alm, matrices)
+    wanted = np.einsum("ijk,jk->ik", matrices[:, :, multipoles(LMAX)], alm)
+    np.testing.assert_allclose(mixed, wanted, rtol=1e-12, atol=1e-12)
