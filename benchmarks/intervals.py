@@ -73,7 +73,7 @@ def make(root: Path, n_sim: int, workers: int) -> Path:
     many = ["runner=processes", f"runner.workers={workers}"] if workers > 1 else []
     splits = ["splits.train=0", "splits.valid=0", f"splits.test={n_sim}"]
     sims = ["scenario=tiny", "cosmology=fixed", "lensing=spectra", *splits, "~stages.figures", "~stages.sky_figures"]
-    left_out = [f"~stages.{name}" for name in (*NO_FIGURES, "power_spectra")]
+    left_out = [f"~stages.{name}" for name in (*NO_FIGURES, "power_spectra", "gathered_spectra")]
     with hydra.initialize_config_dir(version_base=None, config_dir=str(CONFIG_FOLDER)):
         run("sims", hydra.compose("sims", [*common, *many, *sims]))
         for method, settings in METHODS.items():

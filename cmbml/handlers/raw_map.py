@@ -10,7 +10,7 @@ from astropy.io import fits
 from numpy.typing import NDArray
 
 from cmbml.handlers.fits_file import refusing_truncated
-from cmbml.sky.maps import Frame, MapError, n_bad_pixels
+from cmbml.sky.maps import UNSEEN, Frame, MapError, n_bad_pixels
 from cmbml.sky.units import microkelvin
 
 Columns = tuple[int | str, ...]
@@ -114,7 +114,9 @@ def read_raw_header(path: Path) -> RawHeader:
     return _read(path, ())[0]
 
 
-def read_raw_columns(path: Path, fields: Columns = (0,)) -> tuple[np.ndarray, list[str]]:
+def read_raw_columns(
+    path: Path, fields: Columns = (0,), unknown: bool = False
+) -> tuple[NDArray[np.float64], list[str]]:
     """Read columns of a foreign HEALPix FITS map, in RING order.
 
     Three columns are I, Q and U; U gets HEALPix's sign where POLCCONV says that it has the other one.
@@ -122,6 +124,7 @@ def read_raw_columns(path: Path, fields: Columns = (0,)) -> tuple[np.ndarray, li
     Args:
         path: the file.
         fields: column numbers or names.
+        unknown: whether pixels may be NaN, infinite or UNSEEN; they all come as NaN then.
 
     Returns:
         `(n_field, n_pix)` float64, and the unit that the header gives each column, possibly empty.
@@ -130,7 +133,9 @@ def read_raw_columns(path: Path, fields: Columns = (0,)) -> tuple[np.ndarray, li
         MapError: the file is no full HEALPix map, its ordering is not stated, or pixels hold no number.
     """
     header, values = _read(path, fields)
-    if bad := n_bad_pixels(values):
+    if unknown:
+        values = np.where(np.isfinite(values) & (values > 0.99 * UNSEEN), values, np.nan)
+    elif bad := n_bad_pixels(values):
         message = f"{path}: {bad} of {values.size} pixel values are NaN, infinite or UNSEEN; fill or mask them first"
         raise MapError(message)
     if header.nested:
@@ -141,8 +146,12 @@ def read_raw_columns(path: Path, fields: Columns = (0,)) -> tuple[np.ndarray, li
 
 
 def read_raw_map(
-    path: Path, fields: Columns = (0,), unit: str | None = None, mjy_per_k: float | None = None
-) -> np.ndarray:
+    path: Path,
+    fields: Columns = (0,),
+    unit: str | None = None,
+    mjy_per_k: float | None = None,
+    unknown: bool = False,
+) -> NDArray[np.float64]:
     """Read columns of a foreign HEALPix FITS map as thermodynamic temperature.
 
     Args:
@@ -150,6 +159,7 @@ def read_raw_map(
         fields: column numbers or names.
         unit: the unit of the columns; what the header says where None.
         mjy_per_k: MJy/sr per K_CMB over the channel's band, where known.
+        unknown: whether pixels may be NaN, infinite or UNSEEN; they all come as NaN then.
 
     Returns:
         `(n_field, n_pix)`, uK_CMB, RING order.
@@ -158,7 +168,8 @@ def read_raw_map(
         MapError: the file cannot be used, or its unit is no thermodynamic temperature.
     """
     factors = read_raw_header(path).unit_factors(fields, unit, mjy_per_k)
-    return read_raw_columns(path, fields)[0] * factors[:, None]
+    values: NDArray[np.float64] = read_raw_columns(path, fields, unknown)[0] * factors[:, None]
+    return values
 
 
 def _read(path: Path, fields: Columns) -> tuple[RawHeader, NDArray[np.float64]]:

@@ -60,7 +60,7 @@ class Squares(Examples):
 
 
 ANALYSIS: dict[str, Any] = {"accuracy": 1e-5, "max_iterations": 10}
-"""Of maps whose patches are cut exactly: what more iterations change lies above 2 nside, where HEALPix says little."""
+"""Of the maps of channels: what more steps change lies above 2 nside, where HEALPix says little, and noise rules."""
 
 
 @final
@@ -149,7 +149,7 @@ class SkyPatches(Squares):
         kind, fwhm = self._beam(case.spec)
         spins = (0, 2, 2)[: len(asked.spec.fields)]
         beam = np.stack([gaussian_window(fwhm if kind == "gaussian" else 0.0, lmax, spin) for spin in spins])
-        alm = filter_components(analyse(asked.values.astype(np.float64), lmax, **ANALYSIS), beam)
+        alm = filter_components(analyse(asked.values.astype(np.float64), lmax), beam)
         patch = self.patch_spec(case.spec)
         centres = rings(patch, self.overlap) if chosen is None else chosen
         # Exactly, however features are cut: what is asked for is the CMB, and not what interpolation makes of it.

@@ -38,6 +38,9 @@ class CaseSpec(Generic[Spec]):
         Raises:
             MapError: there is no such channel.
         """
+        if not self.channels:
+            message = f"there are no channels to clean: what is shown is {', '.join(self.shown)}; take another method"
+            raise MapError(message)
         if name not in self.channels:
             message = f"the observation has no channel '{name}'; it has {', '.join(self.channels)}"
             raise MapError(message)

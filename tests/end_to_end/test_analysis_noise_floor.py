@@ -1,5 +1,6 @@
 """What noise alone allows: of the channels that the dataset has, and that a method was shown."""
 
+import csv
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -72,9 +73,7 @@ def test_a_dataset_of_one_channel_has_its_floor(
     done(program("scenario.channels=[100]", *splits))
     done(command("clean", tmp_path, "dataset=small", "method=control_zero"))
     done(command("analysis", tmp_path, "dataset=small", "methods=[control_zero]", *scoring, "spectra.lmax=16"))
-    rows = (tmp_path / "small/summary/test/summary_rows.csv").read_text().splitlines()
-    heads = rows[0].split(",")
-    of = [dict(zip(heads, row.split(","), strict=True)) for row in rows[1:]]
+    of = list(csv.DictReader((tmp_path / "small/summary/test/summary_rows.csv").open(encoding="utf-8")))
     (row,) = [row for row in of if (row["footing"], row["region"], row["metric"]) == ("60 arcmin", "mask", "rmse")]
     ell = np.arange(2, 17)
     channel = INSTRUMENT["100"]

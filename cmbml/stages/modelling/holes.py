@@ -13,13 +13,12 @@ from cmbml.core.asset import Asset
 from cmbml.core.executor import Executor
 from cmbml.core.space import Key
 from cmbml.core.unit_io import UnitIO
-from cmbml.handlers.raw_map import read_raw_columns
+from cmbml.handlers.raw_map import read_raw_columns, read_raw_map
 from cmbml.methods.holes.signal import HoleError
 from cmbml.metrics.footing import map_window
 from cmbml.settings import NonNegativeFloat, PositiveFloat, settings
 from cmbml.sky.harmonics import filter_components, synthesise
-from cmbml.sky.maps import UNSEEN, MapSpec, SkyMap
-from cmbml.sky.units import microkelvin
+from cmbml.sky.maps import MapSpec, SkyMap
 from cmbml.stages.assets import CMB_ALM, HOLE_MASK, HOLED_MAP, HOLED_NOISE, HOLES, MASK, SIM, SPLIT
 from cmbml.stages.maps import Maps
 
@@ -113,17 +112,15 @@ class GivenMaps(HoleSource):
         """Read the map.
 
         Raises:
-            HoleError: it has another resolution, or no unit.
+            HoleError: it has another resolution.
         """
         path = self.path(io.key)
-        values, units = read_raw_columns(path, self.columns)
+        values = read_raw_map(path, self.columns, self.unit, unknown=True)
         if values.shape[-1] != 12 * self.maps.nside**2:
             nside = round(np.sqrt(values.shape[-1] / 12))
             message = f"{path} has nside {nside}, and the dataset {self.maps.nside}; degrade one of them first"
             raise HoleError(message)
-        factors = [microkelvin(self.unit or unit) for unit in units]
-        unknown = ~np.isfinite(values) | (values == UNSEEN)
-        return np.where(unknown, np.nan, values * np.array(factors)[:, None])
+        return values
 
 
 @settings

@@ -98,8 +98,8 @@ class ImportPrediction(Executor):
             pixel_window=self.pixel_window,
             frame=frame,
         )
-        for asset, values in found.items():
-            io.write(asset, SkyMap(values, spec))
+        for asset, single in found.items():
+            io.write(asset, SkyMap(single, spec))
         io.write(INFERENCE, {"inference_seconds": None, "threads": None, "channels": None})
 
     @property

@@ -1,0 +1,127 @@
+"""Holes made, filled and judged by the programs."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import healpy as hp
+import numpy as np
+import pytest
+import yaml
+from astropy.io import fits
+from astropy.table import Table
+from comparing import wide
+from outcomes import done, refused
+
+Command = Callable[..., Any]
+NSIDE = 16
+HOLES = ("holes.shape.disks_deg=[10,20]", "holes.shape.irregular_deg=[20]", "holes.shape.number=1")
+MAPS = ("holes.source.fwhm_arcmin=300", "holes.source.noise_uk_arcmin=600")
+METHODS = ("constrained_wiener", "constrained_realisation", "smooth_filling", "control_zero_filling")
+
+
+@pytest.fixture(scope="module")
+def filled(
+    tmp_path_factory: pytest.TempPathFactory, calling: Callable[..., int], simulate: Callable[..., None]
+) -> Path:
+    """A dataset whose holes every method has filled, compared."""
+    root = tmp_path_factory.mktemp("holes")
+    size = (f"scenario.nside={NSIDE}", f"scenario.nside_sky={NSIDE}", "scenario.lmax=32", "scenario.lmax_scored=32")
+    simulate(root, "dataset=sky", *size, train=0, test=3)
+    for method in METHODS:
+        bars = ("method.error_draws=20",) if method == "constrained_wiener" else ()
+        assert calling("inpaint", root, "dataset=sky", f"method={method}", *HOLES, *MAPS, *bars) == 0
+    methods = f"methods=[{','.join(METHODS)}]"
+    assert calling("analysis", root, "dataset=sky", "stages=hole_analysis", methods) == 0
+    return root / "sky"
+
+
+def values(path: Path) -> np.ndarray:
+    return hp.read_map(path, dtype=np.float32)
+
+
+def test_what_is_around_the_holes_stays_to_the_bit(filled: Path) -> None:
+    for sim in ("sim0000", "sim0001"):
+        holed, mask = (values(filled / f"holes/test/{sim}/truth/{name}.fits") for name in ("holed_map", "hole_mask"))
+        known = mask > 0.5
+        assert 0.5 < known.mean() < 0.97
+        for method in METHODS:
+            path = filled / f"clean/{method}/test/{sim}/cleaned_map.fits"
+            np.testing.assert_array_equal(values(path)[known], holed[known])
+            assert (values(path)[~known] == 0).all() == (method == "control_zero_filling")
+            assert fits.getheader(path, 1)["FWHM"] == 300
+    first, second = (values(filled / f"holes/test/sim000{i}/truth/hole_mask.fits") for i in (0, 1))
+    assert (first != second).any(), "holes lie elsewhere in each simulation"
+
+
+def test_the_exact_answer_wins_and_zero_has_all_of_the_variance(filled: Path) -> None:
+    found = {}
+    for method in METHODS:
+        tables = [wide(filled / f"metrics/{method}/test/sim000{i}/scores.csv") for i in range(3)]
+        rows = [table[table["region"] == "holes"][0] for table in tables]
+        found[method] = {name: float(np.mean([row[name] for row in rows])) for name in ("rmse", "left", "rms_ratio")}
+    rmse = {method: of["rmse"] for method, of in found.items()}
+    assert min(rmse, key=rmse.get) == "constrained_wiener"
+    assert found["control_zero_filling"]["rms_ratio"] == 0
+    # A draw errs as the truth does: its error has twice the variance of the mean's, give or take chance.
+    assert 1.2 < found["constrained_realisation"]["left"] / found["constrained_wiener"]["left"] < 3.5
+    verdict = yaml.safe_load((filled / "summary/test/verdict.yaml").read_text())
+    assert verdict["Winner"].startswith("RMSE in holes at the map's beam, in holes: constrained_wiener")
+    assert "RMSE in holes" in (filled / "report/test/report.html").read_text()
+
+
+def test_error_bars_hold(filled: Path) -> None:
+    """What twenty draws say of the mean's error is right to sampling error."""
+    rows = [Table.read(filled / f"metrics/constrained_wiener/test/sim000{i}/scores.csv") for i in range(3)]
+    found = [table[(table["region"] == "holes") & (table["metric"] == "calibration")]["value"][0] for table in rows]
+    assert 0.5 < np.mean(found) < 1.6
+
+
+def test_maps_in_files_are_filled_where_they_are_unseen(filled: Path, command: Command, tmp_path: Path) -> None:
+    """A map of somebody else's, whose holes nobody else has named; what is known stays."""
+    root = filled.parent
+    sky = hp.read_map(filled / "cmb/test/sim0000/cmb_map.fits", dtype=np.float64)
+    sky[hp.query_disc(NSIDE, (1, 0, 0), 0.3)] = hp.UNSEEN
+    hp.write_map(tmp_path / "theirs.fits", sky, column_units="uK_CMB", dtype=np.float64)
+    words = ("dataset=sky", "holes=file", "holes.name=theirs", f"holes.source.file={tmp_path}/theirs.fits", *MAPS)
+    chosen = ("method=smooth_filling", "method.name=theirs_smooth", "over.split=[test]", "+over.sim=[sim0000]")
+    done(command("inpaint", root, *words, *chosen, "holes.shape.mask=null"))
+    values = hp.read_map(filled / "clean/theirs_smooth/test/sim0000/cleaned_map.fits", dtype=np.float64)
+    known = sky != hp.UNSEEN
+    np.testing.assert_allclose(values[known], sky[known], rtol=1e-6)
+    assert np.abs(values[~known]).max() <= np.abs(sky[known]).max()
+    ran = command("inpaint", root, *words, *chosen, "holes.shape.mask=dataset")
+    refused(ran, "pixels outside of the mask's holes are NaN or UNSEEN: mask them, too")
+
+
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (("holes.shape.disks_deg=[]", "holes.shape.irregular_deg=[]"), "there is no hole: name a mask"),
+        (("holes.shape.disks_deg=[90,90]", "holes.shape.number=9"), "pixels are known, and all else is a hole"),
+        (("holes.source.noise_uk_arcmin=0",), "noise_uk_arcmin"),
+        (("holes.shape.disks_deg=[200]",), "disks_deg"),
+        (("holes=file",), "holes.source.file"),
+        (("method=nilc",), "no channels to clean: what is shown is map, mask, noise"),
+    ],
+)
+def test_bad_input_is_refused(filled: Path, command: Command, words: tuple[str, ...], text: str) -> None:
+    chosen = () if words[0].startswith("method=") else ("method=smooth_filling",)
+    refused(command("inpaint", filled.parent, "dataset=sky", "holes.name=bad", *MAPS, *chosen, *words), text)
+
+
+@pytest.mark.parametrize(
+    ("values", "text"),
+    [(np.full(12 * 8**2, 1.0), "nside 8, and the map 16"), (np.full(12 * 16**2, 2.0), "values from 2 to 2")],
+)
+def test_masks_that_are_none_are_refused(
+    filled: Path, command: Command, tmp_path: Path, values: np.ndarray, text: str
+) -> None:
+    hp.write_map(tmp_path / "mask.fits", values, column_units="", dtype=np.float64)
+    words = ("dataset=sky", "method=smooth_filling", "holes.name=bad", f"holes.shape.mask={tmp_path}/mask.fits")
+    refused(command("inpaint", filled.parent, *words, *MAPS), text)
+
+
+def test_a_method_that_fills_holes_is_refused_elsewhere(filled: Path, command: Command) -> None:
+    ran = command("clean", filled.parent, "dataset=sky", "method=smooth_filling")
+    refused(ran, "smooth_filling fills holes in a map: run main_inpaint.py method=smooth_filling")
