@@ -69,9 +69,9 @@ ANSWER_TIME = Asset("answer_time", YamlFile(), per=(METHOD, SPLIT, SIM))  # how 
 CLEANED_MAP = Asset("cleaned_map", FieldFile(), per=(METHOD, SPLIT, SIM))  # a method's answer: a map, or patches
 INFERENCE = Asset("inference", YamlFile(), per=(METHOD, SPLIT, SIM))  # how long that took, from which channels
 
-HOLED_MAP = Asset("holed_map", HealpixMap(), per=(HOLES, SPLIT, SIM))  # a map that has holes, zero in them
-HOLE_MASK = Asset("hole_mask", HealpixMap(), per=(HOLES, SPLIT, SIM))  # 1 where it is known, 0 in holes
-HOLED_NOISE = Asset("holed_noise", HealpixMap(), per=(HOLES, SPLIT, SIM))  # standard deviation of its noise
+HOLED_MAP = Asset("holed_map", HealpixMap(), per=(SPLIT, SIM, HOLES))  # a map that has holes, zero in them
+HOLE_MASK = Asset("hole_mask", HealpixMap(), per=(SPLIT, SIM, HOLES))  # 1 where it is known, 0 in holes
+HOLED_NOISE = Asset("holed_noise", HealpixMap(), per=(SPLIT, SIM, HOLES))  # standard deviation of its noise
 
 SIGNAL_PART = Asset("signal_part", HealpixMap(), per=(METHOD, SPLIT, SIM))  # what the CMB became in CLEANED_MAP
 FOREGROUND_PART = Asset("foreground_part", HealpixMap(), per=(METHOD, SPLIT, SIM))  # what foregrounds became in it

@@ -32,6 +32,7 @@ PROGRAM_OF_STAGES = {
     "stages=import": "sims",
     "stages=patches": "sims",
     "stages=comparison": "analysis",
+    "stages=hole_analysis": "analysis",
     "stages=patch_analysis": "analysis",
     "stages=sweep": "analysis",
     "stages=learn": "cmbnncs",
@@ -108,10 +109,12 @@ def test_every_method_makes_a_pipeline(option: str, tmp_path: Path) -> None:
     """On maps that a shipped network fits, and with all channels that one may ask for."""
     name, folder = option.partition("=")[2], tmp_path / "given"
     more = [f"predictions.folder={folder}", "predictions.fwhm_arcmin=5"] if name == "imported" else []
-    drawn = composed("clean", option).cases["_target_"].endswith(".DrawnPatches")
+    config = composed("clean", option)
+    drawn = config.cases["_target_"].endswith(".DrawnPatches")
+    program = "inpaint" if config.method.get("_target_", "").startswith("cmbml.methods.holes.") else "clean"
     dataset = ("stages=patches",) if drawn else ("scenario=nside64",)
     try:
-        pipeline = built(on_a_dataset("clean", tmp_path, dataset, option, *more), tmp_path)
+        pipeline = built(on_a_dataset(program, tmp_path, dataset, option, *more), tmp_path)
     except ConfigError as error:
         # Packages and files that not everybody has are asked for by name.
         assert "needs the package" in str(error) or str(folder) in str(error)

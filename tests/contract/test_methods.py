@@ -33,7 +33,10 @@ CONFIGS = {
 }
 # Methods of other cases than observations have contracts of their own.
 NODES = {
-    name: config["method"] for name, config in CONFIGS.items() if config["cases"]["_target_"].endswith(".Observations")
+    name: config["method"]
+    for name, config in CONFIGS.items()
+    if config["cases"]["_target_"].endswith(".Observations")
+    and not str(config["method"].get("_target_")).startswith("cmbml.methods.holes.")
 }
 for node in NODES.values():
     if "pixel_arcmin" in node.get("examples", {}):

@@ -206,7 +206,7 @@ class PrepareHoles(Executor):
     shape: HoleShape
     least_pixels: PositiveInt = 12
     writes: ClassVar = (HOLED_MAP, HOLE_MASK, HOLED_NOISE)
-    per: ClassVar = (HOLES, SPLIT, SIM)
+    per: ClassVar = (SPLIT, SIM, HOLES)
 
     def needs(self) -> tuple[Asset[Any], ...]:
         """Return what the source reads, and the dataset's mask if that is wanted."""
