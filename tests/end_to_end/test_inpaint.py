@@ -17,7 +17,7 @@ Command = Callable[..., Any]
 NSIDE = 16
 HOLES = ("holes.shape.disks_deg=[10,20]", "holes.shape.irregular_deg=[20]", "holes.shape.number=1")
 MAPS = ("holes.source.fwhm_arcmin=300", "holes.source.noise_uk_arcmin=600")
-METHODS = ("constrained_wiener", "constrained_realisation", "smooth_filling", "control_zero_filling")
+METHODS = ("constrained_wiener", "constrained_realisation", "smooth_filling", "control_unfilled")
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,7 @@ def test_what_is_around_the_holes_stays_to_the_bit(filled: Path) -> None:
         for method in METHODS:
             path = filled / f"clean/{method}/test/{sim}/cleaned_map.fits"
             np.testing.assert_array_equal(values(path)[known], holed[known])
-            assert (values(path)[~known] == 0).all() == (method == "control_zero_filling")
+            assert (values(path)[~known] == 0).all() == (method == "control_unfilled")
             assert fits.getheader(path, 1)["FWHM"] == 300
     first, second = (values(filled / f"holes/test/sim000{i}/truth/hole_mask.fits") for i in (0, 1))
     assert (first != second).any(), "holes lie elsewhere in each simulation"
@@ -62,7 +62,7 @@ def test_the_exact_answer_wins_and_zero_has_all_of_the_variance(filled: Path) ->
         found[method] = {name: float(np.mean([row[name] for row in rows])) for name in ("rmse", "left", "rms_ratio")}
     rmse = {method: of["rmse"] for method, of in found.items()}
     assert min(rmse, key=rmse.get) == "constrained_wiener"
-    assert found["control_zero_filling"]["rms_ratio"] == 0
+    assert found["control_unfilled"]["rms_ratio"] == 0
     # A draw errs as the truth does: its error has twice the variance of the mean's, give or take chance.
     assert 1.2 < found["constrained_realisation"]["left"] / found["constrained_wiener"]["left"] < 3.5
     verdict = yaml.safe_load((filled / "summary/test/verdict.yaml").read_text())
