@@ -237,6 +237,12 @@ def _require_kind(
             f"{', '.join(sorted(asked))} make is needed; take another method= or stages= for it, or another dataset="
         )
         raise ConfigError(message)
+    there_is = {name for stage in done for name in makers[stage]}
+    lacking = {name: stage for stage, made in makers.items() for name in sorted(made & wanted - there_is)}
+    if done and lacking:
+        parts = [f"'{name}', which stage '{stage}' makes" for name, stage in lacking.items()]
+        message = f"the dataset in {root} lacks {', and '.join(parts)}: run the program that has that stage first"
+        raise ConfigError(message)
 
 
 def _take_over(config: DictConfig, root: Path) -> None:

@@ -58,6 +58,12 @@ def test_table_has_every_method_and_what_was_published(drawn: Path) -> None:
         assert (drawn / f"patch_comparison/test/{name}.png").stat().st_size > 10_000
 
 
+def test_every_simulation_has_a_sky_of_its_own(drawn: Path) -> None:
+    said = (drawn / "summary/test/summary_table.md").read_text()
+    assert "foregrounds drawn anew with every patch, 2 skies" in said
+    assert "rms of a residual patch at 217 GHz beam, in all sky: flat_wiener" in said
+
+
 def test_components_add_up_to_what_is_seen(drawn: Path) -> None:
     """The power of the sum is the sum of the powers, to what independent parts share by chance."""
     seen = fits.getdata(drawn / "patches/test/sim0000/obs_patches_217.fits")[:, 0]

@@ -125,3 +125,12 @@ def test_masks_that_are_none_are_refused(
 def test_a_method_that_fills_holes_is_refused_elsewhere(filled: Path, command: Command) -> None:
     ran = command("clean", filled.parent, "dataset=sky", "method=smooth_filling")
     refused(ran, "smooth_filling fills holes in a map: run main_inpaint.py method=smooth_filling")
+
+
+def test_a_dataset_without_holes_is_not_judged_by_them(
+    simulate: Callable[..., None], command: Command, tmp_path: Path
+) -> None:
+    simulate(tmp_path, "dataset=sky", train=0, test=1)
+    done(command("clean", tmp_path, "dataset=sky", "method=control_truth"))
+    ran = command("analysis", tmp_path, "dataset=sky", "stages=hole_analysis", "methods=[control_truth]")
+    refused(ran, "lacks 'hole_mask', which stage 'holes' makes: run the program that has that stage first")

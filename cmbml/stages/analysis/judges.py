@@ -40,10 +40,12 @@ class Judge(ABC):
     Attributes:
         reads: the assets that it looks at.
         may_read: those that it looks at where they are.
+        own_skies: whether every simulation has a sky of its own, of which no recipe tells.
     """
 
     reads: ClassVar[tuple[Asset[Any], ...]]
     may_read: ClassVar[tuple[Asset[Any], ...]] = ()
+    own_skies: ClassVar[bool] = False
 
     @abstractmethod
     def scores(self, io: UnitIO) -> Iterator[Score]:
@@ -96,7 +98,10 @@ class JudgeAnswers(Executor):
 
     def process(self, io: UnitIO) -> None:
         """Judge, write a row per metric and place."""
-        io.write(SCORES, score_columns((s for judge in self.judges.values() for s in judge.scores(io)), sky_of(io)))
+        sky = sky_of(io)
+        if not sky and any(judge.own_skies for judge in self.judges.values()):
+            sky = f"{io.key[SPLIT]}_{io.key[SIM]}"
+        io.write(SCORES, score_columns((s for judge in self.judges.values() for s in judge.scores(io)), sky))
 
 
 def sky_of(io: UnitIO) -> str:

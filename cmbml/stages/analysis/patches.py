@@ -75,6 +75,7 @@ class OnPatches(Judge):
     l_edges: tuple[float, ...]
     beam: str
     reads: ClassVar = (CLEANED_MAP, CMB_PATCHES)
+    own_skies: ClassVar = True
 
     def scores(self, io: UnitIO) -> Iterator[Score]:
         """Give the metrics of each latitude band."""
