@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, Literal, final
 
 import numpy as np
-from pydantic import NonNegativeInt
+from pydantic import NonNegativeInt, PositiveInt
 
 from cmbml.methods.base import BlindMethod, MethodError
 from cmbml.methods.holes.case import HOLED, MASK, HoledMap
@@ -70,10 +70,10 @@ class Constrained(Filler):
     """
 
     preconditioner: Literal["hole_aware", "diagonal"] = "hole_aware"
-    nearest: int = 20
-    finer: int = 8
+    nearest: PositiveInt = 20
+    finer: PositiveInt = 8
     accuracy: PositiveFloat = 1e-3
-    max_iterations: int = 1000
+    max_iterations: PositiveInt = 1000
     error_draws: NonNegativeInt = 0
 
     def sky(self, case: HoledMap, threads: int) -> ConstrainedSky:

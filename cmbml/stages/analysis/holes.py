@@ -40,10 +40,10 @@ class InHoles(Judge):
         n_comp, lmax = min(len(alm), len(filled.values)), alm_lmax(alm.shape[-1])
         window = map_window(filled.spec, lmax, n_comp, pixel_windows=self.maps.pixel_windows)
         truth = synthesise(filter_components(alm[:n_comp], window), filled.spec.nside, io.threads).astype(np.float64)
-        observed = io.read(HOLE_MASK).values[0] > 0.5
+        regions = list(hole_regions(io.read(HOLE_MASK).values[0] > 0.5))
         for i, field in enumerate(filled.spec.fields[:n_comp]):
             variance = float(truth[i].var())
-            for region, pixels in hole_regions(observed):
+            for region, pixels in regions:
                 t, f = truth[i][pixels], filled.values[i][pixels].astype(np.float64)
                 for metric, value in zip(HOLE_METRICS, hole_metrics(t, f, variance), strict=True):
                     yield Score(metric, IN_HOLES, field, region, value, count=pixels.size)

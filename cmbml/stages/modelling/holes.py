@@ -2,18 +2,18 @@
 
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import healpy as hp
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field, NonNegativeInt, PositiveInt
+from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
 from cmbml.core.asset import Asset
 from cmbml.core.executor import Executor
 from cmbml.core.space import Key
 from cmbml.core.unit_io import UnitIO
-from cmbml.handlers.raw_map import read_raw_columns, read_raw_map
+from cmbml.handlers.raw_map import read_raw_columns, read_raw_header, read_raw_map
 from cmbml.methods.holes.signal import HoleError
 from cmbml.metrics.footing import map_window
 from cmbml.settings import NonNegativeFloat, PositiveFloat, settings
@@ -24,7 +24,6 @@ from cmbml.stages.maps import Maps
 
 Values = NDArray[np.float64]
 Mask = NDArray[np.bool_]
-ARCMIN2_PER_SR = (180 * 60 / np.pi) ** 2
 
 
 @settings
@@ -53,6 +52,11 @@ class HoleSource(ABC):
         lmax = min(self.lmax or 2 * self.maps.nside, self.maps.lmax)
         return self.maps.spec.with_(beam=beam, fwhm_arcmin=self.fwhm_arcmin, lmax=lmax)
 
+    @property
+    def mask_spec(self) -> MapSpec:
+        """What a mask of their holes is."""
+        return self.spec.with_(unit="", fields="I", beam="none", fwhm_arcmin=0.0)
+
     def window(self) -> Values:
         """Return beam and pixel window, `(n_comp, lmax of the dataset + 1)`, zero above the maps' own band limit."""
         return map_window(self.spec, self.maps.lmax, len(self.maps.fields), pixel_windows=self.maps.pixel_windows)
@@ -60,7 +64,7 @@ class HoleSource(ABC):
     @property
     def noise_std(self) -> float:
         """Standard deviation of the noise of a pixel, uK."""
-        return float(self.noise_uk_arcmin / np.sqrt(hp.nside2pixarea(self.maps.nside) * ARCMIN2_PER_SR))
+        return float(np.radians(self.noise_uk_arcmin / 60) / hp.nside2resol(self.maps.nside))
 
     def files(self, key: Key) -> tuple[Path, ...]:  # noqa: ARG002
         """Return the raw files of one unit."""
@@ -82,8 +86,8 @@ class TrueMaps(HoleSource):
         window = self.window()
         alm = filter_components(io.read(CMB_ALM)[: len(window)], window)
         signal = synthesise(alm.astype(np.complex128), self.maps.nside, io.threads)
-        noise: Values = signal + self.noise_std * io.rng("noise of a holed map").standard_normal(signal.shape)
-        return noise
+        seen: Values = signal + self.noise_std * io.rng("noise of a holed map").standard_normal(signal.shape)
+        return seen
 
 
 @settings
@@ -100,6 +104,18 @@ class GivenMaps(HoleSource):
     columns: tuple[int | str, ...] = (0,)
     unit: str | None = None
 
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        try:
+            self.file.format(split="", sim="")
+        except (KeyError, IndexError, ValueError) as error:
+            message = f"file={self.file}: {{split}} and {{sim}} are all that it may hold in braces ({error})"
+            raise ValueError(message) from error
+        if len(self.columns) != len(self.maps.fields):
+            message = f"columns={list(self.columns)}: the dataset's maps are {self.maps.fields}; name a column of each"
+            raise ValueError(message)
+        return self
+
     def path(self, key: Key) -> Path:
         """Return the file of one unit."""
         return Path(self.file.format(split=key[SPLIT], sim=key[SIM]))
@@ -113,8 +129,10 @@ class GivenMaps(HoleSource):
 
         Raises:
             HoleError: it has another resolution.
+            MapError: it is in another frame than the dataset, or has no unit.
         """
         path = self.path(io.key)
+        read_raw_header(path).frame(self.spec.frame, "the frame of the dataset")
         values = read_raw_map(path, self.columns, self.unit, unknown=True)
         if values.shape[-1] != 12 * self.maps.nside**2:
             nside = round(np.sqrt(values.shape[-1] / 12))
@@ -248,7 +266,6 @@ class PrepareHoles(Executor):
             message = f"{observed.sum()} pixels are known, and all else is a hole: there is nothing to go on from"
             raise HoleError(message)
         io.write(HOLED_MAP, SkyMap(np.where(observed, values, 0.0).astype(np.float32), spec))
-        mask_spec = spec.with_(unit="", fields="I", beam="none", fwhm_arcmin=0.0)
-        io.write(HOLE_MASK, SkyMap(observed[None].astype(np.float32), mask_spec))
+        io.write(HOLE_MASK, SkyMap(observed[None].astype(np.float32), self.source.mask_spec))
         noise = np.full(values.shape, self.source.noise_std, np.float32)
         io.write(HOLED_NOISE, SkyMap(noise, spec))

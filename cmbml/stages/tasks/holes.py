@@ -16,7 +16,7 @@ from cmbml.sky.case import CaseSpec
 from cmbml.sky.harmonics import filter_components, synthesise
 from cmbml.sky.maps import MapSpec, SkyMap
 from cmbml.sky.spectra import Spectra
-from cmbml.stages.assets import CMB_ALM, HOLE_MASK, HOLED_MAP, HOLED_NOISE, THEORY_SPECTRA
+from cmbml.stages.assets import CMB_ALM, HOLE_MASK, HOLED_MAP, HOLED_NOISE, SIM, SPLIT, THEORY_SPECTRA
 from cmbml.stages.modelling.holes import HoleSource
 from cmbml.stages.tasks.cases import Cases, only
 
@@ -38,7 +38,7 @@ class Holes(Cases):
     def spec(self) -> CaseSpec[MapSpec]:
         """Describe the map by what is known of its source."""
         spec = self.source.spec
-        return CaseSpec({HOLED: spec, MASK: spec.with_(unit="", fields="I"), NOISE: spec}, spec)
+        return CaseSpec({HOLED: spec, MASK: self.source.mask_spec, NOISE: spec}, spec)
 
     def read(self, io: UnitIO, at: Mapping[Axis, str] | None = None) -> HoledMap:
         """Read the map, its holes, its noise, and what spectra its CMB may have."""
@@ -46,14 +46,14 @@ class Holes(Cases):
             name: next(found for _, found in io.read_all(asset, only(at)))
             for name, asset in ((HOLED, HOLED_MAP), (MASK, HOLE_MASK), (NOISE, HOLED_NOISE))
         }
-        theory = next(found for _, found in io.read_all(THEORY_SPECTRA))
-        spec = self.spec()
+        spec, theory = self.spec(), io.read(THEORY_SPECTRA)
         return HoledMap(
             spec,
             shown,
             spectra=spectra_matrix(theory, self.lensing, spec.asked),
             window=self.source.window()[:, : (spec.asked.lmax or 3 * spec.asked.nside - 1) + 1],
-            seed=io.seed("filling of holes"),
+            # Another one for each simulation, the same for each method.
+            seed=int(io.rng("filling of holes", at, per=(SPLIT, SIM)).integers(2**63)),
         )
 
     def read_asked(self, io: UnitIO) -> SkyMap:
