@@ -82,6 +82,10 @@ def setting_faults(
         `key: what is wrong with it`.
     """
     for entry in error.errors():
+        if not entry["loc"]:
+            # What does not fit together: no setting of its own is at fault.
+            yield f"{place('').rstrip('.')}: {entry['msg'].removeprefix('Value error, ')}"
+            continue
         *above, name = map(str, entry["loc"])
         key = place(".".join((*above, name)))
         if entry["type"] in {"unexpected_keyword_argument", "extra_forbidden"}:

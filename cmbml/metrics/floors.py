@@ -38,24 +38,6 @@ def perfect_map(
     return synthesise(filter_components(cut_alm(truth_alm[:n_comp], top), scale.perfect[:, : top + 1]), nside, threads)
 
 
-def perfect_rms(spectra: Spectrum, spec: MapSpec, footing: Footing, own: Window | None = None) -> NDArray[np.float64]:
-    """Return the expected error of a perfect map over the full sky, without evaluating a map.
-
-    Args:
-        spectra: `(n_comp, lmax + 1)`, C_l of the truth's T; or T, E, B.
-        spec: what the map is.
-        footing: where it is scored.
-        own: the map's own window; `map_window` by default.
-
-    Returns:
-        `(n_field,)`, the rms of I; or of I, Q, U (Q and U share the power of E and B), without T's monopole and dipole.
-        Zero to rounding where the map has all that the footing asks for.
-    """
-    scale = windows(spec, footing, spectra.shape[-1] - 1, len(spectra), own)
-    variance = variances((scale.perfect - scale.truth) ** 2 * spectra)
-    return np.sqrt(variance if len(spectra) == 1 else [variance[0], *[(variance[1] + variance[2]) / 2] * 2])
-
-
 def variances(spectra: Spectrum) -> NDArray[np.float64]:
     """Return the variance sum_l>=2 (2 l + 1) / 4 pi C_l of fields of spectra `(..., lmax + 1)`."""
     ell = np.arange(2, spectra.shape[-1])

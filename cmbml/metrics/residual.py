@@ -5,7 +5,6 @@ add up to it. Their own spectra do not add up, as parts may be correlated; their
 """
 
 from collections.abc import Mapping
-from itertools import pairwise
 from typing import Any, TypeVar
 
 import numpy as np
@@ -47,30 +46,6 @@ def linear_parts(truth: P, signal: P, foregrounds: P, noise: P, chance: P | None
     rest = {"foregrounds": foregrounds, "noise": noise} | ({} if chance is None else {"chance": chance})
     _require_one_shape(truth, signal=signal, **rest)
     return {"signal_loss": signal - truth, **rest}
-
-
-def paired_parts(truth: Part, signal: Part, noiseless: Part, everything: Part) -> dict[str, Part]:
-    """Decompose the residual of any method by running it on growing parts of one observation.
-
-    A method that is not linear has no decomposition of its own: this one adds foregrounds to the CMB, then noise to
-    both, and calls what each adds to the cleaned map its part. The parts add up to the residual by construction.
-
-    Args:
-        truth: maps `(n_field, n_pix)` or coefficients `(n_comp, n_alm)`, at the footing.
-        signal: the cleaned map of the CMB alone.
-        noiseless: the cleaned map of CMB and foregrounds.
-        everything: the cleaned map of the observation.
-
-    Returns:
-        `signal_loss`, `foregrounds` and `noise`.
-
-    Raises:
-        ResidualError: shapes differ.
-    """
-    _require_one_shape(truth, signal=signal, noiseless=noiseless, everything=everything)
-    steps = (truth, signal, noiseless, everything)
-    names = ("signal_loss", "foregrounds", "noise")
-    return {name: after - before for name, (before, after) in zip(names, pairwise(steps), strict=True)}
 
 
 def require_sum(parts: Mapping[str, Part], residual: Part, tolerance: float = 1e-3) -> float:

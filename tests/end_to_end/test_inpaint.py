@@ -63,11 +63,31 @@ def test_the_exact_answer_wins_and_zero_has_all_of_the_variance(filled: Path) ->
     rmse = {method: of["rmse"] for method, of in found.items()}
     assert min(rmse, key=rmse.get) == "constrained_wiener"
     assert found["control_unfilled"]["rms_ratio"] == 0
-    # A draw errs as the truth does: its error has twice the variance of the mean's, give or take chance.
-    assert 1.2 < found["constrained_realisation"]["left"] / found["constrained_wiener"]["left"] < 3.5
+    # A draw errs as the truth does: its error has twice the variance of the mean's, give or take a factor of two of the
+    # few modes of three skies.
+    assert 1 < found["constrained_realisation"]["left"] / found["constrained_wiener"]["left"] < 4
     verdict = yaml.safe_load((filled / "summary/test/verdict.yaml").read_text())
     assert verdict["Winner"].startswith("RMSE in holes at the map's beam, in holes: constrained_wiener")
     assert "RMSE in holes" in (filled / "report/test/report.html").read_text()
+
+
+def test_each_simulation_has_a_filling_of_its_own(filled: Path, command: Command) -> None:
+    """Where holes are the same for all simulations, what is drawn in them is not."""
+    words = ("dataset=sky", "holes.name=fixed", f"holes.shape.mask={filled}/holes/test/sim0000/truth/hole_mask.fits")
+    alike = ("holes.shape.disks_deg=[]", "holes.shape.irregular_deg=[]")
+    drawn = {}
+    for method in ("constrained_wiener", "constrained_realisation"):
+        done(
+            command("inpaint", filled.parent, *words, *alike, *MAPS, f"method={method}", f"method.name={method}_fixed")
+        )
+        paths = [filled / f"clean/{method}_fixed/test/sim000{i}/cleaned_map.fits" for i in range(3)]
+        drawn[method] = np.array([values(path) for path in paths])
+    hole = values(filled / "holes/test/sim0000/truth/hole_mask.fits") < 0.5
+    fluctuations = (drawn["constrained_realisation"] - drawn["constrained_wiener"])[:, hole].astype(np.float64)
+    overlaps = np.corrcoef(fluctuations)[np.triu_indices(3, 1)]
+    # A hole of some ten modes: independent draws correlate by less than 0.9, and the same draw by 1.
+    assert np.abs(overlaps).max() < 0.9, overlaps
+    assert fluctuations.std() > 1
 
 
 def test_error_bars_hold(filled: Path) -> None:
@@ -102,6 +122,7 @@ def test_maps_in_files_are_filled_where_they_are_unseen(filled: Path, command: C
         (("holes.source.noise_uk_arcmin=0",), "noise_uk_arcmin"),
         (("holes.shape.disks_deg=[200]",), "disks_deg"),
         (("holes=file",), "holes.source.file"),
+        (("holes=file", 'holes.source.file="{x}.fits"'), "all that it may hold in braces"),
         (("method=nilc",), "no channels to clean: what is shown is map, mask, noise"),
     ],
 )

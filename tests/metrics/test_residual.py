@@ -4,7 +4,7 @@ import pytest
 
 from cmbml.metrics.coupling import linear_bins, mode_coupling
 from cmbml.metrics.pixel import MonopoleDipole
-from cmbml.metrics.residual import ResidualError, linear_parts, paired_parts, part_rms, part_spectra, require_sum
+from cmbml.metrics.residual import ResidualError, linear_parts, part_rms, part_spectra, require_sum
 from cmbml.metrics.spectral import decouplings, masked_alm, pseudo_spectra, spectra_scores
 from cmbml.sky.harmonics import random_alm, synthesise
 
@@ -43,17 +43,6 @@ def test_parts_of_a_linear_method(observation):
     assert require_sum(parts, cleaned - cmb) < 1e-12
     np.testing.assert_allclose(parts["signal_loss"], -0.02 * cmb, atol=1e-12)
     np.testing.assert_allclose(parts["foregrounds"], 0.16 * foreground[0], atol=1e-12)
-    paired = paired_parts(cmb, linear(np.stack([cmb] * 3)), linear(cmb + foreground), cleaned)
-    for name, part in parts.items():
-        np.testing.assert_allclose(paired[name], part, atol=1e-11)
-
-
-def test_paired_runs_add_up_for_any_method(observation):
-    cmb, foreground, noise = observation
-    runs = [median(cmb + rest) for rest in (0 * noise, foreground, foreground + noise)]
-    parts = paired_parts(cmb, *runs)
-    assert require_sum(parts, runs[-1] - cmb) < 1e-12
-    assert (parts["signal_loss"] == 0).all()
 
 
 def test_method_that_is_not_linear_is_told(observation):
@@ -130,5 +119,3 @@ def test_parts_at_different_footings_are_refused(observation):
     cmb = observation[0]
     with pytest.raises(ResidualError, match="noise has shape"):
         linear_parts(cmb, cmb, cmb, cmb[:1])
-    with pytest.raises(ResidualError, match="noiseless has shape"):
-        paired_parts(cmb, cmb, cmb[:, :-1], cmb)
