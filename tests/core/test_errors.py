@@ -23,7 +23,7 @@ class Span:
 def faults(**given):
     with pytest.raises(ValidationError) as raised:
         Span(**given)
-    return list(setting_faults(raised.value, lambda key: f"band.{key}", lambda parent: ["low", "high"]))
+    return list(setting_faults(raised.value, lambda key: f"band.{key}", lambda _: ["low", "high"]))
 
 
 def test_settings_that_do_not_fit_together_are_named_as_a_whole():
