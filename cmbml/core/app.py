@@ -238,9 +238,9 @@ def _require_kind(
         )
         raise ConfigError(message)
     there_is = {name for stage in done for name in makers[stage]}
-    lacking = {name: stage for stage, made in makers.items() for name in sorted(made & wanted - there_is)}
+    lacking = {stage: sorted(made & wanted - there_is) for stage, made in makers.items() if made & wanted - there_is}
     if done and lacking:
-        parts = [f"'{name}', which stage '{stage}' makes" for name, stage in lacking.items()]
+        parts = [f"{', '.join(map(repr, names))}, which stage '{stage}' makes" for stage, names in lacking.items()]
         message = f"the dataset in {root} lacks {', and '.join(parts)}: run the program that has that stage first"
         raise ConfigError(message)
 

@@ -1,7 +1,8 @@
 """What a file format must be able to do."""
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Generic, TypeVar
 
@@ -15,10 +16,12 @@ class Stamp:
     Attributes:
         stage: name of the stage.
         fingerprint: of the unit that made it.
+        notes: keyword of a header, eight letters at most -> what else it is to say of how the file was made.
     """
 
     stage: str
     fingerprint: str
+    notes: Mapping[str, str] = field(default_factory=dict)
 
 
 class AssetHandler(ABC, Generic[T]):

@@ -135,20 +135,27 @@ class UnitIO:
             return []
         return [key[axis] for key, _ in self._places(asset, both, "touch")]
 
-    def write(self, asset: Asset[T], value: T, at: Mapping[Axis, str] | None = None) -> None:
+    def write(
+        self,
+        asset: Asset[T],
+        value: T,
+        at: Mapping[Axis, str] | None = None,
+        notes: Mapping[str, str] | None = None,
+    ) -> None:
         """Write one file of an asset.
 
         Args:
             asset: what is written.
             value: what its handler takes.
             at: the values on the axes inside the unit, where the asset has such.
+            notes: what formats with a header are to say in it beside stage and fingerprint; see `Stamp`.
         """
         key = self.key.joined(Key.of(at or {})).on(asset.per)
         paths = dict(self._places(asset, self._access.outputs, "write"))
         if key not in paths:
             message = f"stage '{self._access.stage}' at '{self.key}' may not write {asset} at '{key}'"
             raise UndeclaredError(message)
-        stamp = Stamp(self._access.stage, self._access.fingerprint)
+        stamp = Stamp(self._access.stage, self._access.fingerprint, notes or {})
         self._outputs.append(self._store.write(asset, paths[key], value, stamp))
 
     def rng(

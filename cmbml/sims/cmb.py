@@ -26,6 +26,11 @@ class CmbError(ValueError):
     """Spectra that cannot give the realisation asked for."""
 
 
+def theory_prefix(lensing: Lensing) -> str:
+    """Return what the names of the spectra begin with that the CMB of a sky has: `lensed_` or `unlensed_`."""
+    return "unlensed_" if lensing == "none" else "lensed_"
+
+
 def needed_lmax(lmax: int, fields: Fields, lensing: Lensing) -> int:
     """Return the lmax that spectra must reach for a realisation up to `lmax`.
 

@@ -86,12 +86,14 @@ class Answer(Generic[Field]):
         sigma: standard deviation of its error per pixel, described by the same; None where the method has none.
         samples: draws of what it may be, of methods that give a distribution or generate.
         bandpowers: its spectrum, of methods that estimate one beside it.
+        notes: FITS keyword -> what the files' headers are to say of how it was made.
     """
 
     value: Field
     sigma: Field | None = None
     samples: tuple[Field, ...] = ()
     bandpowers: Bandpowers | None = None
+    notes: Mapping[str, str] = field(default_factory=dict)
 
 
 ObservationSpec = CaseSpec[MapSpec]

@@ -7,7 +7,7 @@ from cmbml.core.asset import Asset
 from cmbml.core.space import Axis
 from cmbml.handlers.array import Array
 from cmbml.handlers.figure import PdfFigure, PngFigure
-from cmbml.handlers.healpix_map import HealpixMap
+from cmbml.handlers.healpix_map import HealpixMap, MapSamples
 from cmbml.handlers.html_file import HtmlFile
 from cmbml.handlers.mapped_array import MappedArray
 from cmbml.handlers.patch_file import FieldFile, PatchFile
@@ -67,11 +67,16 @@ ANSWER_SIGMA = Asset(
 ANSWER_TIME = Asset("answer_time", YamlFile(), per=(METHOD, SPLIT, SIM))  # how long that took
 
 CLEANED_MAP = Asset("cleaned_map", FieldFile(), per=(METHOD, SPLIT, SIM))  # a method's answer: a map, or patches
+SAMPLES = Asset("samples", MapSamples(), per=(METHOD, SPLIT, SIM))  # draws of what CLEANED_MAP may be
 INFERENCE = Asset("inference", YamlFile(), per=(METHOD, SPLIT, SIM))  # how long that took, from which channels
 
 HOLED_MAP = Asset("holed_map", HealpixMap(), per=(SPLIT, SIM, HOLES))  # a map that has holes, zero in them
 HOLE_MASK = Asset("hole_mask", HealpixMap(), per=(SPLIT, SIM, HOLES))  # 1 where it is known, 0 in holes
 HOLED_NOISE = Asset("holed_noise", HealpixMap(), per=(SPLIT, SIM, HOLES))  # standard deviation of its noise
+
+HOLED_NOISE_SPECTRA = Asset(
+    "holed_noise_spectra", Array(), per=(SPLIT, SIM, HOLES)
+)  # (n_comp, lmax + 1) float64: that of the noise beyond white one, zero where there is none; uK_CMB^2
 
 SIGNAL_PART = Asset("signal_part", HealpixMap(), per=(METHOD, SPLIT, SIM))  # what the CMB became in CLEANED_MAP
 FOREGROUND_PART = Asset("foreground_part", HealpixMap(), per=(METHOD, SPLIT, SIM))  # what foregrounds became in it

@@ -1,6 +1,8 @@
 """Holes made, filled and judged by the programs."""
 
+import hashlib
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +73,23 @@ def test_the_exact_answer_wins_and_zero_has_all_of_the_variance(filled: Path) ->
     assert "RMSE in holes" in (filled / "report/test/report.html").read_text()
 
 
+def test_spectra_of_filled_maps(filled: Path) -> None:
+    """Draws have the power of the sky, give or take its few modes; smooth fillings lack it, and empty holes."""
+    ratio = {}
+    for method in METHODS:
+        tables = [Table.read(filled / f"metrics/{method}/test/sim000{i}/scores.csv") for i in range(3)]
+        rows = [table[table["metric"] == "spectrum_ratio"] for table in tables]
+        assert [set(of["region"]) for of in rows] == [{"l 2-9", "l 10-29"}] * 3
+        ratio[method] = {
+            name: np.mean([of["value"][of["region"] == name][0] for of in rows]) for name in ("l 2-9", "l 10-29")
+        }
+    # A fifth of the sky are holes, and l = 10 to 29 has some 800 modes.
+    assert ratio["constrained_realisation"]["l 10-29"] == pytest.approx(1, abs=0.05)
+    assert ratio["constrained_wiener"]["l 10-29"] < ratio["constrained_realisation"]["l 10-29"]
+    assert min(ratio, key=lambda method: ratio[method]["l 2-9"]) == "control_unfilled"
+    assert min(ratio, key=lambda method: ratio[method]["l 10-29"]) == "smooth_filling"
+
+
 def test_each_simulation_has_a_filling_of_its_own(filled: Path, command: Command) -> None:
     """Where holes are the same for all simulations, what is drawn in them is not."""
     words = ("dataset=sky", "holes.name=fixed", f"holes.shape.mask={filled}/holes/test/sim0000/truth/hole_mask.fits")
@@ -114,6 +133,72 @@ def test_maps_in_files_are_filled_where_they_are_unseen(filled: Path, command: C
     refused(ran, "pixels outside of the mask's holes are NaN or UNSEEN: mask them, too")
 
 
+@pytest.fixture(scope="module")
+def theirs(filled: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a map of somebody else's, of which the noise is said in three ways."""
+    folder = tmp_path_factory.mktemp("theirs")
+    alm = np.load(filled / "cmb/test/sim0000/cmb_alm.npy").astype(complex)
+    sky = hp.alm2map(hp.smoothalm(alm[0], fwhm=np.radians(5)), NSIDE)
+    std = np.radians(200.0) / hp.nside2resol(NSIDE) * (1 + 0.5 * np.sin(hp.pix2ang(NSIDE, np.arange(sky.size))[0]))
+    sky += std * np.random.default_rng(1).standard_normal(sky.size)
+    sky[hp.query_disc(NSIDE, (1, 0, 0), 0.4)] = hp.UNSEEN
+    std[hp.query_disc(NSIDE, (1, 0, 0), 0.4)] = hp.UNSEEN
+    hp.write_map(folder / "map.fits", sky, column_units="uK_CMB", dtype=np.float64)
+    hp.write_map(folder / "std.fits", std, column_units="uK_CMB", dtype=np.float64)
+    ell = np.arange(40)
+    level = np.radians(200.0) ** 2
+    np.savetxt(folder / "nl.txt", np.stack([ell, level * (1 + 5 / (ell + 1))], axis=1), header="l N_l")
+    return folder
+
+
+@pytest.mark.parametrize("told", ["noise_uk_arcmin=measured", "noise_file={}/std.fits", "noise_spectrum={}/nl.txt"])
+def test_noise_of_given_maps(filled: Path, theirs: Path, command: Command, told: str) -> None:
+    name = told.split("=", maxsplit=1)[0]
+    words = ("holes=file", f"holes.name={name}", f"holes.source.file={theirs}/map.fits", "holes.source.fwhm_arcmin=300")
+    kept = ("holes.shape.mask=null", "over.split=[test]", "+over.sim=[sim0000]", f"method.name={name}")
+    chosen = ("method=constrained_realisation", "method.samples=2", f"holes.source.{told.format(theirs)}")
+    done(command("inpaint", filled.parent, "dataset=sky", *words, *kept, *chosen))
+    sky, std = values(theirs / "map.fits"), values(theirs / "std.fits")
+    known = sky > hp.UNSEEN
+    noise = values(filled / f"holes/test/sim0000/{name}/holed_noise.fits")
+    spectra = np.load(filled / f"holes/test/sim0000/{name}/holed_noise_spectra.npy")
+    white = 200.0 / np.degrees(hp.nside2resol(NSIDE))
+    if name == "noise_file":
+        np.testing.assert_allclose(noise[known], std[known], rtol=1e-6)
+        np.testing.assert_allclose(noise[~known], np.median(std[known]), rtol=1e-6)
+    elif name == "noise_spectrum":
+        # The last multipole of the signal, 32, has the least noise, and so has all that is white.
+        np.testing.assert_allclose(noise, white * np.sqrt(1 + 5 / 33), rtol=1e-6)
+        np.testing.assert_allclose(spectra[0, 2:], np.radians(200.0) ** 2 * (5 / np.arange(3, 34) - 5 / 33), atol=1e-6)
+    else:
+        # Some 500 modes have little signal in them: 4 % of the standard deviation.
+        assert noise[0] == pytest.approx(np.sqrt(np.mean(std[known] ** 2)), rel=0.15)
+    assert (name == "noise_spectrum") == spectra.any()
+    folder = filled / f"clean/{name}/test/sim0000"
+    draws = [values(folder / "cleaned_map.fits"), *hp.read_map(folder / "samples.fits", field=(0, 1))]
+    for draw in draws:
+        np.testing.assert_array_equal(draw[known], sky[known])
+    assert all(np.std((one - other)[~known]) > 1 for one, other in pairwise(draws))
+    header = fits.getheader(folder / "cleaned_map.fits", 1)
+    hashed = hashlib.sha256(known.astype(np.uint8).tobytes()).hexdigest()
+    assert (header["METHOD"], header["HOLEMASK"]) == (name, hashed)
+    assert int(header["FILLSEED"]) > 0
+
+
+def test_noise_that_cannot_be_measured_is_not(filled: Path, command: Command, tmp_path: Path) -> None:
+    sky = hp.read_map(filled / "cmb/test/sim0000/cmb_map.fits", dtype=np.float64)
+    sky[hp.query_disc(NSIDE, (1, 0, 0), 0.3)] = hp.UNSEEN
+    hp.write_map(tmp_path / "map.fits", sky, column_units="uK_CMB", dtype=np.float64)
+    words = (
+        "holes=file",
+        f"holes.source.file={tmp_path}/map.fits",
+        "holes.source.fwhm_arcmin=0",
+        "+over.sim=[sim0000]",
+    )
+    chosen = ("method=smooth_filling", "holes.shape.mask=null", "holes.source.noise_uk_arcmin=measured")
+    refused(command("inpaint", filled.parent, "dataset=sky", *words, *chosen), "cannot be measured beside the CMB")
+
+
 @pytest.mark.parametrize(
     ("words", "text"),
     [
@@ -123,6 +208,7 @@ def test_maps_in_files_are_filled_where_they_are_unseen(filled: Path, command: C
         (("holes.shape.disks_deg=[200]",), "disks_deg"),
         (("holes=file",), "holes.source.file"),
         (("holes=file", 'holes.source.file="{x}.fits"'), "all that it may hold in braces"),
+        (("holes=file", "holes.source.file=x", "holes.source.noise_file=y"), "say what noise the maps have, once"),
         (("method=nilc",), "no channels to clean: what is shown is map, mask, noise"),
     ],
 )
@@ -154,4 +240,4 @@ def test_a_dataset_without_holes_is_not_judged_by_them(
     simulate(tmp_path, "dataset=sky", train=0, test=1)
     done(command("clean", tmp_path, "dataset=sky", "method=control_truth"))
     ran = command("analysis", tmp_path, "dataset=sky", "stages=hole_analysis", "methods=[control_truth]")
-    refused(ran, "lacks 'hole_mask', which stage 'holes' makes: run the program that has that stage first")
+    refused(ran, "lacks 'hole_mask', 'holed_noise', 'holed_noise_spectra', which stage 'holes' makes: run the program")

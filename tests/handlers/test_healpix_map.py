@@ -9,7 +9,7 @@ import pytest
 from astropy.io import fits
 
 from cmbml.core.handler import Stamp
-from cmbml.handlers.healpix_map import HealpixMap
+from cmbml.handlers.healpix_map import HealpixMap, MapSamples
 from cmbml.sky.maps import UNSEEN, MapError, MapSpec, SkyMap
 
 STAMP = Stamp("observe", "0123456789abcdef" * 4)
@@ -134,3 +134,23 @@ def test_pixels_without_a_number_are_neither_written_nor_read(tmp_path: Path, va
         hdus[1].data["I_STOKES"][0, 7] = value
     with pytest.raises(MapError, match="1 of 3072 pixel values are NaN, infinite or UNSEEN"):
         HealpixMap().read(path)
+
+
+def test_samples_of_a_map_are_columns_of_one_file(tmp_path: Path) -> None:
+    samples = tuple(SkyMap(sky_map(fields="IQU").values + number, sky_map(fields="IQU").spec) for number in range(3))
+    MapSamples().write(tmp_path / "samples.fits", samples, STAMP)
+    found = MapSamples().read(tmp_path / "samples.fits")
+    assert [one.spec for one in found] == [one.spec for one in samples]
+    for one, other in zip(found, samples, strict=True):
+        np.testing.assert_array_equal(one.values, other.values)
+    names = fits.open(tmp_path / "samples.fits")[1].columns.names
+    assert names[:4] == ["I_STOKES_0", "Q_STOKES_0", "U_STOKES_0", "I_STOKES_1"]
+    np.testing.assert_array_equal(hp.read_map(tmp_path / "samples.fits", field=4), samples[1].values[1])
+
+
+def test_header_holds_what_else_is_to_be_said(tmp_path: Path) -> None:
+    stamp = Stamp("clean", "0" * 64, {"METHOD": "constrained_wiener", "HOLEMASK": "ab" * 32})
+    HealpixMap().write(tmp_path / "map.fits", sky_map(), stamp)
+    header = fits.getheader(tmp_path / "map.fits", 1)
+    assert (header["METHOD"], header["HOLEMASK"]) == ("constrained_wiener", "ab" * 32)
+    assert HealpixMap().read(tmp_path / "map.fits").spec == sky_map().spec

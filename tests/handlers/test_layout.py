@@ -10,7 +10,7 @@ from astropy.table import Table
 
 from cmbml.core.handler import AssetHandler, Stamp
 from cmbml.handlers.array import Array
-from cmbml.handlers.healpix_map import HealpixMap
+from cmbml.handlers.healpix_map import HealpixMap, MapSamples
 from cmbml.handlers.mapped_array import MappedArray
 from cmbml.handlers.table import EcsvTable, FitsTable, SpectraTable
 from cmbml.handlers.tensors import TensorFile
@@ -38,6 +38,12 @@ FORMATS: dict[str, tuple[AssetHandler[Any], np.ndarray, Callable[..., Any], Call
     "mapped array": (MappedArray(), DEEP, lambda a: a, lambda v: v),
     "tensors": (TensorFile(), DEEP, lambda a: ({"w": a}, {}), lambda v: v[0]["w"]),
     "map": (HealpixMap(), PLAIN, lambda a: SkyMap(a, SPEC), lambda v: v.values),
+    "samples of a map": (
+        MapSamples(),
+        PLAIN,
+        lambda a: (SkyMap(a, SPEC), SkyMap(PLAIN, SPEC)),
+        lambda v: v[0].values,
+    ),
     "FITS table": (FitsTable(), PLAIN, lambda a: Table({"a": a, "b": a[0, :3]}, copy=False), lambda v: v["a"]),
     "ECSV table": (EcsvTable(), PLAIN, lambda a: Table({"a": a[:, 5]}, copy=False), lambda v: v["a"]),
     "spectra": (SpectraTable(), PLAIN, lambda a: Spectra({"TT": a[1], "EE": a[2]}), lambda v: v["EE"]),

@@ -17,7 +17,7 @@ from holes_skies import (
 from cmbml.methods.holes.filling import ConstrainedRealisations, fill_smoothly, fill_with_zero
 from cmbml.methods.holes.preconditioners import Diagonal, HoleAware
 from cmbml.methods.holes.screening import Neighbours
-from cmbml.methods.holes.signal import HoleError, NoisyMap, spectral_root
+from cmbml.methods.holes.signal import Apart, HoleError, NoisyMap, spectral_root
 from cmbml.methods.holes.wiener import ConjugateGradients, Posterior
 from cmbml.sky.harmonics import inner, iterated_analysis, mix_components, multipoles, power, random_alm
 
@@ -185,6 +185,56 @@ def test_stated_uncertainty_is_that_of_the_dense_solve(drawn):
     true = np.sqrt(np.diag(covariance))[~observed]
     assert (found[~observed] / true).mean() == pytest.approx(1, abs=0.03)
     np.testing.assert_allclose(found[~observed], true, rtol=5 / np.sqrt(400))
+
+
+# Noise with a spectrum.
+
+
+def with_correlated_noise():
+    """Return a small sky, spectra of noise like 1 / l in its map, its white noise, holes, and the dense covariances."""
+    given = signal(8, 12, fwhm_deg=20.0)
+    ell = np.maximum(np.arange(13), 1)
+    correlated = np.where(np.arange(13) >= 2, 0.3 * given.beamed_spectra[0, 0, 2] / ell, 0.0)[None]
+    observed = band_and_disks(8, 12, [12, 8])
+    pixels = np.arange(observed.size)
+    of_signal = legendre_covariance(given, pixels)
+    together = legendre_covariance(given.with_noise(correlated), pixels)
+    return given, correlated, observed, of_signal, together
+
+
+def test_mean_beside_correlated_noise_is_that_of_a_dense_solve():
+    given, correlated, observed, of_signal, together = with_correlated_noise()
+    data, clean = simulated(given.with_noise(correlated), 1.0, 3)
+    sky = exact().prepare(
+        NoisyMap.of(given.with_noise(correlated), observed, 1.0), Apart(given.beamed_spectra, correlated)
+    )
+    found = sky.signal(sky.mean(data))[0]
+    covariance = together[np.ix_(observed, observed)] + np.eye(observed.sum())
+    dense = of_signal[:, observed] @ np.linalg.solve(covariance, data[0, observed])
+    assert np.abs(found - dense).max() < 1e-6 * clean.std()
+    assert np.abs(found - sky.seen(sky.mean(data))[0]).max() > 0.05 * clean.std(), "noise that is nothing tests nothing"
+
+
+def test_draws_beside_correlated_noise_have_the_right_covariance():
+    given, correlated, observed, of_signal, together = with_correlated_noise()
+    sky = exact(accuracy=1e-2).prepare(
+        NoisyMap.of(given.with_noise(correlated), observed, 1.0), Apart(given.beamed_spectra, correlated)
+    )
+    rng, nothing = np.random.default_rng(4), np.zeros((1, observed.size))
+    draws = []
+    for _ in range(400):
+        solution = sky.draw(nothing, rng)
+        draws.append(sky.signal(solution, rng)[0])
+    seen = np.linalg.inv(together[np.ix_(observed, observed)] + np.eye(observed.sum()))
+    covariance = of_signal - of_signal[:, observed] @ seen @ of_signal[observed]
+    values, vectors = np.linalg.eigh(covariance)
+    used = slice(-(13**2 - 4), None)
+    white = np.array(draws) @ vectors[:, used] / np.sqrt(values[used])
+    n = white.size
+    assert abs((white**2).sum() - n) < 4 * np.sqrt(2 * n)
+    assert np.abs(white.mean(axis=0) * np.sqrt(len(white))).max() < 4.5
+    found = sky.uncertainty(rng, 200)[0]
+    np.testing.assert_allclose(found[~observed], np.sqrt(np.diag(covariance))[~observed], rtol=5 / np.sqrt(400))
 
 
 def test_intervals_cover_what_they_promise(drawn):

@@ -13,7 +13,7 @@ from scipy.sparse.linalg import cg
 
 from cmbml.methods.holes.preconditioners import Diagonal, HoleAware
 from cmbml.methods.holes.screening import Neighbours
-from cmbml.methods.holes.signal import Float, HoleError, Map, NoisyMap
+from cmbml.methods.holes.signal import Apart, Float, HoleError, Map, NoisyMap
 from cmbml.methods.holes.wiener import ConjugateGradients, Convergence, Posterior, Preconditioner, Solution
 from cmbml.settings import settings
 from cmbml.sky.harmonics import filter_components, synthesise
@@ -49,9 +49,14 @@ class ConstrainedRealisations:
     neighbours: Neighbours = Neighbours()
     solver: ConjugateGradients = ConjugateGradients()
 
-    def prepare(self, noisy: NoisyMap) -> "ConstrainedSky":
-        """Make ready what all draws for the same holes, noise and spectra share."""
-        return ConstrainedSky(self, noisy)
+    def prepare(self, noisy: NoisyMap, apart: Apart | None = None) -> "ConstrainedSky":
+        """Make ready what all draws for the same holes, noise and spectra share.
+
+        Args:
+            noisy: what is known of the map.
+            apart: where its signal holds correlated noise: what tells them apart.
+        """
+        return ConstrainedSky(self, noisy, apart)
 
 
 @dataclass(frozen=True)
@@ -61,10 +66,12 @@ class ConstrainedSky:
     Attributes:
         settings: how it is solved.
         noisy: what is known of the map.
+        apart: what tells signal and correlated noise apart; None where there is none.
     """
 
     settings: ConstrainedRealisations
     noisy: NoisyMap
+    apart: Apart | None = None
 
     @cached_property
     def posterior(self) -> Posterior:
@@ -104,18 +111,35 @@ class ConstrainedSky:
         right = self.posterior.draw_side(data, rng)
         return self.settings.solver.solve(self.posterior, right, self.preconditioner, progress)
 
-    def fill(self, data: Map, solution: Solution) -> Map:
-        """Put a solution into the holes of the map, seen through the map's beam.
+    def seen(self, solution: Solution) -> Map:
+        """Return a solution as a map, `(n_field, n_pix)`: through the beam, with correlated but no white noise."""
+        signal = self.noisy.signal
+        return synthesise(filter_components(solution.alm, signal.window), signal.nside, signal.threads)
+
+    def signal(self, solution: Solution, rng: np.random.Generator | None = None) -> Map:
+        """Return the signal of a solution as a map, `(n_field, n_pix)`, through the beam.
+
+        Args:
+            solution: a mean or a draw.
+            rng: of a draw; None for the mean. Used where there is correlated noise.
+        """
+        if self.apart is None:
+            return self.seen(solution)
+        signal = self.noisy.signal
+        return synthesise(self.apart.signal_in(solution.alm, rng), signal.nside, signal.threads)
+
+    def fill(self, data: Map, solution: Solution, rng: np.random.Generator | None = None) -> Map:
+        """Put the signal of a solution into the holes of the map.
+
+        Args:
+            data: `(n_field, n_pix)`.
+            solution: a mean or a draw.
+            rng: see `signal`.
 
         Returns:
             `(n_field, n_pix)`, of the type of `data`, and equal to it outside of holes to the bit.
         """
-        return put_in(data, self.noisy.observed, self.seen(solution))
-
-    def seen(self, solution: Solution) -> Map:
-        """Return a solution as a map, `(n_field, n_pix)`: through the beam, without noise."""
-        signal = self.noisy.signal
-        return synthesise(filter_components(solution.alm, signal.window), signal.nside, signal.threads)
+        return put_in(data, self.noisy.observed, self.signal(solution, rng))
 
     def uncertainty(self, rng: np.random.Generator, number: int) -> Float:
         """Return the standard deviation of the signal given the map, from the scatter of draws.
@@ -132,7 +156,7 @@ class ConstrainedSky:
         nothing = np.zeros(self.noisy.variance.shape)
         squares = np.zeros_like(nothing)
         for _ in range(number):
-            squares += self.seen(self.draw(nothing, rng)) ** 2
+            squares += self.signal(self.draw(nothing, rng), rng) ** 2
         return np.where(self.noisy.observed, 0.0, np.sqrt(squares / number))
 
 

@@ -18,6 +18,7 @@ from cmbml.settings import PositiveFloat, settings
 from cmbml.sky.case import Answer, CaseSpec
 from cmbml.sky.maps import MapSpec, SkyMap
 
+Filling = tuple[Map, Float | None, tuple[Map, ...]]
 log = logging.getLogger(f"cmbml.{__name__}")
 
 
@@ -40,15 +41,18 @@ class Filler(BlindMethod):
         """Fill the holes."""
         case: HoledMap = observation
         holed = case.shown[HOLED]
-        values, sigma = self.filled(case, holed.values.astype(np.float32), threads)
-        if sigma is None:
-            return Answer(SkyMap(values, holed.spec))
-        bars = put_in(case.noise, case.observed, sigma).astype(np.float32)
-        return Answer(SkyMap(values, holed.spec), SkyMap(bars, holed.spec))
+        values, sigma, draws = self.filled(case, holed.values.astype(np.float32), threads)
+        bars = None if sigma is None else put_in(case.noise, case.observed, sigma).astype(np.float32)
+        return Answer(
+            SkyMap(values, holed.spec),
+            None if bars is None else SkyMap(bars, holed.spec),
+            samples=tuple(SkyMap(draw, holed.spec) for draw in draws),
+            notes={"METHOD": self.name, "FILLSEED": str(case.seed), "HOLEMASK": case.mask_hash},
+        )
 
     @abstractmethod
-    def filled(self, case: HoledMap, values: Map, threads: int) -> tuple[Map, Float | None]:
-        """Return the filled map, and the standard deviation of its error in the holes if it is known.
+    def filled(self, case: HoledMap, values: Map, threads: int) -> Filling:
+        """Return the filled map, the standard deviation of its error in the holes if it is known, and further draws.
 
         Args:
             case: what is known.
@@ -81,7 +85,7 @@ class Constrained(Filler):
         solver = ConjugateGradients(accuracy=self.accuracy, max_iterations=self.max_iterations)
         neighbours = Neighbours(nearest=self.nearest, finer=self.finer)
         chosen = ConstrainedRealisations(preconditioner=self.preconditioner, neighbours=neighbours, solver=solver)
-        return chosen.prepare(case.noisy(threads))
+        return chosen.prepare(case.noisy(threads), case.apart())
 
     def told(self, reached: Convergence) -> None:
         """Say how far the solver is, every ten steps."""
@@ -98,11 +102,11 @@ class Constrained(Filler):
 class ConstrainedWiener(Constrained):
     """The mean of what may be there: the least error, and too smooth."""
 
-    def filled(self, case: HoledMap, values: Map, threads: int) -> tuple[Map, Float | None]:
+    def filled(self, case: HoledMap, values: Map, threads: int) -> Filling:
         """Fill with the Wiener mean."""
         sky, rng = self.sky(case, threads), np.random.default_rng(case.seed)
         solution = sky.mean(values.astype(np.float64), self.told)
-        return sky.fill(values, solution), self.spread(sky, rng)
+        return sky.fill(values, solution), self.spread(sky, rng), ()
 
 
 @final
@@ -111,22 +115,38 @@ class ConstrainedRealisation(Constrained):
     """One draw of what may be there: as rough as the sky around, so that spectra of filled maps are right.
 
     Attributes:
-        with_noise: whether noise is drawn in holes, too, such as the map has around them; its spectrum is else too low.
+        with_noise: whether noise is drawn in holes, too, such as the map has around them: the filled map's spectrum is
+            that of signal and noise then. It is else that of the signal in holes, and of both around them.
+        samples: how many further draws are kept beside the map.
     """
 
     with_noise: bool = False
+    samples: NonNegativeInt = 0
 
-    def filled(self, case: HoledMap, values: Map, threads: int) -> tuple[Map, Float | None]:
-        """Fill with a draw."""
+    def filled(self, case: HoledMap, values: Map, threads: int) -> Filling:
+        """Fill with a draw.
+
+        Raises:
+            MethodError: error bars are asked for of a filling that holds correlated noise, which follows the map's.
+        """
+        if self.with_noise and self.error_draws and case.correlated.any():
+            message = (
+                "no error bars are known of fillings with correlated noise: method.error_draws=0 or with_noise=false"
+            )
+            raise MethodError(message)
         sky, rng = self.sky(case, threads), np.random.default_rng(case.seed)
-        seen = sky.seen(sky.draw(values.astype(np.float64), rng, self.told))
-        if self.with_noise:
-            seen = seen + case.noise * rng.standard_normal(seen.shape)
+        first, *others = [self._draw(sky, case, values, rng) for _ in range(1 + self.samples)]
         spread = self.spread(sky, rng)
-        if spread is None:
-            return put_in(values, case.observed, seen), None
         # A draw is as far from the mean as the truth is.
-        return put_in(values, case.observed, seen), np.sqrt(2 * spread**2 + self.with_noise * case.noise**2)
+        bars = None if spread is None else np.sqrt(2 * spread**2 + self.with_noise * case.noise**2)
+        return first, bars, tuple(others)
+
+    def _draw(self, sky: ConstrainedSky, case: HoledMap, values: Map, rng: np.random.Generator) -> Map:
+        solution = sky.draw(values.astype(np.float64), rng, self.told)
+        if not self.with_noise:
+            return sky.fill(values, solution, rng)
+        seen = sky.seen(solution)
+        return put_in(values, case.observed, seen + case.noise * rng.standard_normal(seen.shape))
 
 
 @final
@@ -134,9 +154,9 @@ class ConstrainedRealisation(Constrained):
 class SmoothFilling(Filler):
     """Each pixel of a hole is the mean of its neighbours: the classic quick fix."""
 
-    def filled(self, case: HoledMap, values: Map, threads: int) -> tuple[Map, Float | None]:  # noqa: ARG002
+    def filled(self, case: HoledMap, values: Map, threads: int) -> Filling:  # noqa: ARG002
         """Solve Laplace's equation in the holes."""
-        return fill_smoothly(values, case.observed), None
+        return fill_smoothly(values, case.observed), None, ()
 
 
 @final
@@ -144,6 +164,6 @@ class SmoothFilling(Filler):
 class ZeroFilling(Filler):
     """Nothing is put into the holes: a control."""
 
-    def filled(self, case: HoledMap, values: Map, threads: int) -> tuple[Map, Float | None]:  # noqa: ARG002
+    def filled(self, case: HoledMap, values: Map, threads: int) -> Filling:  # noqa: ARG002
         """Set the holes to zero."""
-        return fill_with_zero(values, case.observed), None
+        return fill_with_zero(values, case.observed), None, ()

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cmbml.methods.base import MethodError
-from cmbml.sky.harmonics import Alm, adjoint_synthesise, mix_components, require_band_limit, synthesise
+from cmbml.sky.harmonics import Alm, adjoint_synthesise, mix_components, random_alm, require_band_limit, synthesise
 
 Float = NDArray[np.float64]
 Map = NDArray[np.floating[Any]]
@@ -16,6 +16,11 @@ Map = NDArray[np.floating[Any]]
 
 class HoleError(MethodError):
     """A map whose holes cannot be filled as asked."""
+
+
+def diagonal(spectra: Float) -> Float:
+    """Return spectra `(n_comp, lmax + 1)` of independent components as covariances, `(n_comp, n_comp, lmax + 1)`."""
+    return np.eye(len(spectra))[:, :, None] * spectra
 
 
 def spectral_root(spectra: Float) -> Float:
@@ -107,6 +112,52 @@ class Signal:
     def with_spectra(self, spectra: Float) -> "Signal":
         """Return the same beam and map with other spectra."""
         return replace(self, spectra=spectra)
+
+    def with_noise(self, noise: Float) -> "Signal":
+        """Return signal and correlated noise together, which is what a map shows beside white noise.
+
+        Args:
+            noise: `(n_comp, lmax + 1)`, its spectra in the map, which no beam has smoothed.
+        """
+        together = self.beamed_spectra + diagonal(noise)
+        return replace(self, spectra=together, window=np.ones_like(self.window))
+
+
+@dataclass(frozen=True)
+class Apart:
+    """How signal and correlated noise are told apart, once their sum t is known on the whole sky.
+
+    With S = B C B and T = S + N, what is known of the signal is Gaussian with the mean S T^-1 t and the covariance
+    S - S T^-1 S, multipole by multipole.
+
+    Attributes:
+        signal: `(n_comp, n_comp, lmax + 1)`, S.
+        noise: `(n_comp, lmax + 1)`, N.
+    """
+
+    signal: Float
+    noise: Float
+
+    @cached_property
+    def share(self) -> Float:
+        """S T^-1, `(n_comp, n_comp, lmax + 1)`."""
+        signal = np.moveaxis(self.signal, -1, 0)
+        together = signal + np.moveaxis(diagonal(self.noise), -1, 0)
+        return np.moveaxis(signal @ np.linalg.pinv(together, rcond=1e-12, hermitian=True), 0, -1)
+
+    @cached_property
+    def scatter(self) -> Float:
+        """The square root of S - S T^-1 S, `(n_comp, n_comp, lmax + 1)`."""
+        left = self.signal - np.einsum("ijl,jkl->ikl", self.share, self.signal)
+        return spectral_root((left + left.transpose(1, 0, 2)) / 2)
+
+    def signal_in(self, together: Alm, rng: np.random.Generator | None = None) -> Alm:
+        """Return the signal in t, `(n_comp, n_alm)`, through the beam: its mean, or a draw where `rng` is given."""
+        mean = mix_components(together, self.share)
+        if rng is None:
+            return mean
+        lmax = self.noise.shape[-1] - 1
+        return mean + mix_components(random_alm(rng, lmax, len(self.noise)), self.scatter)
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from cmbml.metrics.footing import Footing, map_window, to_footing
 from cmbml.metrics.pixel import MonopoleDipole
 from cmbml.metrics.scores import ScoreBook
 from cmbml.settings import PositiveFloat, settings
-from cmbml.sims.cmb import Lensing
+from cmbml.sims.cmb import Lensing, theory_prefix
 from cmbml.sky.harmonics import Alm, alm_lmax
 from cmbml.sky.maps import MapSpec
 from cmbml.sky.spectra import d_ell
@@ -73,7 +73,7 @@ class BandOfTheories(Executor):
 
     def process(self, io: UnitIO) -> None:
         """Read the spectra, write the mean and the scatter of D_l."""
-        name = "unlensed_TT" if self.lensing == "none" else "lensed_TT"
+        name = theory_prefix(self.lensing) + "TT"
         every = io.along(THEORY_SPECTRA, COSMOLOGY)
         ours = [cosmology for cosmology in every if cosmology.partition("_")[0] == self.split]
         only = {COSMOLOGY: (ours or every)[: self.most]}

@@ -12,7 +12,7 @@ from cmbml.metrics.footing import map_window
 from cmbml.metrics.pixel import MonopoleDipole
 from cmbml.metrics.spectral import decouplings, masked_alm, pseudo_spectra, spectra_scores
 from cmbml.settings import settings
-from cmbml.sims.cmb import Lensing
+from cmbml.sims.cmb import Lensing, theory_prefix
 from cmbml.sky.harmonics import alm_lmax, cut_alm, filter_components, synthesise
 from cmbml.sky.maps import Fields
 from cmbml.stages.analysis.metrics import spec_of
@@ -98,5 +98,5 @@ class ScoreSpectra(Executor):
         spectra = io.read_optional(THEORY_SPECTRA)
         if spectra is None:
             return None
-        prefix = "unlensed_" if self.lensing == "none" else "lensed_"
+        prefix = theory_prefix(self.lensing)
         return np.stack([spectra[prefix + name] for name in ("TT", "EE", "BB")[:n_comp]])

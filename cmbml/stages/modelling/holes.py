@@ -1,6 +1,8 @@
 """Make holes in maps, or take maps that have some."""
 
+import logging
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, Self
 
@@ -16,14 +18,41 @@ from cmbml.core.unit_io import UnitIO
 from cmbml.handlers.raw_map import read_raw_columns, read_raw_header, read_raw_map
 from cmbml.methods.holes.signal import HoleError
 from cmbml.metrics.footing import map_window
+from cmbml.metrics.noise_level import white_noise_spectrum
 from cmbml.settings import NonNegativeFloat, PositiveFloat, settings
+from cmbml.sims.cmb import Lensing, theory_prefix
 from cmbml.sky.harmonics import filter_components, synthesise
 from cmbml.sky.maps import MapSpec, SkyMap
-from cmbml.stages.assets import CMB_ALM, HOLE_MASK, HOLED_MAP, HOLED_NOISE, HOLES, MASK, SIM, SPLIT
+from cmbml.stages.assets import (
+    CMB_ALM,
+    HOLE_MASK,
+    HOLED_MAP,
+    HOLED_NOISE,
+    HOLED_NOISE_SPECTRA,
+    HOLES,
+    MASK,
+    SIM,
+    SPLIT,
+    THEORY_SPECTRA,
+)
 from cmbml.stages.maps import Maps
 
 Values = NDArray[np.float64]
 Mask = NDArray[np.bool_]
+log = logging.getLogger(f"cmbml.{__name__}")
+
+
+@dataclass(frozen=True)
+class HoledNoise:
+    """The noise of a map.
+
+    Attributes:
+        std: `(n_field, n_pix)`, standard deviation of its white part, uK_CMB; NaN where it is not known.
+        correlated: `(n_comp, lmax + 1)`, spectra of the rest, as it is in the map, uK_CMB^2.
+    """
+
+    std: Values
+    correlated: Values
 
 
 @settings
@@ -41,7 +70,7 @@ class HoleSource(ABC):
 
     maps: Maps
     fwhm_arcmin: NonNegativeFloat
-    noise_uk_arcmin: PositiveFloat
+    noise_uk_arcmin: PositiveFloat | Literal["measured"] | None
     lmax: PositiveInt | None = None
     reads: ClassVar[tuple[Asset[Any], ...]] = ()
 
@@ -57,14 +86,29 @@ class HoleSource(ABC):
         """What a mask of their holes is."""
         return self.spec.with_(unit="", fields="I", beam="none", fwhm_arcmin=0.0)
 
+    @property
+    def band_limit(self) -> int:
+        """The highest multipole of the maps' signal."""
+        return 3 * self.spec.nside - 1 if self.spec.lmax is None else self.spec.lmax
+
     def window(self) -> Values:
         """Return beam and pixel window, `(n_comp, lmax of the dataset + 1)`, zero above the maps' own band limit."""
         return map_window(self.spec, self.maps.lmax, len(self.maps.fields), pixel_windows=self.maps.pixel_windows)
 
-    @property
-    def noise_std(self) -> float:
-        """Standard deviation of the noise of a pixel, uK."""
-        return float(np.radians(self.noise_uk_arcmin / 60) / hp.nside2resol(self.maps.nside))
+    def white(self, level_uk2: float | Values) -> HoledNoise:
+        """Describe white noise of one spectrum, or of one for each field `(n_field,)`, uK_CMB^2."""
+        n_field = len(self.maps.fields)
+        std = np.sqrt(np.broadcast_to(level_uk2, n_field)) / hp.nside2resol(self.maps.nside)
+        whole = np.repeat(std[:, None], 12 * self.maps.nside**2, axis=1)
+        return HoledNoise(whole, np.zeros((n_field, self.band_limit + 1)))
+
+    def stated_noise(self) -> HoledNoise:
+        """Describe the white noise whose depth is stated."""
+        return self.white(float(np.radians(float(self.noise_uk_arcmin or 0.0) / 60) ** 2))
+
+    def needs(self) -> tuple[Asset[Any], ...]:
+        """Return what it reads of the dataset."""
+        return self.reads
 
     def files(self, key: Key) -> tuple[Path, ...]:  # noqa: ARG002
         """Return the raw files of one unit."""
@@ -74,11 +118,22 @@ class HoleSource(ABC):
     def read(self, io: UnitIO) -> Values:
         """Return the map of a unit, `(n_field, n_pix)`, uK_CMB; NaN where it is not known."""
 
+    @abstractmethod
+    def noise(self, io: UnitIO, values: Values, observed: Mask) -> HoledNoise:
+        """Return the noise of the map of a unit.
+
+        Args:
+            io: of the unit.
+            values: what `read` gave.
+            observed: `(n_pix,)`, False in holes.
+        """
+
 
 @settings
 class TrueMaps(HoleSource):
     """The dataset's own CMB under a beam, with white noise."""
 
+    noise_uk_arcmin: PositiveFloat
     reads: ClassVar = (CMB_ALM,)
 
     def read(self, io: UnitIO) -> Values:
@@ -86,43 +141,85 @@ class TrueMaps(HoleSource):
         window = self.window()
         alm = filter_components(io.read(CMB_ALM)[: len(window)], window)
         signal = synthesise(alm.astype(np.complex128), self.maps.nside, io.threads)
-        seen: Values = signal + self.noise_std * io.rng("noise of a holed map").standard_normal(signal.shape)
+        seen: Values = signal + self.stated_noise().std * io.rng("noise of a holed map").standard_normal(signal.shape)
         return seen
+
+    def noise(self, io: UnitIO, values: Values, observed: Mask) -> HoledNoise:  # noqa: ARG002
+        """Return the noise that was put in."""
+        return self.stated_noise()
 
 
 @settings
 class GivenMaps(HoleSource):
     """Maps in HEALPix files, such as a cleaned map of the dataset, or one that somebody else made.
 
+    Their noise is white and of one depth (`noise_uk_arcmin`, which may be `measured`: what the map has outside of holes
+    beyond the CMB of the dataset's theory), or white with a standard deviation for each pixel (`noise_file`), or it has
+    a spectrum (`noise_spectrum`), of which what all multipoles have is white and the rest correlated.
+
     Attributes:
         file: the file; `{split}` and `{sim}` in it stand for the simulation.
         columns: of the fields.
         unit: of the values; what the header says where None.
+        lensing: how the CMB of the theory was lensed; of `measured`.
+        noise_file: standard deviation of the noise, such as an uncertainty map of the dataset; as `file`.
+        noise_columns: of the fields in it.
+        noise_spectrum: a text file, `#` before comments, with the columns l, N_l of T, and with polarisation of E and
+            B, uK_CMB^2, as the noise is in the map: no beam is taken out of it.
     """
 
     file: str
+    noise_uk_arcmin: PositiveFloat | Literal["measured"] | None = None
     columns: tuple[int | str, ...] = (0,)
     unit: str | None = None
+    lensing: Lensing = "remap"
+    noise_file: str | None = None
+    noise_columns: tuple[int | str, ...] = (0,)
+    noise_spectrum: Path | None = None
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        try:
-            self.file.format(split="", sim="")
-        except (KeyError, IndexError, ValueError) as error:
-            message = f"file={self.file}: {{split}} and {{sim}} are all that it may hold in braces ({error})"
-            raise ValueError(message) from error
-        if len(self.columns) != len(self.maps.fields):
-            message = f"columns={list(self.columns)}: the dataset's maps are {self.maps.fields}; name a column of each"
+        for name, pattern in (("file", self.file), ("noise_file", self.noise_file or "")):
+            try:
+                pattern.format(split="", sim="")
+            except (KeyError, IndexError, ValueError) as error:
+                message = f"{name}={pattern}: {{split}} and {{sim}} are all that it may hold in braces ({error})"
+                raise ValueError(message) from error
+        for name in ("columns", "noise_columns") if self.noise_file else ("columns",):
+            if len(named := getattr(self, name)) != len(self.maps.fields):
+                message = f"{name}={list(named)}: the dataset's maps are {self.maps.fields}; name a column of each"
+                raise ValueError(message)
+        told = [self.noise_uk_arcmin is not None, self.noise_file is not None, self.noise_spectrum is not None]
+        if sum(told) != 1:
+            message = (
+                "say what noise the maps have, once: noise_uk_arcmin (a number, or measured), noise_file (its standard "
+                "deviation in each pixel), or noise_spectrum"
+            )
+            raise ValueError(message)
+        if self.noise_uk_arcmin == "measured" and self.maps.fields != "I":
+            message = "noise_uk_arcmin=measured: of intensity alone; give noise_file or noise_spectrum for polarisation"
             raise ValueError(message)
         return self
 
-    def path(self, key: Key) -> Path:
-        """Return the file of one unit."""
-        return Path(self.file.format(split=key[SPLIT], sim=key[SIM]))
+    @property
+    def measured(self) -> bool:
+        """Whether the depth of the noise is to be found."""
+        return self.noise_uk_arcmin == "measured"
+
+    def needs(self) -> tuple[Asset[Any], ...]:
+        """Return the theory, where the noise is to be found."""
+        return (THEORY_SPECTRA,) if self.measured else ()
+
+    def path(self, pattern: str, key: Key) -> Path:
+        """Return a file of one unit."""
+        return Path(pattern.format(split=key[SPLIT], sim=key[SIM]))
 
     def files(self, key: Key) -> tuple[Path, ...]:
-        """Return the map's file."""
-        return (*super().files(key), self.path(key))
+        """Return the map's file, and that of its noise."""
+        own = [self.path(self.file, key)]
+        own += [self.path(self.noise_file, key)] if self.noise_file else []
+        own += [self.noise_spectrum] if self.noise_spectrum else []
+        return (*super().files(key), *own)
 
     def read(self, io: UnitIO) -> Values:
         """Read the map.
@@ -131,9 +228,65 @@ class GivenMaps(HoleSource):
             HoleError: it has another resolution.
             MapError: it is in another frame than the dataset, or has no unit.
         """
-        path = self.path(io.key)
+        return self._columns(self.path(self.file, io.key), self.columns)
+
+    def noise(self, io: UnitIO, values: Values, observed: Mask) -> HoledNoise:
+        """Read the noise, or find it.
+
+        Raises:
+            HoleError: it is none, or is not known where the map is.
+        """
+        if self.noise_file is not None:
+            std = self._columns(self.path(self.noise_file, io.key), self.noise_columns)
+            if bad := int((~(std > 0) & observed).any(axis=0).sum()):
+                message = (
+                    f"{self.path(self.noise_file, io.key)} is no standard deviation in {bad} pixels outside of holes"
+                )
+                raise HoleError(message)
+            return HoledNoise(std, np.zeros((len(std), self.band_limit + 1)))
+        if self.noise_spectrum is not None:
+            return self._of_spectrum(self.noise_spectrum)
+        if not self.measured:
+            return self.stated_noise()
+        lmax = self.band_limit
+        theory = io.read(THEORY_SPECTRA)[theory_prefix(self.lensing) + "TT"][: lmax + 1]
+        signal = theory * self.window()[0, : lmax + 1] ** 2
+        level, error = white_noise_spectrum(values[0], observed, signal, io.threads)
+        if level < 5 * error:
+            message = (
+                f"the noise of the map cannot be measured beside the CMB of the dataset's theory under the stated beam "
+                f"({level:.3g} ± {error:.3g} uK^2): look at fwhm_arcmin and unit, or state noise_uk_arcmin"
+            )
+            raise HoleError(message)
+        log.info("noise of the map, as measured: %.3g uK arcmin", np.degrees(np.sqrt(level)) * 60)
+        return self.white(level)
+
+    def _of_spectrum(self, path: Path) -> HoledNoise:
+        """Read a spectrum, and take what is white out of it."""
+        lmax, n_comp = self.band_limit, len(self.maps.fields)
+        try:
+            table = np.loadtxt(path, ndmin=2)
+        except ValueError as error:
+            message = f"{path} is no table of numbers: {error}"
+            raise HoleError(message) from error
+        if table.shape[1] != 1 + n_comp or not (table[: lmax + 1, 0] == np.arange(len(table[: lmax + 1]))).all():
+            message = f"{path} must have the columns l (0, 1, 2, ...) and N_l of {'TEB'[:n_comp]}"
+            raise HoleError(message)
+        if len(table) <= lmax:
+            message = f"{path} ends at l = {len(table) - 1}, and the map's signal at {lmax}: add N_l, or set lmax"
+            raise HoleError(message)
+        found = table[: lmax + 1, 1:].T
+        if not (found[:, 2:] > 0).all():
+            message = f"{path}: N_l must be above zero from l = 2 on"
+            raise HoleError(message)
+        floors = found[:, 2:].min(axis=1)
+        # Q and U share the white noise of E and B.
+        white = floors if n_comp == 1 else np.array([floors[0], *[floors[1:].min()] * 2])
+        return HoledNoise(self.white(white).std, np.maximum(found - white[:, None], 0.0))
+
+    def _columns(self, path: Path, columns: tuple[int | str, ...]) -> Values:
         read_raw_header(path).frame(self.spec.frame, "the frame of the dataset")
-        values = read_raw_map(path, self.columns, self.unit, unknown=True)
+        values = read_raw_map(path, columns, self.unit, unknown=True)
         if values.shape[-1] != 12 * self.maps.nside**2:
             nside = round(np.sqrt(values.shape[-1] / 12))
             message = f"{path} has nside {nside}, and the dataset {self.maps.nside}; degrade one of them first"
@@ -223,12 +376,13 @@ class PrepareHoles(Executor):
     source: HoleSource
     shape: HoleShape
     least_pixels: PositiveInt = 12
-    writes: ClassVar = (HOLED_MAP, HOLE_MASK, HOLED_NOISE)
+    writes: ClassVar = (HOLED_MAP, HOLE_MASK, HOLED_NOISE, HOLED_NOISE_SPECTRA)
     per: ClassVar = (SPLIT, SIM, HOLES)
+    version: ClassVar[int] = 2
 
     def needs(self) -> tuple[Asset[Any], ...]:
         """Return what the source reads, and the dataset's mask if that is wanted."""
-        return (*self.source.reads, *((MASK,) if self.shape.mask == "dataset" else ()))
+        return (*self.source.needs(), *((MASK,) if self.shape.mask == "dataset" else ()))
 
     def files(self, key: Key) -> tuple[Path, ...]:
         """Return the files of maps and mask."""
@@ -267,5 +421,9 @@ class PrepareHoles(Executor):
             raise HoleError(message)
         io.write(HOLED_MAP, SkyMap(np.where(observed, values, 0.0).astype(np.float32), spec))
         io.write(HOLE_MASK, SkyMap(observed[None].astype(np.float32), self.source.mask_spec))
-        noise = np.full(values.shape, self.source.noise_std, np.float32)
-        io.write(HOLED_NOISE, SkyMap(noise, spec))
+        noise = self.source.noise(io, values, observed)
+        # What the map would have in a hole is not known where its noise is not: the median stands in.
+        there = np.where(observed, noise.std, np.nan)
+        std = np.where(np.isfinite(noise.std), noise.std, np.nanmedian(there, axis=1, keepdims=True))
+        io.write(HOLED_NOISE, SkyMap(std.astype(np.float32), spec))
+        io.write(HOLED_NOISE_SPECTRA, noise.correlated)

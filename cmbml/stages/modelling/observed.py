@@ -23,7 +23,7 @@ from cmbml.sky.harmonics import analyse, filter_components, require_band_limit, 
 from cmbml.sky.instrument import Channel, white_depth
 from cmbml.sky.maps import Fields, Frame, MapError, MapSpec, SkyMap
 from cmbml.sky.plausibility import require_beam, require_error_bars, require_plausible
-from cmbml.stages.assets import CLEANED_MAP, INFERENCE, METHOD, SIM, SPLIT, UNCERTAINTY_MAP
+from cmbml.stages.assets import CLEANED_MAP, INFERENCE, METHOD, SAMPLES, SIM, SPLIT, UNCERTAINTY_MAP
 from cmbml.stages.modelling.stage import write_answer
 
 log = logging.getLogger(f"cmbml.{__name__}")
@@ -140,7 +140,7 @@ class CleanObserved(Executor):
     frame: Frame = "G"
     pixel_windows: Path | None = None
     writes: ClassVar = (CLEANED_MAP, INFERENCE)
-    may_write: ClassVar = (UNCERTAINTY_MAP,)
+    may_write: ClassVar = (UNCERTAINTY_MAP, SAMPLES)
     per: ClassVar = (METHOD, SPLIT, SIM)
     version: ClassVar[int] = 2
 

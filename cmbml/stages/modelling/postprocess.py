@@ -13,6 +13,7 @@ from cmbml.stages.assets import (
     CLEANED_MAP,
     INFERENCE,
     METHOD,
+    SAMPLES,
     SIM,
     SPLIT,
     UNCERTAINTY_MAP,
@@ -33,7 +34,7 @@ class Postprocess(CaseStage):
     reads: ClassVar = (ANSWER, ANSWER_TIME)
     may_read: ClassVar = (ANSWER_SIGMA,)
     writes: ClassVar = (CLEANED_MAP, INFERENCE)
-    may_write: ClassVar = (UNCERTAINTY_MAP,)
+    may_write: ClassVar = (UNCERTAINTY_MAP, SAMPLES)
     per: ClassVar = (METHOD, SPLIT, SIM)
     version: ClassVar[int] = 3
 

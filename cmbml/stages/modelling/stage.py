@@ -12,7 +12,7 @@ from cmbml.core.unit_io import UnitIO
 from cmbml.methods.base import BlindMethod, MethodError
 from cmbml.settings import settings
 from cmbml.sky.case import Answer
-from cmbml.stages.assets import CLEANED_MAP, UNCERTAINTY_MAP
+from cmbml.stages.assets import CLEANED_MAP, SAMPLES, UNCERTAINTY_MAP
 from cmbml.stages.tasks.cases import CaseStage
 
 
@@ -47,7 +47,7 @@ def write_answer(io: UnitIO, name: str, answer: Answer[Any], promised: Any) -> N
     """Check that an answer is what was promised, and write it, in single precision.
 
     Args:
-        io: of a unit that writes CLEANED_MAP, and may write UNCERTAINTY_MAP.
+        io: of a unit that writes CLEANED_MAP, and may write UNCERTAINTY_MAP and SAMPLES.
         name: of the method.
         answer: what it gave.
         promised: what its `accepts` had returned.
@@ -62,4 +62,6 @@ def write_answer(io: UnitIO, name: str, answer: Answer[Any], promised: Any) -> N
             message = f"{name} gave another {asset.name} than it had promised: {wrong}"
             raise MethodError(message)
     for asset, field in found:
-        io.write(asset, replace(field, values=field.values.astype(np.float32)))
+        io.write(asset, replace(field, values=field.values.astype(np.float32)), notes=answer.notes)
+    if answer.samples:
+        io.write(SAMPLES, answer.samples, notes=answer.notes)

@@ -11,6 +11,7 @@ from cmbml.core.executor import Executor
 from cmbml.core.space import Space
 from cmbml.core.unit_io import UnitIO
 from cmbml.settings import settings
+from cmbml.sims.cmb import Lensing, theory_prefix
 from cmbml.sims.flat_sky import FlatSky, draw_patch
 from cmbml.sky.flat import flat_spectra
 from cmbml.sky.instrument import Channel
@@ -37,7 +38,7 @@ class DrawPatches(Executor):
     cases: DrawnPatches
     sky: FlatSky
     number: PositiveInt
-    lensing: str
+    lensing: Lensing
     l_edges: tuple[float, ...]
     reads: ClassVar = (THEORY_SPECTRA,)
     writes: ClassVar = (CMB_PATCHES, OBS_PATCHES, COMPONENT_SPECTRA)
@@ -56,7 +57,7 @@ class DrawPatches(Executor):
         spec, rng, grid = self.cases.spec(), io.rng("patches"), self.cases.grid
         channels: Mapping[str, Channel] = spec.channels
         theory = io.read(THEORY_SPECTRA)
-        c_ell = np.asarray(theory["unlensed_TT" if self.lensing == "none" else "lensed_TT"], float)
+        c_ell = theory[theory_prefix(self.lensing) + "TT"]
         shape = (self.number, 1, grid.n_pixels, grid.n_pixels)
         seen = {name: np.empty(shape, np.float32) for name in channels}
         cmb, spectra = np.empty(shape, np.float32), []

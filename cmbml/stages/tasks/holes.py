@@ -11,12 +11,21 @@ from cmbml.core.space import Axis
 from cmbml.core.unit_io import UnitIO
 from cmbml.methods.holes.case import HOLED, MASK, NOISE, HoledMap
 from cmbml.settings import settings
-from cmbml.sims.cmb import Lensing
+from cmbml.sims.cmb import Lensing, theory_prefix
 from cmbml.sky.case import CaseSpec
 from cmbml.sky.harmonics import filter_components, synthesise
 from cmbml.sky.maps import MapSpec, SkyMap
 from cmbml.sky.spectra import Spectra
-from cmbml.stages.assets import CMB_ALM, HOLE_MASK, HOLED_MAP, HOLED_NOISE, SIM, SPLIT, THEORY_SPECTRA
+from cmbml.stages.assets import (
+    CMB_ALM,
+    HOLE_MASK,
+    HOLED_MAP,
+    HOLED_NOISE,
+    HOLED_NOISE_SPECTRA,
+    SIM,
+    SPLIT,
+    THEORY_SPECTRA,
+)
 from cmbml.stages.modelling.holes import HoleSource
 from cmbml.stages.tasks.cases import Cases, only
 
@@ -32,7 +41,7 @@ class Holes(Cases):
 
     source: HoleSource
     lensing: Lensing
-    shown: ClassVar[tuple[Asset[Any], ...]] = (HOLED_MAP, HOLE_MASK, HOLED_NOISE, THEORY_SPECTRA)
+    shown: ClassVar[tuple[Asset[Any], ...]] = (HOLED_MAP, HOLE_MASK, HOLED_NOISE, HOLED_NOISE_SPECTRA, THEORY_SPECTRA)
     asked: ClassVar = CMB_ALM
 
     def spec(self) -> CaseSpec[MapSpec]:
@@ -51,7 +60,8 @@ class Holes(Cases):
             spec,
             shown,
             spectra=spectra_matrix(theory, self.lensing, spec.asked),
-            window=self.source.window()[:, : (spec.asked.lmax or 3 * spec.asked.nside - 1) + 1],
+            window=self.source.window()[:, : self.source.band_limit + 1],
+            correlated=next(found for _, found in io.read_all(HOLED_NOISE_SPECTRA, only(at))),
             # Another one for each simulation, the same for each method.
             seed=int(io.rng("filling of holes", at, per=(SPLIT, SIM)).integers(2**63)),
         )
@@ -69,7 +79,7 @@ class Holes(Cases):
 
 def spectra_matrix(theory: Spectra, lensing: Lensing, spec: MapSpec) -> NDArray[np.float64]:
     """Return the covariance C_l of T, or of T, E, B, uK_CMB^2, `(n_comp, n_comp, lmax + 1)`."""
-    prefix = "unlensed_" if lensing == "none" else "lensed_"
+    prefix = theory_prefix(lensing)
     names = ("TT",) if spec.fields == "I" else ("TT", "EE", "BB", "TE")
     cl = {name: theory[prefix + name][: (spec.lmax or 3 * spec.nside - 1) + 1] for name in names}
     if spec.fields == "I":
