@@ -35,6 +35,8 @@ def separate_holes(observed: NDArray[np.bool_]) -> list[Hole]:
         observed: `(n_pix,)`, RING, False in holes. Pixels that touch at a corner are of one hole.
     """
     nside, numbers = hp.npix2nside(observed.size), np.flatnonzero(~observed)
+    if not numbers.size:
+        return []
     near = hp.get_all_neighbours(nside, numbers)
     linked = (near >= 0) & ~observed[near]
     place = np.full(observed.size, -1)
