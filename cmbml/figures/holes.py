@@ -64,9 +64,7 @@ def filled_holes_figure(holes: Sequence[FilledHole], side_deg: float) -> Figure:
         wspace=0.08,
         hspace=0.22,
     )
-    colours, shades = (of.copy() for of in (planck_colours(), mpl.colormaps["viridis"]))
-    for map_of in (colours, shades):
-        map_of.set_bad(GREY)
+    colours, shades = (of.with_extremes(bad=GREY) for of in (planck_colours(), mpl.colormaps["viridis"]))
 
     def show(row: int, images: Mapping[int, tuple[str, Float]], limits: tuple[float, float], scale: Colormap) -> None:
         """Draw the images of a row, by column, and one colour bar for all of them."""

@@ -1,9 +1,9 @@
 """A network that is linear in the map and not in its holes, as the Wiener filter is: the WienerNet.
 
-Muenchmeyer & Smith (2019, arXiv:1905.05846): the best guess for a Gaussian field is linear in the data, and how it depends
-on the mask is what makes it expensive. So the data go through convolutions without activations or offsets, and every
-sum is multiplied by what an ordinary network makes of the mask alone. Trained with squared errors on simulations its
-only minimum is the Wiener mean, seen in patches; and since the error of that mean depends on the mask alone, so does the
+Muenchmeyer & Smith (2019, arXiv:1905.05846): the best guess for a Gaussian field is linear in the data, and how it
+depends on the mask is what makes it expensive. So the data go through convolutions without activations or offsets, and
+every sum is multiplied by what an ordinary network makes of the mask alone. Squared errors over simulations are least
+for the Wiener mean of what a patch holds; and since the error of that mean depends on the mask alone, so does the
 standard deviation that the network gives beside it.
 """
 
@@ -89,8 +89,7 @@ class WienerNetModule(nn.Module):
         widths, sizes, kernel = layout.widths, layout.mask_widths, layout.kernel
         self.multiple = 2 ** (len(widths) - 1)
         self.mask_down = nn.ModuleList(
-            nn.Conv2d(*pair, 3, stride=2 if level else 1, padding=1)
-            for level, pair in enumerate(pairwise((1, *sizes)))
+            nn.Conv2d(*pair, 3, stride=2 if level else 1, padding=1) for level, pair in enumerate(pairwise((1, *sizes)))
         )
         self.mask_up = nn.ModuleList(nn.Conv2d(deep + here, here, 3, padding=1) for here, deep in pairwise(sizes))
         self.enter = Gated(1, widths[0], sizes[0], kernel)
@@ -160,9 +159,7 @@ class SquaredInHoles(Objective):
         holes = (features[:, 1:] <= 0).to(target.dtype)
         square = (reply - target).square()
         likelihood = log_sigma + 0.5 * square.detach() * (-2 * log_sigma).exp()
-        yield (
-            _mean(square, holes) + self.valid * _mean(square, 1 - holes) + self.sigma * _mean(likelihood, holes)
-        )
+        yield (_mean(square, holes) + self.valid * _mean(square, 1 - holes) + self.sigma * _mean(likelihood, holes))
 
     def validate(self, model: "Normalised", features: Tensor, target: Tensor) -> dict[str, Tensor]:
         """Return the mean squared error in holes."""

@@ -55,7 +55,7 @@ def edge_distances(observed: NDArray[np.bool_]) -> tuple[Pixels, Float]:
 
 
 def hole_regions(observed: NDArray[np.bool_]) -> Iterator[tuple[str, Pixels]]:
-    """Yield the name and the pixels of all holes, of what is within some distances of the edge, and of holes by radius."""
+    """Yield name and pixels: of all holes, of what is within some distances of the edge, of holes of some radii."""
     holes, distance = edge_distances(observed)
     yield "holes", holes
     for low, high in pairwise(EDGES_DEG):

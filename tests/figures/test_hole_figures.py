@@ -16,8 +16,8 @@ def hole(sigma: bool) -> FilledHole:
     return FilledHole("radius 1 deg", truth, known, filled, {"second": np.full((20, 20), 9.0)} if sigma else {})
 
 
-@pytest.mark.parametrize(("sigma", "rows"), [(False, 2), (True, 3)])
-def test_a_row_of_maps_a_row_of_errors_and_one_of_sigmas(sigma: bool, rows: int) -> None:
+@pytest.mark.parametrize("sigma", [False, True])
+def test_a_row_of_maps_a_row_of_errors_and_one_of_sigmas(sigma: bool) -> None:
     figure = filled_holes_figure([hole(sigma), hole(sigma)], 10.0)
     titles = [axes.get_title() for axes in figure.axes if axes.images]
     above = ["truth", "known", "first", "second"]
@@ -27,7 +27,6 @@ def test_a_row_of_maps_a_row_of_errors_and_one_of_sigmas(sigma: bool, rows: int)
     assert len(titles) == 2 * (len(above) + 2 + (1 if sigma else 0))
     errors = next(axes for axes in figure.axes if axes.get_title() == "error, rms 30 µK").images[0]
     assert np.ma.getmaskarray(errors.get_array()).sum() == 400 - 16, "of the hole alone"
-    assert rows == (3 if sigma else 2)
     assert figure_uri(figure).startswith("data:image/png;base64,")
 
 

@@ -170,7 +170,9 @@ def test_a_file_of_another_network_is_refused(tmp_path: Path) -> None:
     loss = Variational(features=Perceptual(file=file))
     weights = {name: torch.zeros(shape) for name, shape in Perceptual(width=32).shapes().items()}
     save_file(weights, file)
-    with pytest.raises(MethodError, match=r"features\.0\.weight is \(32, 3, 3, 3\), not \(64, 3, 3, 3\); .* and 12 more"):
+    with pytest.raises(
+        MethodError, match=r"features\.0\.weight is \(32, 3, 3, 3\), not \(64, 3, 3, 3\); .* and 12 more"
+    ):
         loss.check(TINY)
     save_file({"other": torch.zeros(1)}, file)
     with pytest.raises(MethodError, match=r"features\.0\.weight is not there.* or random features \(file=null\)"):

@@ -113,7 +113,9 @@ class CosmoVae(Network):
             count = sum(weights.numel() for weights in self.build(2, 1).parameters())
         if count < LARGE:
             return ""
-        return f"a CosmoVAE of {count / 1e6:.1f} million weights is not for a CPU; take method=cosmovae, which is smaller"
+        return (
+            f"a CosmoVAE of {count / 1e6:.1f} million weights is not for a CPU; take method=cosmovae, which is smaller"
+        )
 
 
 @final
@@ -179,7 +181,7 @@ class CosmoVaeModule(nn.Module):
         found = latents
         for layer in self.outwards:
             found = relu(layer(found))
-        found = found.unflatten(1, self.deep)
+        found = found.reshape(len(found), *self.deep)
         known = found.new_ones((len(found), 1, *self.deep[1:]))
         for convolution, norm, (skip, there) in zip(self.decoder, self.decoder_norms, levels[-2::-1], strict=True):
             size = skip.shape[-2:]

@@ -19,6 +19,7 @@ CONVOLUTIONS = (2, 2, 3)
 NAMES = (0, 2, 5, 7, 10, 12, 14)
 """Places of these convolutions among torchvision's `features`."""
 
+
 @final
 @settings
 class Perceptual:

@@ -84,7 +84,9 @@ class HolePatches(Squares):
             raise MethodError(message)
         shown: MapSpec = spec.shown[HOLED]
         if shown.fields != "I":
-            message = f"networks fill holes in intensity alone, and the maps are {shown.fields}; take constrained_wiener"
+            message = (
+                f"networks fill holes in intensity alone, and the maps are {shown.fields}; take constrained_wiener"
+            )
             raise MethodError(message)
         self.patch_spec(spec)
         return shown

@@ -139,8 +139,8 @@ class DrawHoles(Executor):
         figure = filled_holes_figure(found, self.patch_deg)
         io.write(HOLE_PICTURES, figure)
         caption = (
-            f"Holes of {only[SIM][0]} as every method fills them, patches of {self.patch_deg:g} degrees; below each its "
-            "error in the hole, and how large it says that is"
+            f"Holes of {only[SIM][0]} as every method fills them, patches of {self.patch_deg:g} degrees; below each "
+            "its error in the hole, and how large it says that is"
         )
         io.write(PAGE_PICTURES, json.dumps({caption: figure_uri(figure)}))
 
