@@ -23,10 +23,10 @@ HUNDRED = Normalisation(kind="fixed", by=100.0)
 
 
 def covariance(side: int = SIDE) -> np.ndarray:
-    """A Gaussian field that falls off over three pixels, on a plane: `(n_pix, n_pix)`, variance one."""
+    """A rough Gaussian field that falls off over three pixels, on a plane: `(n_pix, n_pix)`, variance one."""
     rows, columns = np.divmod(np.arange(side**2), side)
     square = (rows[:, None] - rows) ** 2 + (columns[:, None] - columns) ** 2
-    return np.exp(-0.5 * square / CORRELATION**2)
+    return np.exp(-np.sqrt(square) / CORRELATION)
 
 
 def holed(number: int, rng: np.random.Generator, side: int = SIDE) -> tuple[np.ndarray, np.ndarray]:

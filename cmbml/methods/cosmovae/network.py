@@ -123,6 +123,7 @@ class CosmoVaeModule(nn.Module):
     """The network that a `CosmoVae` describes."""
 
     prior: Tensor
+    batches: Tensor
 
     def __init__(self, layout: CosmoVae, n_out: int) -> None:
         super().__init__()

@@ -10,7 +10,7 @@ from pydantic import PositiveInt
 from scipy.ndimage import map_coordinates
 
 from cmbml.methods.base import MethodError
-from cmbml.methods.holes.case import HOLED, MASK
+from cmbml.methods.holes.case import HOLED, MASK, NOISE
 from cmbml.methods.holes.filling import put_in
 from cmbml.methods.patches import Squares
 from cmbml.methods.trained import known
@@ -198,7 +198,7 @@ class HolePatches(Squares):
         if sigma is None:
             return Answer(value)
         # As if errors of patches that overlap were the same: they look at the same sky.
-        bars = put_in(case.noise, observed, self._on_sphere(sigma, places, case)).astype(np.float32)
+        bars = put_in(case.shown[NOISE].values, observed, self._on_sphere(sigma, places, case)).astype(np.float32)
         return Answer(value, SkyMap(bars, holed.spec))
 
     def _on_sphere(self, images: Float32, places: list[Place], case: Case[Any]) -> Float64:

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,15 +29,14 @@ from cmbml.settings import PositiveFloat, settings
 from cmbml.sky.case import require_map
 from cmbml.sky.harmonics import Alm, alm_lmax, filter_components, synthesise
 from cmbml.sky.holes import Hole, separate_holes
-from cmbml.sky.maps import MapSpec, SkyMap
-from cmbml.sky.patches import cut
+from cmbml.sky.maps import MapSpec
+from cmbml.sky.patches import PatchSpec, cut
 from cmbml.stages.analysis.judges import Judge
 from cmbml.stages.assets import (
     CLEANED_MAP,
     CMB_ALM,
     HOLE_MASK,
     HOLE_PICTURES,
-    HOLED_MAP,
     METHOD,
     PAGE_PICTURES,
     SIM,
@@ -109,7 +108,7 @@ class DrawHoles(Executor):
     maps: Maps
     patch_deg: PositiveFloat = 10.0
     holes: PositiveInt = 3
-    reads: ClassVar = (CLEANED_MAP, HOLED_MAP, HOLE_MASK, CMB_ALM)
+    reads: ClassVar = (CLEANED_MAP, HOLE_MASK, CMB_ALM)
     may_read: ClassVar = (UNCERTAINTY_MAP,)
     writes: ClassVar = (HOLE_PICTURES, PAGE_PICTURES)
     per: ClassVar = (SPLIT,)
@@ -117,26 +116,23 @@ class DrawHoles(Executor):
     def process(self, io: UnitIO) -> None:
         """Choose, cut, draw."""
         only = {SIM: io.along(CMB_ALM, SIM)[:1]}
-        holed, mask, alm = (next(found for _, found in io.read_all(of, only)) for of in (HOLED_MAP, HOLE_MASK, CMB_ALM))
+        mask = next(found for _, found in io.read_all(HOLE_MASK, only))
+        alm = next(found for _, found in io.read_all(CMB_ALM, only))
         filled = {key[METHOD]: require_map(found) for key, found in io.read_all(CLEANED_MAP, only)}
         sigmas = {key[METHOD]: require_map(found) for key, found in io.read_all(UNCERTAINTY_MAP, only)}
-        spec, observed = holed.spec.with_(fields="I"), mask.values[0] > 0.5
         # Of intensity alone; the truth under the maps' beam, as they see it.
+        spec, observed = next(iter(filled.values())).spec.with_(fields="I"), mask.values[0] > 0.5
         truth = true_map(alm, spec, self.maps, io.threads)[0]
-        patch, found = square_patch(spec, self.patch_deg), []
+        patch, drawn = square_patch(spec, self.patch_deg), []
         for hole in self._chosen(separate_holes(observed)):
             centre = np.array([[*hole.centre, 0.0]])
             known = cut(observed[np.newaxis].astype(np.float32), patch, centre, "nearest")[0, 0] > 0.5
-
-            def image(values: NDArray[np.floating], centre: NDArray[np.float64] = centre) -> NDArray[np.float64]:
-                return cut(values[np.newaxis], patch, centre)[0, 0].astype(np.float64)
-
-            def images(maps: dict[str, SkyMap], image=image) -> dict[str, NDArray[np.float64]]:  # noqa: ANN001
-                return {method: image(sky.values[0]) for method, sky in maps.items()}
-
             title = f"radius {hole.radius_deg:.2g} deg, l = {hole.centre[0] % 360:.0f}, b = {hole.centre[1]:.0f}"
-            found.append(FilledHole(title, image(truth), known, images(filled), images(sigmas)))
-        figure = filled_holes_figure(found, self.patch_deg)
+            images = (
+                {name: _image(sky.values[0], patch, centre) for name, sky in of.items()} for of in (filled, sigmas)
+            )
+            drawn.append(FilledHole(title, _image(truth, patch, centre), known, *images))
+        figure = filled_holes_figure(drawn, self.patch_deg)
         io.write(HOLE_PICTURES, figure)
         caption = (
             f"Holes of {only[SIM][0]} as every method fills them, patches of {self.patch_deg:g} degrees; below each "
@@ -150,3 +146,9 @@ class DrawHoles(Executor):
         fitting = [hole for hole in by_size if hole.reach_deg < self.patch_deg / 2] or by_size[:1]
         places = np.unique(np.linspace(0, len(fitting) - 1, self.holes).round().astype(int))
         return [fitting[place] for place in places]
+
+
+def _image(values: NDArray[Any], patch: PatchSpec, centre: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Cut one patch from a map, `(n_pix,)`."""
+    found: NDArray[np.float64] = cut(values[np.newaxis], patch, centre)[0, 0].astype(np.float64)
+    return found

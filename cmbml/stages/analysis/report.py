@@ -98,6 +98,7 @@ class WriteReport(Executor):
         theories = io.read_optional(THEORY_BAND)
         band = None if theories is None else theory_band(theories)
         said: dict[str, Any] = io.read(VERDICT)
+        pictures = io.read_optional(PAGE_PICTURES)
         data = ReportData(
             title=f"{self.dataset}: {len(methods)} methods on split {io.key[SPLIT]}",
             methods=methods,
@@ -110,7 +111,7 @@ class WriteReport(Executor):
             bands={} if band is None else {"TT": band},
             generalisation=_columns(io.read_optional(GENERALISATION)),
             training=_training_runs(io),
-            pictures=json.loads(io.read_optional(PAGE_PICTURES) or "{}"),
+            pictures={} if pictures is None else json.loads(pictures),
             maps=self._maps(io, self._shown(scores, book)),
             metric_labels={name: metric.heading for name, metric in book.metrics.items()},
             configuration=yaml.safe_dump(dict(self.configuration), sort_keys=False),
