@@ -20,7 +20,7 @@ from hydra.errors import InstantiationException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from cmbml.core.config_faults import describe
+from cmbml.core.config_faults import CONFIG_FOLDER, describe
 from cmbml.core.errors import (
     CmbmlError,
     ConfigError,
@@ -34,7 +34,7 @@ from cmbml.core.integrity import INTEGRITY
 from cmbml.core.intent import DATASET_PROGRAM, NOBODY, Origin, is_part, script_of
 from cmbml.core.logs import log_file, talk_on_the_console
 from cmbml.core.manifest import lock, newest_config, run_folder, write_manifest
-from cmbml.core.overrides import CONFIG_FOLDER, check_overrides, renamed, take_new_names
+from cmbml.core.overrides import check_overrides, renamed, take_new_names
 from cmbml.core.pipeline import Pipeline
 from cmbml.core.plan import Plan, human_bytes
 from cmbml.core.runner import Runner

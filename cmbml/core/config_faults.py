@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 
 import hydra
@@ -11,6 +12,8 @@ from pydantic import ValidationError
 
 from cmbml.core.errors import CmbmlError, import_fault, setting_faults
 from cmbml.core.intent import DATASET_PROGRAM, script_of
+
+CONFIG_FOLDER = Path(__file__).resolve().parents[1] / "cfg"
 
 
 def describe(error: Exception, place: str, config: DictConfig) -> Iterator[str]:
@@ -40,10 +43,22 @@ def describe(error: Exception, place: str, config: DictConfig) -> Iterator[str]:
         name = lacking.group(1)
         maker = f"{script_of(DATASET_PROGRAM)} stages={name}"
         yield f"{place}: it is for datasets with `{name}`, which this is not; {maker} makes one"
+    elif (foreign := re.search(r"Interpolation key '(\w+)[\w.]*' not found", str(cause))) and programs(
+        foreign.group(1)
+    ):
+        yield f"this needs `{foreign.group(1)}`, which this program does not know; run {programs(foreign.group(1))}"
     elif target := re.match(r"Error loading '([\w.]+)'", str(cause)):
         yield f"{_origin(where, config)}: {target.group(0)}: {import_fault(target.group(1))}"
     else:
         yield " ".join(f"{_origin(where, config)}: {cause}".split("\n")[:2])
+
+
+def programs(group: str) -> str:
+    """Name the main programs in which a group of options is chosen; empty where none is."""
+    chosen = re.compile(rf"^  - {group}:", re.MULTILINE)
+    return " or ".join(
+        script_of(path.stem) for path in sorted(CONFIG_FOLDER.glob("*.yaml")) if chosen.search(path.read_text())
+    )
 
 
 def _undecorated(place: str, config: DictConfig) -> str:

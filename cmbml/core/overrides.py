@@ -3,7 +3,6 @@
 import logging
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import hydra
@@ -13,13 +12,12 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from cmbml.core.config_faults import settings_at
+from cmbml.core.config_faults import CONFIG_FOLDER, settings_at
 from cmbml.core.errors import ConfigError, nearest
 from cmbml.core.intent import script_of
 
 log = logging.getLogger(__name__)
 
-CONFIG_FOLDER = Path(__file__).resolve().parents[1] / "cfg"
 RENAMED_KEYS = {
     "method.train.loss": "method.objective.loss",
     "given": "upstream",

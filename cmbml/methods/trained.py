@@ -100,6 +100,21 @@ class Examples(ABC):
             What `accepts` described.
         """
 
+    keeps_shown: ClassVar[bool] = False
+    """Whether an answer is made of what was shown, too: of a map with holes, what is around them."""
+
+    def completed(
+        self, replies: NDArray[np.float32], sigma: NDArray[np.float32] | None, case: Case[Any]
+    ) -> Answer[Any]:
+        """Put the replies to all samples of a case together, with what was shown, if `keeps_shown`.
+
+        Args:
+            replies: as of `answer`.
+            sigma: as of `answer`.
+            case: what was shown; nothing is, where `keeps_shown` is false.
+        """
+        return self.answer(replies, sigma, case.spec)
+
     n_symmetries: ClassVar[int] = 1
     """How many turns and reflections `turned` knows; the first leaves all as it is."""
 
@@ -170,6 +185,7 @@ class Hardware:
         threads: CPU threads of the network; null: all cores that the process may use.
         workers: processes that read ahead of the training; null: none on a CPU, four otherwise.
         predict_batch: samples per batch of a prediction.
+        force: whether a network that is too large for a CPU is trained on one all the same.
     """
 
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
@@ -177,6 +193,7 @@ class Hardware:
     threads: PositiveInt | None = None
     workers: NonNegativeInt | None = None
     predict_batch: PositiveInt = 4
+    force: bool = False
 
     @property
     def threads_used(self) -> int:

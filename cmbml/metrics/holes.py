@@ -1,4 +1,4 @@
-"""How well holes are filled: inside them alone, and by how far a pixel is from the edge.
+"""How well holes are filled: inside them alone, by how far a pixel is from the edge, and by how large the hole is.
 
 A Gaussian sky has a limit that nothing passes: the scatter of what may be in a hole, given all that is around it
 (`constrained_wiener` reaches it). The share of the signal's variance that is left says how near a filling comes.
@@ -15,6 +15,9 @@ from scipy.spatial import cKDTree
 
 from cmbml.metrics.scores import HIGH, LOW, Metric
 from cmbml.metrics.uncertainty import HALF_WIDTHS, crps_gaussian
+from cmbml.sky.holes import separate_holes
+from cmbml.sky.maps import MapSpec
+from cmbml.sky.patches import PatchSpec, axes_of, inside
 
 Float = NDArray[np.float64]
 Pixels = NDArray[np.int64]
@@ -31,6 +34,16 @@ HOLE_METRICS = (
 EDGES_DEG = (0.0, 0.5, 1.0, 2.0, math.inf)
 """Distances from the edge that are told apart, deg."""
 
+RADII_DEG = (0.0, 0.8, 1.5, 2.5, 5.0, math.inf)
+"""Radii of holes that are told apart, deg: of disks of the same area."""
+
+COLOUR_METRICS = (
+    Metric("colour_mse", "MSE, colours from 0 to 1", "", LOW),
+    Metric("colour_mae", "MAE, colours from 0 to 1", "", LOW),
+    Metric("colour_psnr", "PSNR, colours from 0 to 1", "dB", HIGH),
+)
+"""What `colour_metrics` gives, in its order."""
+
 
 def edge_distances(observed: NDArray[np.bool_]) -> tuple[Pixels, Float]:
     """Return the pixels in holes, and how far each is from the nearest pixel outside, deg."""
@@ -42,14 +55,64 @@ def edge_distances(observed: NDArray[np.bool_]) -> tuple[Pixels, Float]:
 
 
 def hole_regions(observed: NDArray[np.bool_]) -> Iterator[tuple[str, Pixels]]:
-    """Yield the name and the pixels of all holes, and of what is within some distances of the edge."""
+    """Yield name and pixels: of all holes, of what is within some distances of the edge, of holes of some radii."""
     holes, distance = edge_distances(observed)
     yield "holes", holes
     for low, high in pairwise(EDGES_DEG):
-        inside = holes[(distance >= low) & (distance < high)]
-        name = f"edge {low:g}-{high:g} deg" if math.isfinite(high) else f"edge beyond {low:g} deg"
-        if inside.size:
-            yield name, inside
+        found = holes[(distance >= low) & (distance < high)]
+        if found.size:
+            yield _range_name("edge", low, high), found
+    single = separate_holes(observed)
+    for low, high in pairwise(RADII_DEG):
+        if alike := [hole.pixels for hole in single if low <= hole.radius_deg < high]:
+            yield _range_name("radius", low, high), np.concatenate(alike)
+
+
+def _range_name(what: str, low: float, high: float) -> str:
+    return f"{what} {low:g}-{high:g} deg" if math.isfinite(high) else f"{what} beyond {low:g} deg"
+
+
+def square_patch(maps: MapSpec, side_deg: float) -> PatchSpec:
+    """Return a square gnomonic patch of 100 x 100 pixels."""
+    return PatchSpec(maps=maps, height=100, width=100, pixel_arcmin=(0.6 * side_deg, 0.6 * side_deg))
+
+
+def pixels_around(maps: MapSpec, observed: NDArray[np.bool_], side_deg: float) -> list[tuple[Pixels, Pixels]]:
+    """Return, for each hole that lies within a patch around it, the pixels of the patch, and those in holes.
+
+    Args:
+        maps: what the maps are.
+        observed: `(n_pix,)`, False in holes.
+        side_deg: of the patches, deg.
+    """
+    found, spec = [], square_patch(maps, side_deg)
+    for hole in separate_holes(observed):
+        if hole.reach_deg < side_deg / 2:
+            pixels = inside(spec, axes_of(np.array([[*hole.centre, 0.0]]))[0])[0]
+            found.append((pixels, pixels[~observed[pixels]]))
+    return found
+
+
+def colour_metrics(truth: Float, filled: Float, patches: list[tuple[Pixels, Pixels]]) -> list[tuple[float, ...]]:
+    """Return `COLOUR_METRICS` over whole patches and over holes in them: the mean over patches of what each has.
+
+    The paper of CosmoVAE measures its pictures, whose colours go from 0 to 1: here from the least to the greatest
+    true value in a patch.
+
+    Args:
+        truth: `(n_pix,)`.
+        filled: `(n_pix,)`.
+        patches: as of `pixels_around`, one at least.
+    """
+    found: tuple[list[tuple[float, ...]], list[tuple[float, ...]]] = ([], [])
+    for patch in patches:
+        span = float(np.ptp(truth[patch[0]]))
+        for of, pixels in zip(found, patch, strict=True):
+            error = (filled[pixels] - truth[pixels]) / span
+            square = float(np.mean(error**2))
+            psnr = -10 * math.log10(square) if square > 0 else math.inf
+            of.append((square, float(np.mean(np.abs(error))), psnr))
+    return [tuple(np.mean(of, axis=0).tolist()) for of in found]
 
 
 def hole_metrics(truth: Float, filled: Float, signal_variance: float) -> tuple[float, ...]:

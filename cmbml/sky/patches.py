@@ -308,6 +308,30 @@ def _fall(place: Float, width: float) -> Float:
     return np.cos(np.pi / 2 * np.clip((np.abs(place) - 1 + width) / width, 0, 1)) ** 2
 
 
+def inside(spec: PatchSpec, axes: Float) -> tuple[NDArray[np.int64], Float, Float, Float]:
+    """Find the pixels of the sphere within one patch.
+
+    Args:
+        spec: what the patch is.
+        axes: its entry of `axes_of`, `(3, 3)`.
+
+    Returns:
+        Numbers of pixels, RING, `(n,)`; where they lie in the patch, rows and columns; unit vectors, `(3, n)`.
+    """
+    radius = np.radians(np.hypot(*spec.sides_deg) / 2)
+    pixels = hp.query_disc(spec.maps.nside, axes[0], radius, inclusive=True)
+    vectors = np.stack(hp.pix2vec(spec.maps.nside, pixels))
+    ahead, left, up = axes @ vectors
+    if spec.projection == "gnomonic":
+        u, v = left / ahead, up / ahead
+    else:
+        u, v = np.arctan2(left, ahead), np.arcsin(np.clip(up, -1, 1))
+    row = (spec.height - 1) / 2 + v / np.radians(spec.pixel_arcmin[0] / 60)
+    column = (spec.width - 1) / 2 - u / np.radians(spec.pixel_arcmin[1] / 60)
+    kept = (ahead > 0) & (row > 0) & (row < spec.height - 1) & (column > 0) & (column < spec.width - 1)
+    return pixels[kept], row[kept], column[kept], vectors[:, kept]
+
+
 class Stitcher:
     """Puts a sphere together from patches that cover it: each pixel is their mean by weights that taper to the edges.
 
@@ -327,7 +351,7 @@ class Stitcher:
         self.axes = axes_of(centres)
         self.total = np.zeros(spec.maps.n_pix)
         for axes in self.axes:
-            pixels, rows, columns, _ = self._inside(axes)
+            pixels, rows, columns, _ = inside(self.spec, axes)
             self.total[pixels] += self._weight(rows, columns)
         bare = int(np.count_nonzero(self.total < LEAST_WEIGHT))
         if bare:
@@ -337,22 +361,6 @@ class Stitcher:
                 "patches"
             )
             raise MapError(message)
-
-    def _inside(self, axes: Float) -> tuple[NDArray[np.int64], Float, Float, Float]:
-        """Return the pixels of the sphere within a patch: number, row, column and unit vector."""
-        spec = self.spec
-        radius = np.radians(np.hypot(*spec.sides_deg) / 2)
-        pixels = hp.query_disc(spec.maps.nside, axes[0], radius, inclusive=True)
-        vectors = np.stack(hp.pix2vec(spec.maps.nside, pixels))
-        ahead, left, up = axes @ vectors
-        if spec.projection == "gnomonic":
-            u, v = left / ahead, up / ahead
-        else:
-            u, v = np.arctan2(left, ahead), np.arcsin(np.clip(up, -1, 1))
-        row = (spec.height - 1) / 2 + v / np.radians(spec.pixel_arcmin[0] / 60)
-        column = (spec.width - 1) / 2 - u / np.radians(spec.pixel_arcmin[1] / 60)
-        kept = (ahead > 0) & (row > 0) & (row < spec.height - 1) & (column > 0) & (column < spec.width - 1)
-        return pixels[kept], row[kept], column[kept], vectors[:, kept]
 
     def _weight(self, rows: Float, columns: Float) -> Float:
         places = (2 * rows / (self.spec.height - 1) - 1, 2 * columns / (self.spec.width - 1) - 1)
@@ -372,7 +380,7 @@ class Stitcher:
         window = taper(self.spec, self.width)
         out = np.zeros((patches.shape[1], self.spec.maps.n_pix))
         for patch, axes in zip(patches, self.axes, strict=True):
-            pixels, rows, columns, vectors = self._inside(axes)
+            pixels, rows, columns, vectors = inside(self.spec, axes)
             values = (
                 _between(patch * window, rows, columns)
                 if exact
@@ -391,7 +399,7 @@ class Stitcher:
         """
         squares = np.zeros((sigma.shape[1], self.spec.maps.n_pix))
         for patch, axes in zip(sigma, self.axes, strict=True):
-            pixels, rows, columns, _ = self._inside(axes)
+            pixels, rows, columns, _ = inside(self.spec, axes)
             found = np.stack([map_coordinates(field, (rows, columns), order=1) for field in patch])
             squares[:, pixels] += found * self._weight(rows, columns)
         return squares / self.total

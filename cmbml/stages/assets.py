@@ -142,6 +142,9 @@ PATCH_SPECTRA_FIGURE = Asset("patch_spectra", PngFigure(), per=(SPLIT,))
 PATCH_RESIDUALS_FIGURE = Asset("patch_residual_spectra", PngFigure(), per=(SPLIT,))
 PATCH_EXAMPLES = Asset("patch_examples", PngFigure(), per=(SPLIT,))
 
+HOLE_PICTURES = Asset("hole_pictures", PngFigure(), per=(SPLIT,))  # holes as every method fills them
+PAGE_PICTURES = Asset("page_pictures", TextFile(".json"), per=(SPLIT,))  # captions and pictures for the report's page
+
 COMPONENTS_FIGURE = Asset("components", PngFigure(), per=(SKY,))  # the same patch of every foreground
 COMPONENT_SPECTRA_FIGURE = Asset("component_spectra", PngFigure(), per=(SKY,))
 BEAMS_FIGURE = Asset("beams", PngFigure(), per=(SKY,))  # the same source in every channel

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from learning import CPU, N_TRAIN, Forgetful, fit, method, said, same
+from learning import CPU, N_TRAIN, Forgetful, Power, fit, method, said, same, stops_at
 from torch import nn
 
 from cmbml.methods.base import MethodError
@@ -23,10 +23,6 @@ from cmbml.methods.training.checkpoint import read_checkpoint
 from cmbml.methods.training.faults import out_of_memory
 
 # Going on
-
-
-class Power(BaseException):
-    """What happens when there is none: nothing may catch it."""
 
 
 @pytest.mark.parametrize(
@@ -47,12 +43,6 @@ def test_interrupted_training_ends_the_same(lesson: Lesson, train: dict[str, Any
     assert same(found, whole)
     assert "going on after epoch 3" in lines[1]
     assert len(lines) == 3, "one epoch was left"
-
-
-def stops_at(word: str, line: str) -> None:
-    """Stop before the checkpoint of an epoch is written."""
-    if line.startswith(word):
-        raise Power
 
 
 def test_losses_are_said_of_the_weights_that_are_kept(lesson: Lesson) -> None:

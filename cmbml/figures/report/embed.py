@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.colors import to_hex, to_rgb
+from matplotlib.figure import Figure
 from PIL import Image
 
 from cmbml.figures.maps import mollweide_pixels
@@ -85,6 +86,13 @@ def picture(values: Values, mask: Values, limit: float, width: int) -> str:
     image.putpalette(_palette().tobytes())
     file = io.BytesIO()
     image.save(file, format="PNG", optimize=True, transparency=OUTSIDE)
+    return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode("ascii")
+
+
+def figure_uri(figure: Figure) -> str:
+    """Return a figure as a data URI of a PNG, the same for the same figure."""
+    file = io.BytesIO()
+    figure.savefig(file, dpi=110, format="png", metadata={"Software": None})
     return "data:image/png;base64," + base64.b64encode(file.getvalue()).decode("ascii")
 
 

@@ -50,6 +50,7 @@ class ReportData:
         intervals: what the intervals of differences are, and what they do not hold.
         spectra: of all simulations; may be empty.
         bands: spectrum (`TT`) -> theory over the training cosmologies; may be empty.
+        pictures: caption -> data URI of a picture; may be empty.
         maps: what the gallery shows; may be empty. Outliers are linked to their maps where they are among them.
         generalisation: a row per method, place and other split, as `generalisation_figure` takes them; may be empty.
         training: of the methods that have learnt; may be empty.
@@ -73,6 +74,7 @@ class ReportData:
     intervals: str = ""
     spectra: Stacks = field(default_factory=dict)
     bands: Mapping[str, TheoryBand] = field(default_factory=dict)
+    pictures: Mapping[str, str] = field(default_factory=dict)
     maps: Sequence[PredictionMaps] = ()
     generalisation: Columns = field(default_factory=dict)
     training: Sequence[TrainingRun] = ()

@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import partial
 from itertools import islice
 from multiprocessing import current_process
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -61,6 +62,7 @@ class NetworkMethod(TrainedMethod):
         promised = self.examples.accepts(spec)
         self._like(spec)
         self.network.require_shape(*self.examples.shapes(spec)[0][1:])
+        self.objective.check(self.network)
         return promised
 
     def about(self, spec: CaseSpec[Any]) -> dict[str, Any]:
@@ -139,8 +141,19 @@ class NetworkMethod(TrainedMethod):
             raise MethodError(message)
         return names.index(self.target.like)
 
+    def files(self) -> tuple[Path, ...]:
+        """Return the files that the objective names."""
+        return self.objective.files()
+
     def require_hardware(self, hardware: Hardware) -> None:
-        """Look whether devices can share batches, in that precision."""
+        """Look whether devices can share batches, in that precision, and whether the network is too large for a CPU."""
+        on_cpu = hardware.device == "cpu" or (hardware.device == "auto" and chosen_device(hardware) == "cpu")
+        if on_cpu and not hardware.force and (why := self.network.beyond_cpu()):
+            message = (
+                f"{why}; or name the device of the machine that trains (hardware.device=cuda); hardware.force=true "
+                "trains it on a CPU all the same"
+            )
+            raise MethodError(message)
         if hardware.device == "cpu" and self.train.precision == "16-mixed":
             message = "method.train.precision=16-mixed needs a GPU; take bf16-mixed or 32-true"
             raise MethodError(message)

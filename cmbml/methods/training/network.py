@@ -25,3 +25,7 @@ class Network(ABC):
         Raises:
             MethodError: it cannot; the message says what fits.
         """
+
+    def beyond_cpu(self) -> str:
+        """Say why nobody would want to train the network on a CPU, and what to take there; empty where one may."""
+        return ""

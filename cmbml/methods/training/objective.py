@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal, final
 
 from torch import Tensor, nn
@@ -19,6 +20,17 @@ LOSSES: dict[str, type[nn.Module]] = {"l1": nn.L1Loss, "l2": nn.MSELoss, "huber"
 @settings
 class Objective(ABC):
     """How a network learns from a batch. Features and targets are normalised; replies are in the target's unit."""
+
+    def files(self) -> tuple[Path, ...]:
+        """Return the files that settings name and that losses depend on."""
+        return ()
+
+    def check(self, network: Network) -> None:
+        """Look, before any work, whether such a network can be trained for this.
+
+        Raises:
+            MethodError: it cannot; the message says why.
+        """
 
     def build(self, network: Network, n_in: int, n_out: int) -> nn.Module:
         """Make what is trained, with fresh weights: the network, and whatever is trained beside it."""

@@ -1,5 +1,6 @@
 """Write one page on a comparison."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any, ClassVar
@@ -28,6 +29,7 @@ from cmbml.stages.assets import (
     GENERALISATION,
     MASK,
     METHOD,
+    PAGE_PICTURES,
     PARTS_SUMMARY,
     PREDICTION_ALM,
     PREDICTION_SPEC,
@@ -79,6 +81,7 @@ class WriteReport(Executor):
         PARTS_SUMMARY,
         TRAINING,
         TRAINING_CURVE,
+        PAGE_PICTURES,
     )
     writes: ClassVar = (REPORT,)
     per: ClassVar = (SPLIT,)
@@ -95,6 +98,7 @@ class WriteReport(Executor):
         theories = io.read_optional(THEORY_BAND)
         band = None if theories is None else theory_band(theories)
         said: dict[str, Any] = io.read(VERDICT)
+        pictures = io.read_optional(PAGE_PICTURES)
         data = ReportData(
             title=f"{self.dataset}: {len(methods)} methods on split {io.key[SPLIT]}",
             methods=methods,
@@ -107,6 +111,7 @@ class WriteReport(Executor):
             bands={} if band is None else {"TT": band},
             generalisation=_columns(io.read_optional(GENERALISATION)),
             training=_training_runs(io),
+            pictures={} if pictures is None else json.loads(pictures),
             maps=self._maps(io, self._shown(scores, book)),
             metric_labels={name: metric.heading for name, metric in book.metrics.items()},
             configuration=yaml.safe_dump(dict(self.configuration), sort_keys=False),

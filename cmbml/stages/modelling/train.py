@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from cmbml.core.asset import Asset
 from cmbml.core.errors import ConfigError, nearest
 from cmbml.core.handler import Stamp
-from cmbml.core.space import Axis, Space
+from cmbml.core.space import Axis, Key, Space
 from cmbml.core.store import storage_errors
 from cmbml.core.unit_io import UnitIO
 from cmbml.figures.learning import learning_figure
@@ -71,6 +71,9 @@ class Train(CaseStage):
         Raises:
             ConfigError: a split is not there, or both are one.
         """
+        if missing := [str(path) for path in self.method.files() if not path.is_file()]:
+            message = f"{self.method.name} is told to read {', '.join(missing)}, and there is no such file"
+            raise ConfigError(message)
         self.method.accepts(self.cases.spec())
         self.method.require_hardware(self.hardware)
         splits = dict.fromkeys(key[SPLIT] for key in space.keys((SPLIT,)))
@@ -83,6 +86,10 @@ class Train(CaseStage):
                 f"learn.train and learn.valid are both '{self.train}'; a method is validated on what it has not seen"
             )
             raise ConfigError(message)
+
+    def files(self, key: Key) -> tuple[Path, ...]:  # noqa: ARG002
+        """Return what the method's settings name."""
+        return self.method.files()
 
     def disk_bytes(self) -> int:
         """The weights, and the checkpoints: last, best and the one being written, with two moments for each weight."""

@@ -1,0 +1,162 @@
+"""What CosmoVAE is trained for (Yi et al. 2020, section III-C), and how its answers are drawn."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, cast, final
+
+import torch
+from pydantic import NonNegativeInt, PositiveInt
+from torch import Tensor, nn
+from torch.nn.functional import max_pool2d
+
+from cmbml.methods.base import MethodError
+from cmbml.methods.cosmovae.network import CosmoVae, CosmoVaeModule, parted
+from cmbml.methods.cosmovae.perceptual import Perceptual, perceptual_loss, vgg
+from cmbml.methods.training.network import Network
+from cmbml.methods.training.objective import Objective
+from cmbml.settings import NonNegativeFloat, settings
+
+if TYPE_CHECKING:
+    from cmbml.methods.training.module import Normalised
+
+LEAST_SIGMA = 1e-4
+"""In normalised units: where all draws agree, a standard deviation would be zero, and no error has that."""
+
+
+def reconstruction(reply: Tensor, target: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the sums of absolute errors where the map is known, and in holes, over the number of all pixels."""
+    error = (reply - target).abs()
+    return (known * error).mean(), ((1 - known) * error).mean()
+
+
+def kl_divergence(mean: Tensor, log_variance: Tensor, prior: Tensor) -> Tensor:
+    """Return the divergence of N(mean, variance) from N(0, prior), summed over latents, the mean over a batch.
+
+    Args:
+        mean: `(batch, n_latent)`.
+        log_variance: the same shape.
+        prior: `(n_latent,)`, variances.
+    """
+    terms = prior.log() - log_variance - 1 + (log_variance.exp() + mean.square()) / prior
+    return 0.5 * terms.sum(dim=1).mean()
+
+
+def total_variation(reply: Tensor, known: Tensor) -> Tensor:
+    """Return the sum of differences of neighbours in holes and one pixel around them, over the pixels in holes.
+
+    Both pixels of a pair must lie there (the paper's P).
+    """
+    near = max_pool2d(1 - known, 3, stride=1, padding=1)
+    steps = [
+        (reply.diff(dim=axis).abs() * near.narrow(axis, 1, n - 1) * near.narrow(axis, 0, n - 1)).sum()
+        for axis, n in ((-1, reply.shape[-1]), (-2, reply.shape[-2]))
+    ]
+    return torch.stack(steps).sum() / (1 - known).sum().clamp(min=1)
+
+
+def crps_of_draws(draws: Tensor, target: Tensor) -> Tensor:
+    """Return the continuous ranked probability score of every pixel, without bias by how few draws there are.
+
+    Args:
+        draws: `(n_draw, ...)`, two at least.
+        target: `(...)`.
+    """
+    n = len(draws)
+    far = (draws - target).abs().mean(dim=0)
+    rank = torch.arange(1, n + 1, device=draws.device, dtype=draws.dtype).mul(2).sub(n + 1)
+    # Half the mean difference of two draws, from their order.
+    apart = (draws.sort(dim=0).values * rank.reshape(-1, *(1 for _ in target.shape))).sum(dim=0) / (n * (n - 1))
+    return far - apart
+
+
+@final
+@settings
+class Variational(Objective):
+    """The four terms of the paper, weighted as in the authors' code, and annealing of the divergence.
+
+    It is validated by what its answers are worth: the CRPS in holes of a few draws of the latents, which falls to the
+    mean absolute error where they say nothing. An answer is the mean of draws, and their scatter is its sigma.
+
+    Attributes:
+        valid: weight of the mean absolute error where the map is known.
+        hole: and in holes.
+        perceptual: weight of the differences of features; 0: none.
+        variation: weight of the total variation in holes; 0: none.
+        kl: weight of the divergence of latents from their prior, at the end of the annealing.
+        kl_over: what the divergence of a patch, a sum over latents, is divided by: `pixels`, as its absolute errors
+            are, which makes both terms of one likelihood; `one`, as published.
+        anneal: batches over which the weight of the divergence rises from 0.
+        features: what the perceptual term compares.
+        draws: of the latents, for an answer.
+        valid_draws: of the latents, in a validation.
+        seed: of these draws, which are the same for all patches.
+    """
+
+    valid: NonNegativeFloat = 1.0
+    hole: NonNegativeFloat = 6.0
+    perceptual: NonNegativeFloat = 0.05
+    variation: NonNegativeFloat = 0.1
+    kl: NonNegativeFloat = 1.0
+    kl_over: Literal["pixels", "one"] = "pixels"
+    anneal: NonNegativeInt = 0
+    features: Perceptual = Perceptual()
+    draws: PositiveInt = 100
+    valid_draws: PositiveInt = 8
+    seed: NonNegativeInt = 0
+
+    def files(self) -> tuple[Path, ...]:
+        """Return the file of the features, where it is needed."""
+        return (self.features.file,) if self.perceptual and self.features.file else ()
+
+    def check(self, network: Network) -> None:
+        """Look whether the network has latents, and whether the file of features fits."""
+        if not isinstance(network, CosmoVae):
+            message = f"{type(network).__name__} has no latents that could be drawn; take method.network of CosmoVae"
+            raise MethodError(message)
+        if min(self.draws, self.valid_draws) < 2:
+            message = "method.objective.draws and valid_draws: two draws are the least that have a scatter"
+            raise MethodError(message)
+        if self.perceptual:
+            self.features.check()
+
+    def losses(self, model: "Normalised", features: Tensor, target: Tensor) -> Iterator[Tensor]:
+        """Add the terms up."""
+        network = _module(model.network)
+        reply, mean, log_variance = cast("CosmoVaeModule", model.run)(features, target)
+        known = parted(features)[1]
+        valid, hole = reconstruction(reply.float(), target, known)
+        loss = self.valid * valid + self.hole * hole
+        if self.perceptual:
+            loss = loss + self.perceptual * perceptual_loss(vgg(self.features, target.device), reply, target)
+        if self.variation:
+            loss = loss + self.variation * total_variation(reply.float(), known)
+        done = float(network.batches)
+        share = min(1.0, done / self.anneal) if self.anneal else 1.0
+        over = target[0].numel() if self.kl_over == "pixels" else 1
+        divergence = kl_divergence(mean.float(), log_variance.float(), network.prior)
+        network.batches += 1
+        yield loss + self.kl * share / over * divergence
+
+    def validate(self, model: "Normalised", features: Tensor, target: Tensor) -> dict[str, Tensor]:
+        """Score a few draws in holes."""
+        drawn = torch.stack(self._drawn(model, features, self.valid_draws))
+        holes = 1 - parted(features)[1]
+        score = (holes * crps_of_draws(drawn, target)).sum() / holes.sum().clamp(min=1)
+        return {"loss": score, "reply": drawn.mean(dim=0)}
+
+    def reply(self, model: "Normalised", features: Tensor) -> tuple[Tensor, Tensor]:
+        """Return mean and scatter of draws."""
+        drawn = torch.stack(self._drawn(model, model.bring_in(features), self.draws))
+        sigma = drawn.std(dim=0).clamp(min=LEAST_SIGMA)
+        zero = model.bring_out(torch.zeros_like(sigma), features)
+        return model.bring_out(drawn.mean(dim=0), features), model.bring_out(sigma, features) - zero
+
+    def _drawn(self, model: "Normalised", features: Tensor, number: int) -> list[Tensor]:
+        network = _module(model.network)
+        generator = torch.Generator().manual_seed(self.seed)
+        noise = torch.randn((number, len(network.prior)), generator=generator)
+        return [found.float() for found in network.draws(features, noise.to(features.device))]
+
+
+def _module(network: nn.Module) -> CosmoVaeModule:
+    return cast("CosmoVaeModule", network)
