@@ -1,15 +1,21 @@
 """Turn a network's answers back into what was asked for."""
 
-from typing import ClassVar
+from dataclasses import replace
+from typing import Any, ClassVar
 
+from cmbml.core.asset import Asset
 from cmbml.core.space import Space
 from cmbml.core.unit_io import UnitIO
+from cmbml.methods.recalibration import Recalibration, recalibrated
 from cmbml.methods.trained import Examples
 from cmbml.settings import settings
 from cmbml.stages.assets import (
     ANSWER,
+    ANSWER_BANDPOWERS,
     ANSWER_SIGMA,
     ANSWER_TIME,
+    BANDPOWERS,
+    CALIBRATION,
     CLEANED_MAP,
     INFERENCE,
     METHOD,
@@ -17,6 +23,7 @@ from cmbml.stages.assets import (
     SPLIT,
     UNCERTAINTY_MAP,
 )
+from cmbml.stages.modelling.calibrate import placed
 from cmbml.stages.modelling.stage import write_answer
 from cmbml.stages.tasks.cases import CaseStage
 
@@ -27,15 +34,23 @@ class Postprocess(CaseStage):
 
     Attributes:
         examples: how simulations were made into arrays.
+        recalibration: how its standard deviations were compared with errors, by which they are then multiplied; None: they
+            are left as they are.
     """
 
     examples: Examples
+    recalibration: Recalibration | None = None
     reads: ClassVar = (ANSWER, ANSWER_TIME)
-    may_read: ClassVar = (ANSWER_SIGMA,)
+    may_read: ClassVar = (ANSWER_SIGMA, ANSWER_BANDPOWERS)
     writes: ClassVar = (CLEANED_MAP, INFERENCE)
-    may_write: ClassVar = (UNCERTAINTY_MAP,)
+    may_write: ClassVar = (UNCERTAINTY_MAP, BANDPOWERS)
     per: ClassVar = (METHOD, SPLIT, SIM)
     version: ClassVar[int] = 3
+
+    def needs(self) -> tuple[Asset[Any], ...]:
+        """Return what it reads by itself, and what a recalibration takes: its factors, and the tracer of each pixel."""
+        more = () if self.recalibration is None else (CALIBRATION, *self.cases.shown)
+        return (*super().needs(), *more)
 
     def check(self, space: Space) -> None:  # noqa: ARG002
         """Look whether such cases can be turned into arrays, and back."""
@@ -49,5 +64,10 @@ class Postprocess(CaseStage):
         """Read the arrays, turn them back, write."""
         spec = self.cases.spec()
         answer = self.examples.answer(io.read(ANSWER), io.read_optional(ANSWER_SIGMA), spec)
+        if (bandpowers := io.read_optional(ANSWER_BANDPOWERS)) is not None:
+            answer = replace(answer, bandpowers=placed(bandpowers, self.examples.places(spec)))
+        if self.recalibration is not None:
+            tracer = self.cases.read(io).shown[self.recalibration.tracer_of(spec)]
+            answer = recalibrated(answer, tracer, io.read(CALIBRATION))
         write_answer(io, self.examples.name, answer, self.examples.accepts(spec))
         io.write(INFERENCE, io.read(ANSWER_TIME) | {"channels": list(self.examples.channels_shown(spec))})

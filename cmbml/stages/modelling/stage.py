@@ -12,7 +12,7 @@ from cmbml.core.unit_io import UnitIO
 from cmbml.methods.base import BlindMethod, MethodError
 from cmbml.settings import settings
 from cmbml.sky.case import Answer
-from cmbml.stages.assets import CLEANED_MAP, UNCERTAINTY_MAP
+from cmbml.stages.assets import BANDPOWERS, CLEANED_MAP, UNCERTAINTY_MAP
 from cmbml.stages.tasks.cases import CaseStage
 
 
@@ -47,7 +47,7 @@ def write_answer(io: UnitIO, name: str, answer: Answer[Any], promised: Any) -> N
     """Check that an answer is what was promised, and write it, in single precision.
 
     Args:
-        io: of a unit that writes CLEANED_MAP, and may write UNCERTAINTY_MAP.
+        io: of a unit that writes CLEANED_MAP, and may write UNCERTAINTY_MAP, and BANDPOWERS where there are any.
         name: of the method.
         answer: what it gave.
         promised: what its `accepts` had returned.
@@ -63,3 +63,5 @@ def write_answer(io: UnitIO, name: str, answer: Answer[Any], promised: Any) -> N
             raise MethodError(message)
     for asset, field in found:
         io.write(asset, replace(field, values=field.values.astype(np.float32)))
+    if answer.bandpowers is not None:
+        io.write(BANDPOWERS, answer.bandpowers)
