@@ -130,8 +130,12 @@ def _rms_of_errors(truth: Values, prediction: Values, regions: Regions) -> float
     for cell, (t, p) in regions.walk(truth, prediction):
         if cell in first:
             n, squares = n + t.size, squares + float(np.square(p - t).sum())
-    rms = math.sqrt(squares / n) if n else 0.0
-    return rms if math.isfinite(rms) and rms > 0 else 1.0
+    return math.sqrt(squares / n) if squares > 0 and math.isfinite(squares) else 1.0
+
+
+def _rms(error: Pixels) -> float:
+    """Return the rms of errors; one of no errors is taken for 1."""
+    return float(np.sqrt(np.square(error).mean())) or 1.0
 
 
 def _sums(error: Pixels, sigma: Pixels, constant: float) -> tuple[float, ...]:
@@ -148,24 +152,20 @@ def _sums(error: Pixels, sigma: Pixels, constant: float) -> tuple[float, ...]:
     return (*inside, *scores, sigma.sum(), *np.bincount(places, minlength=N_PIT))
 
 
-def bandpower_states(error: Pixels, sigma: Pixels) -> list[State]:
-    """Return the state of each bin of the spectra of a simulation's patches.
+def error_state(error: Pixels, sigma: Pixels) -> State:
+    """Return the state of values that are one region: of pixels, or of one bin of the spectra of many patches.
 
     Args:
-        error: `(n_patch, n_bin)`, what was told minus the truth.
-        sigma: the same shape.
+        error: `(n,)`, what was told minus the truth.
+        sigma: `(n,)`, its standard deviation.
 
     Raises:
         ScoreError: a standard deviation is not positive.
     """
     if not (sigma > 0).all():
-        message = f"{np.count_nonzero(~(sigma > 0))} of {sigma.size} standard deviations of spectra are not positive"
+        message = f"{np.count_nonzero(~(sigma > 0))} of {sigma.size} standard deviations are zero, negative or NaN"
         raise ScoreError(message)
-    constants = np.sqrt(np.square(error).mean(axis=0))
-    return [
-        State.of(len(error), _sums(e, s, float(constant) or 1.0))
-        for e, s, constant in zip(error.T, sigma.T, constants, strict=True)
-    ]
+    return State.of(error.size, _sums(error, sigma, _rms(error)))
 
 
 def uncertainty_metrics(state: State) -> dict[str, float]:
@@ -216,6 +216,16 @@ def error_bar_rows(book: ScoreBook, field: str = "I") -> list[ErrorBarRow]:
         for (method, footing, region), of in found.items()
         if "coverage68" in of
     ]
+
+
+RIGHT = {"coverage68": (0.64, 0.72), "coverage95": (0.93, 0.97)}
+"""Coverages that are called right."""
+
+
+def covered(row: ErrorBarRow, metric: str) -> bool:
+    """Say whether a coverage is right."""
+    low, high = RIGHT[metric]
+    return low <= row.values[metric] <= high
 
 
 TABLE_HEADS = ("method", "where", "region", "68 %", "95 %", "error / sigma", "CRPS", "of a constant", "mean sigma")

@@ -26,6 +26,9 @@ GIVEN = {
     "stages=import": ["import_from=/given"],
     "stages=learnt": ["weights=/given"],
     "stages=learnt_with_parts": ["weights=/given"],
+    "stages=learnt_calibrated": ["weights=/given"],
+    # Of a network alone.
+    "uncertainty=gaussian_nll": ["method=cenn"],
 }
 # Sequences of stages whose names do not begin with that of the program's own.
 PROGRAM_OF_STAGES = {
@@ -36,7 +39,9 @@ PROGRAM_OF_STAGES = {
     "stages=patch_analysis": "analysis",
     "stages=sweep": "analysis",
     "stages=learn": "cmbnncs",
+    "stages=learn_calibrated": "cmbnncs",
     "stages=learnt": "cmbnncs",
+    "stages=learnt_calibrated": "cmbnncs",
     "stages=learn_with_parts": "cmbnncs",
     "stages=learnt_with_parts": "cmbnncs",
 }

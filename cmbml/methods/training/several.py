@@ -170,7 +170,7 @@ class DropoutPasses(Repeated):
         seconds = seconds_on_cpu(self.passes * work, hardware.threads_used)
         if seconds > SLOW_SECONDS:
             log.warning(
-                "%s: %d passes of %.3g GFLOP take about %.0f s a sample on a CPU; stages.predict.method.passes=30 or a "
+                "%s: %d passes of %.3g GFLOP take about %.0f s a sample on a CPU; dropout.passes=30 or a "
                 "GPU are faster",
                 self.name,
                 self.passes,

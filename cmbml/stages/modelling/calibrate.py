@@ -12,13 +12,13 @@ from cmbml.core.space import Axis, Space
 from cmbml.core.unit_io import UnitIO
 from cmbml.methods.recalibration import Ratios, Recalibration, brightness, gather
 from cmbml.methods.trained import Hardware, State, TrainedMethod
+from cmbml.metrics.bandpowers import true_bandpowers
 from cmbml.settings import settings
 from cmbml.sky.beams import gaussian_window
 from cmbml.sky.case import Answer, Bandpowers
-from cmbml.sky.flat import flat_spectra
-from cmbml.sky.harmonics import Alm, analyse, filter_components, synthesise
+from cmbml.sky.harmonics import analyse, filter_components, synthesise
 from cmbml.sky.maps import MapSpec, SkyMap
-from cmbml.sky.patches import Patches, PatchSpec, cut_exactly
+from cmbml.sky.patches import Patches, PatchSpec
 from cmbml.stages.assets import CALIBRATION, METHOD, SIM, SPLIT, STATE
 from cmbml.stages.modelling.predict import asked_one_by_one, sigmas, spectra
 from cmbml.stages.tasks.cases import CaseStage
@@ -132,26 +132,3 @@ def seen_as(asked: SkyMap | Patches, answer: Answer[Any], threads: int) -> SkyMa
     beam = np.stack([gaussian_window(promised.fwhm_arcmin, lmax, spin) for spin in (0, 2, 2)[: len(asked.values)]])
     alm = filter_components(analyse(asked.values.astype(np.float64), lmax, threads), beam)
     return SkyMap(synthesise(alm, asked.spec.nside, threads), promised)
-
-
-def true_bandpowers(told: Bandpowers, truth: SkyMap | Patches | Alm, threads: int) -> np.ndarray:
-    """Measure the spectra of the true patches, `(n_patch, n_bin)`.
-
-    Args:
-        told: what the method says, and of which patches.
-        truth: the patches themselves; or the map that they are cut from, or its coefficients, under the answer's beam.
-        threads: CPU threads.
-    """
-    patch, centres = told.patch, told.centres
-    if patch is None or centres is None:
-        message = "nobody has said of which patches these spectra are"
-        raise ValueError(message)
-    if isinstance(truth, Patches):
-        images = truth.values[:, 0]
-    else:
-        lmax = patch.maps.lmax or 3 * patch.maps.nside - 1
-        alm = analyse(truth.values[:1].astype(np.float64), lmax, threads) if isinstance(truth, SkyMap) else truth[:1]
-        intensity = replace(patch, maps=patch.maps.with_(fields="I"))
-        images = np.stack([image[0] for image in cut_exactly(alm, intensity, centres, threads)])
-    rows, columns = np.radians(np.array(patch.pixel_arcmin) / 60).tolist()
-    return flat_spectra(images, told.l_edges, (rows, columns)).d_ell
