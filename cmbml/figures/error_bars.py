@@ -1,4 +1,4 @@
-"""Whether error bars are those of the errors: coverage by brightness and by multipole, PITs, and what they are worth."""
+"""Whether error bars are those of the errors: coverage by brightness and multipole, PITs, and what they are worth."""
 
 from collections.abc import Mapping, Sequence
 
@@ -24,7 +24,7 @@ def error_bars_figure(rows: Sequence[Row], methods: Sequence[str], right: Mappin
 
     Returns:
         A page-wide figure of four panels: coverage in classes of dust brightness, the histogram of PITs of all pixels,
-        coverage in bins of l (where methods tell spectra), and how much lower the CRPS is than that of a constant sigma.
+        coverage in bins of l (where methods tell spectra), and by how much the CRPS is below that of a constant sigma.
     """
     figure = Figure(figsize=(PAGE_WIDTH_INCH, 6.2), layout="constrained")
     (by_class, pit), (by_ell, worth) = figure.subplots(2, 2)

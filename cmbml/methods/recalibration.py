@@ -5,8 +5,9 @@ error and standard deviation is measured in classes of pixels, by how bright the
 bin of the spectra; elsewhere standard deviations are multiplied by it. The value is left as it is.
 
 - `variance`: by the rms of the ratio, so that its square is one on average.
-- `conformal`: by the quantile of its absolute value that leaves the wanted part inside (Angelopoulos & Bates 2023, sections
-  1 and 2.3), over that of a Gaussian. For exchangeable pixels the coverage at that level is then right whatever the errors are.
+- `conformal`: by the quantile of its absolute value that leaves the wanted part inside (Angelopoulos & Bates 2023,
+  sections 1 and 2.3), over that of a Gaussian. For exchangeable pixels the coverage at that level is then right whatever
+  the errors are.
 
 A method that tells no standard deviation is given one per class: what its errors have there.
 """
@@ -81,8 +82,8 @@ class Recalibration:
             found = ratios.quantiles(self.level) / float(ndtri(0.5 + self.level / 2))
         if not (np.isfinite(found) & (found > 0)).all():
             message = (
-                f"{np.count_nonzero(~(found > 0))} of {found.size} classes have no pixel with an error on the validation "
-                "split; take fewer recalibration.classes"
+                f"{np.count_nonzero(~(found > 0))} of {found.size} classes have no pixel with an error on the "
+                "validation split; take fewer recalibration.classes"
             )
             raise MethodError(message)
         return np.asarray(found, float)
@@ -116,8 +117,8 @@ class Ratios:
         """
         if not (sigma > 0).all():
             message = (
-                f"{np.count_nonzero(~(sigma > 0))} of {sigma.size} standard deviations of the method are zero, negative or "
-                "NaN: they cannot be recalibrated; more passes or members may help"
+                f"{np.count_nonzero(~(sigma > 0))} of {sigma.size} standard deviations of the method are zero, "
+                "negative or NaN: they cannot be recalibrated; more passes or members may help"
             )
             raise MethodError(message)
         ratio = np.abs(error.astype(np.float64) / sigma)

@@ -24,8 +24,8 @@ Rate = Annotated[float, Field(ge=0, lt=1)]
 class ResUNet(Network):
     """Residual blocks of two convolutions, each followed by dropout; down by strides, up bilinearly, with skips.
 
-    What a block of the encoder gives stands beside what comes up at the same size. All kernels are 3 x 3 but that of the
-    last layer, which sees single pixels.
+    What a block of the encoder gives stands beside what comes up at the same size. All kernels are 3 x 3 but that of
+    the last layer, which sees single pixels.
 
     Attributes:
         widths: features of each block of the encoder; the first keeps the size, every other one halves it.

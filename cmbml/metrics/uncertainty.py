@@ -99,9 +99,9 @@ def sweep_uncertainty(
         blocks: which of the regions' blocks to visit; all by default.
 
     Returns:
-        Region -> state: numbers of pixels inside 68 and 95 %, sums of z^2, of the CRPS, of the CRPS of a constant standard
-        deviation (the rms of all errors in the first region: the best that one number can do), and of sigma; numbers of
-        pixels in each bin of the PIT.
+        Region -> state: numbers of pixels inside 68 and 95 %, sums of z^2, of the CRPS, of the CRPS of a constant
+        standard deviation (the rms of all errors in the first region: the best that one number can do), and of sigma;
+        numbers of pixels in each bin of the PIT.
 
     Raises:
         ScoreError: a standard deviation is not positive, or a value is not finite.
@@ -256,8 +256,8 @@ def error_bar_table(rows: Sequence[ErrorBarRow]) -> str:
     lines = ["| " + " | ".join(TABLE_HEADS) + " |", "|---" * len(TABLE_HEADS) + "|"]
     lines += ["| " + " | ".join(line) + " |" for line in error_bar_lines(rows)]
     lines.append(
-        "\nParts of the truths, in %, inside the central 68 and 95 % intervals; rms of error over sigma; the continuous ranked "
-        "probability score beside that of one sigma everywhere, the rms of the errors; mean sigma. Of maps in uK_CMB, of "
-        "bandpowers in uK_CMB^2. Means over simulations."
+        "\nParts of the truths, in %, inside the central 68 and 95 % intervals; rms of error over sigma; the "
+        "continuous ranked probability score beside that of one sigma everywhere, the rms of the errors; mean sigma. Of maps in "
+        "uK_CMB, of bandpowers in uK_CMB^2. Means over simulations."
     )
     return "\n".join(lines) + "\n"

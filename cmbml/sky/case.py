@@ -64,7 +64,7 @@ class Case(Generic[Field]):
 
 @dataclass(frozen=True)
 class Bandpowers:
-    """Spectra that a method gives beside its map: of flat patches of it, as `cmbml.sky.flat.flat_spectra` measures them.
+    """Spectra that a method gives beside its map: of flat patches of it, as `flat_spectra` measures them.
 
     Attributes:
         l_edges: `(n_bin + 1,)`, the multipoles at which bins begin and end.

@@ -82,8 +82,8 @@ class Pointwise(Objective):
 
     Attributes:
         loss: `l1` mean absolute, `l2` mean squared, `huber`; `gaussian_nll`: the network tells the logarithm of the
-            variance of its error, too, and what is lost is minus the logarithm of the Gaussian likelihood (Nix & Weigend
-            1994; Kendall & Gal 2017, eq. 8), without its constant.
+            variance of its error, too, and what is lost is minus the logarithm of the Gaussian likelihood (Nix &
+            Weigend 1994; Kendall & Gal 2017, eq. 8), without its constant.
     """
 
     loss: Literal["l1", "l2", "huber", "gaussian_nll"] = "l1"

@@ -1,14 +1,15 @@
 """Networks that are asked several times: how far their replies lie apart says how sure they are.
 
-`DropoutPasses` asks one network many times with its dropout on, which draws from an approximate posterior of its weights
-(Gal & Ghahramani 2016); `DeepEnsemble` asks networks that were trained from different first weights (Lakshminarayanan et
-al. 2017). The value is the mean of the replies; their scatter is what the network does not know. What no network could
-know is not in it: networks that tell their own variance (`gaussian_nll`) add the mean of that (Kendall & Gal 2017, eq. 9).
+`DropoutPasses` asks one network many times with its dropout on, which draws from an approximate posterior of its
+weights (Gal & Ghahramani 2016); `DeepEnsemble` asks networks that were trained from different first weights
+(Lakshminarayanan et al. 2017). The value is the mean of the replies; their scatter is what the network does not know.
+What no network could know is not in it: networks that tell their own variance (`gaussian_nll`) add the mean of that
+(Kendall & Gal 2017, eq. 9).
 """
 
 import logging
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from itertools import islice
 from typing import Annotated, Any, final
@@ -59,8 +60,8 @@ class Repeated(TrainedMethod):
 
     def _l_edges(
         self,
-        observations: Any,
-        shape: tuple[int, ...],  # noqa: ANN401
+        observations: Mapping[str, Any],
+        shape: tuple[int, ...],
     ) -> tuple[NDArray[np.float64], tuple[float, float]] | None:
         """Return the edges of the rings, and the sides of a pixel, rad; None where samples are no flat patches."""
         if "pixel_arcmin" not in observations:
@@ -118,8 +119,8 @@ class DropoutPasses(Repeated):
         promised = super().accepts(spec)
         if not _dropout(self.method.outline(*(shape[0] for shape in self.examples.shapes(spec)))):
             message = (
-                f"{self.name}: the network has no dropout, or none at a rate above 0, so that all passes would give the "
-                "same; take uncertainty=ensemble or uncertainty=gaussian_nll, or uncertainty=null"
+                f"{self.name}: the network has no dropout, or none at a rate above 0, so that all passes would give "
+                "the same; take uncertainty=ensemble, uncertainty=gaussian_nll or uncertainty=none"
             )
             raise MethodError(message)
         return promised
@@ -195,7 +196,7 @@ def _pass(
 ) -> tuple[Tensor, Tensor | None]:
     """Ask a network `size` times about one sample, with random numbers of a seed."""
     torch.manual_seed(seed)
-    seen = torch.from_numpy(sample).to(device).expand(size, *sample.shape)
+    seen = torch.from_numpy(np.array(sample)).to(device).expand(size, *sample.shape)
     return objective.reply(model, seen)
 
 

@@ -1,4 +1,4 @@
-"""The angular power spectrum of flat patches as a layer of a network: differentiable, and with the multipoles of the sky.
+"""The power spectrum of flat patches as a layer of a network: differentiable, and with the multipoles of the sky.
 
 The paper's own code labels the ring of k waves across its patches of 20 degrees with l = 9 k; it is l = 18 k.
 """
@@ -15,7 +15,7 @@ from cmbml.sky.flat import ModeBins, hann, ring_edges
 
 @final
 class SpectrumLayer(nn.Module):
-    """D_l = l (l + 1) C_l / 2 pi of images in rings of l, as `cmbml.sky.flat.flat_spectra` measures it, under a Hann window.
+    """D_l = l (l + 1) C_l / 2 pi of images in rings of l, under a Hann window: what `flat_spectra` gives.
 
     Args:
         shape: height and width of the images.

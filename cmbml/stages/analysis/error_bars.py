@@ -115,7 +115,7 @@ def of_regions(states: Mapping[str, State], footing: str, field: str) -> Iterato
 
 
 def of_spectra(told: Bandpowers, truth: np.ndarray) -> Iterator[Score]:
-    """Give the metrics of each bin of the spectra of the patches of one simulation, and of all bins in their own sigmas.
+    """Give the metrics of each bin of the spectra of a simulation's patches, and of all bins in their own sigmas.
 
     Args:
         told: by a method.

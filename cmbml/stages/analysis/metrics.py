@@ -11,25 +11,22 @@ from cmbml.core.unit_io import UnitIO
 from cmbml.handlers.raw_map import read_raw_columns
 from cmbml.methods.base import ChannelName
 from cmbml.metrics.floors import noise_rms, noise_spectrum, perfect_map
-from cmbml.metrics.footing import Footing, Window, map_window, to_conventions, to_footing, unit_factor, windows
+from cmbml.metrics.footing import Footing, Window, map_window, to_footing, windows
 from cmbml.metrics.pixel import PIXEL_METRICS, MonopoleDipole, Regions, pixel_metrics, sweep
 from cmbml.metrics.scores import Score
 from cmbml.metrics.uncertainty import brightness_classes
 from cmbml.settings import settings
-from cmbml.sky.case import require_map
-from cmbml.sky.harmonics import Alm, alm_lmax, filter_components, synthesise
+from cmbml.sky.harmonics import Alm, alm_lmax
 from cmbml.sky.instrument import Channel
 from cmbml.sky.maps import MapSpec, SkyMap
 from cmbml.sky.masks import degrade_mask
 from cmbml.stages.analysis.judges import Judge
 from cmbml.stages.assets import (
-    CLEANED_MAP,
     CMB_ALM,
     INFERENCE,
     MASK,
     PREDICTION_ALM,
     PREDICTION_SPEC,
-    UNCERTAINTY_MAP,
 )
 from cmbml.stages.maps import Maps
 

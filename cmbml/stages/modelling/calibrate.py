@@ -63,8 +63,8 @@ class Calibrate(CaseStage):
         splits = dict.fromkeys(key[SPLIT] for key in space.keys((SPLIT, SIM)))
         if self.valid not in splits:
             message = (
-                f"learn.valid={self.valid}: error bars are recalibrated there, and the dataset has no simulation of such a "
-                f"split; {nearest(self.valid, splits)}"
+                f"learn.valid={self.valid}: error bars are recalibrated there, and the dataset has no simulation of "
+                f"such a split; {nearest(self.valid, splits)}"
             )
             raise ConfigError(message)
 

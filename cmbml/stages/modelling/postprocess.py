@@ -34,8 +34,8 @@ class Postprocess(CaseStage):
 
     Attributes:
         examples: how simulations were made into arrays.
-        recalibration: how its standard deviations were compared with errors, by which they are then multiplied; None: they
-            are left as they are.
+        recalibration: how its standard deviations were compared with errors, by which they are then multiplied; None:
+            they are left as they are.
     """
 
     examples: Examples
