@@ -134,8 +134,8 @@ class Ratios:
         rising = self.histogram.cumsum(axis=-1)
         wanted = np.minimum(np.ceil((self.count + 1) * level), self.count)
         bins = (rising < wanted[..., None]).sum(axis=-1)
-        found: Float = 10 ** (LEAST + (bins + 0.5) / PER_DECADE)
-        return np.where(self.count > 0, found, np.nan)
+        found: Float = np.where(self.count > 0, 10 ** (LEAST + (bins + 0.5) / PER_DECADE), np.nan)
+        return found
 
 
 def fields_first(values: SkyMap | Patches) -> NDArray[Any]:

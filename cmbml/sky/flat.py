@@ -150,7 +150,7 @@ def ring_edges(shape: tuple[int, int], pixel_rad: tuple[float, float], width: fl
             f"{nyquist / fundamental:.0f}; take narrower ones"
         )
         raise MapError(message)
-    edges: Float = fundamental * (0.5 + width * np.arange(number + 1))
+    edges: Float = fundamental * (0.5 + width * np.arange(number + 1, dtype=np.float64))
     return edges
 
 

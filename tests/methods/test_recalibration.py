@@ -64,7 +64,9 @@ def test_conformal_coverage_is_right_whatever_the_errors_are() -> None:
     """Student's t of three degrees: their variance says too much, at 68 %; the quantile does not."""
     answer, truth, tracer = case(9, 3.0)
     covered = {
-        kind: np.mean(np.abs(ratio(recalibrated(answer, tracer, calibrated(Recalibration(kind=kind), 3.0)), truth)) < 0.9945)
+        kind: np.mean(
+            np.abs(ratio(recalibrated(answer, tracer, calibrated(Recalibration(kind=kind), 3.0)), truth)) < 0.9945
+        )
         for kind in ("variance", "conformal")
     }
     assert covered["conformal"] == pytest.approx(0.68, abs=4 * math.sqrt(0.68 * 0.32 * (1 + 1 / 3) / N_PIX))

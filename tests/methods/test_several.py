@@ -44,8 +44,8 @@ def test_passes_have_the_mean_and_the_scatter_of_the_network_with_dropout(lesson
     (reply,) = passes(one, 400).predict(state, [sample], CPU)
     drawn = by_hand(one, state, sample, 400)
     scatter = drawn.std(axis=0)
-    # Means of 400 draws each differ by sqrt(2 / 400) of the scatter: five sigma of it, in each of 768 pixels. The scatter
-    # itself is known to 1 / sqrt(800) for a Gaussian; half a network that is dropped has shorter tails.
+    # Means of 400 draws each differ by sqrt(2 / 400) of the scatter: five sigma of it, in each of 768 pixels. The
+    # scatter itself is known to 1 / sqrt(800) for a Gaussian; half a network that is dropped has shorter tails.
     assert np.abs((reply.value - drawn.mean(axis=0)) / scatter).max() < 5 * math.sqrt(2 / 400)
     assert np.abs(reply.sigma / scatter - 1).max() < 5 * math.sqrt(2 / 800)
     assert reply.value.dtype == reply.sigma.dtype == np.float32

@@ -163,7 +163,8 @@ class MapAndSpectrum(Pointwise):
             raise MethodError(message)
         rows, columns = (math.radians(side / 60) for side in self.pixel_arcmin)
         layer = spectrum_layer((value.shape[-2], value.shape[-1]), (rows, columns), value.device)
-        return self.spectrum * (layer(value) - layer(target)).square().mean()
+        lost: Tensor = self.spectrum * (layer(value) - layer(target)).square().mean()
+        return lost
 
 
 def pixel_arcmin_of(observations: Mapping[str, Any], who: str) -> tuple[float, float]:

@@ -1,10 +1,11 @@
 """Judge error bars as they were given: of maps, of patches, and of the spectra that some methods tell beside them."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 
+from cmbml.core.asset import Asset
 from cmbml.core.executor import Executor
 from cmbml.core.unit_io import UnitIO
 from cmbml.figures.error_bars import error_bars_figure
@@ -31,7 +32,6 @@ from cmbml.settings import settings
 from cmbml.sky.case import Bandpowers, require_map
 from cmbml.sky.harmonics import alm_lmax, filter_components, synthesise
 from cmbml.sky.instrument import Channel
-from cmbml.sky.maps import SkyMap
 from cmbml.sky.patches import Patches
 from cmbml.stages.analysis.judges import Judge, score_book
 from cmbml.stages.analysis.metrics import AS_GIVEN, BY_PATCHES, OnPixels, spec_of
@@ -52,6 +52,8 @@ from cmbml.stages.assets import (
     UNCERTAINTY_MAP,
     UNCERTAINTY_MARKDOWN,
 )
+
+T = TypeVar("T")
 
 
 @settings
@@ -77,7 +79,8 @@ class ErrorBars(OnPixels):
         cleaned, truth = require_map(io.read(CLEANED_MAP)), io.read(CMB_ALM)
         n_comp = min(len(truth), len(cleaned.values))
         own = map_window(spec, alm_lmax(truth.shape[-1]), n_comp, pixel_windows=self.maps.pixel_windows)
-        regions, dipole = self.parts_of_the_sky(io, traced(io, self.tracer, self.channels))
+        tracer = traced(io, OBS_MAP, self.tracer, self.channels)
+        regions, dipole = self.parts_of_the_sky(io, tracer)
         alm = filter_components(truth[:n_comp], own)
         seen = synthesise(alm, cleaned.spec.nside, io.threads)
         prediction = to_conventions(cleaned, "uK_CMB").values
@@ -89,19 +92,20 @@ class ErrorBars(OnPixels):
             yield from of_spectra(told, true_bandpowers(told, alm, io.threads))
 
 
-def traced(io: UnitIO, tracer: str | None, channels: Mapping[str, Channel]) -> SkyMap | Patches | None:
+def traced(io: UnitIO, asset: Asset[T], tracer: str | None, channels: Mapping[str, Channel]) -> T | None:
     """Read the channel in which dust is brightest; None where observations are not there.
 
     Args:
         io: of a unit that may read observations.
+        asset: which these are.
         tracer: which channel; None: the one of the highest frequency that there is.
         channels: the instrument.
     """
-    for asset in (OBS_MAP, OBS_PATCHES):
-        if there := [name for name in io.along(asset, FREQ) if tracer in {None, name}]:
-            highest = max(there, key=lambda name: channels[name].freq_ghz)
-            return next((found for _, found in io.read_all(asset, {FREQ: [highest]})), None)
-    return None
+    there = [name for name in io.along(asset, FREQ) if tracer in {None, name}]
+    if not there:
+        return None
+    highest = max(there, key=lambda name: channels[name].freq_ghz)
+    return next((found for _, found in io.read_all(asset, {FREQ: [highest]})), None)
 
 
 def of_regions(states: Mapping[str, State], footing: str, field: str) -> Iterator[Score]:
@@ -154,15 +158,17 @@ class PatchErrorBars(Judge):
         given, truth, answer = io.read_optional(UNCERTAINTY_MAP), io.read(CMB_PATCHES), io.read(CLEANED_MAP)
         if given is None:
             return
-        values = [np.asarray(field.values)[:, 0].ravel() for field in (truth, answer, given)]
+        if not isinstance(answer, Patches):
+            return
+        t, p, s = (np.asarray(field.values)[:, 0].ravel() for field in (truth, answer, given))
         latitude = np.abs(truth.centres[:, 1])
-        of_pixels = np.repeat(latitude, values[0].size // len(latitude))
+        of_pixels = np.repeat(latitude, t.size // len(latitude))
         bands = {band: (of_pixels >= low) & (of_pixels <= high) for band, (low, high) in BANDS.items()}
-        tracer = traced(io, self.tracer, self.channels)
-        everywhere = np.ones(values[0].size, bool)
+        tracer = traced(io, OBS_PATCHES, self.tracer, self.channels)
+        everywhere = np.ones(t.size, bool)
         if tracer is not None:
             bands |= brightness_classes(np.asarray(tracer.values)[:, 0].ravel(), everywhere)
-        yield from of_regions(sweep_uncertainty(*values, Regions.of_members(bands)), AS_GIVEN, "I")
+        yield from of_regions(sweep_uncertainty(t, p, s, Regions.of_members(bands)), AS_GIVEN, "I")
         if (told := io.read_optional(BANDPOWERS)) is not None:
             yield from of_spectra(told, true_bandpowers(told, truth, io.threads))
 

@@ -68,6 +68,7 @@ class Postprocess(CaseStage):
             answer = replace(answer, bandpowers=placed(bandpowers, self.examples.places(spec)))
         if self.recalibration is not None:
             tracer = self.cases.read(io).shown[self.recalibration.tracer_of(spec)]
-            answer = recalibrated(answer, tracer, io.read(CALIBRATION))
+            calibration: dict[str, Any] = io.read(CALIBRATION)
+            answer = recalibrated(answer, tracer, calibration)
         write_answer(io, self.examples.name, answer, self.examples.accepts(spec))
         io.write(INFERENCE, io.read(ANSWER_TIME) | {"channels": list(self.examples.channels_shown(spec))})
