@@ -49,10 +49,15 @@ def error_bars_figure(rows: Sequence[Row], methods: Sequence[str], right: Mappin
     pit.axhline(10, color=GREY, linestyle="--", linewidth=1)
     pit.set(xlabel="PIT of the truth", ylabel="pixels (%)", xlim=(0, 1), ylim=(0, None))
     worth.axhline(0, color=GREY, linestyle="--", linewidth=1)
-    worth.set(xlabel="fifth of brightness, from faint to bright", ylabel="CRPS below that of a constant sigma (%)")
+    worth.set(xlabel="fifth of brightness, from faint to bright", ylabel="CRPS below that of a constant (%)")
     by_class.set(xlabel="fifth of brightness, from faint to bright")
     by_ell.set(xlabel="multipole l")
-    titles = ("pixels, by the brightness of dust", "pixels, all", "spectra of patches", "what error bars are worth")
+    titles = (
+        "pixels, by brightness: truths inside 68 % (filled) and 95 % (open)",
+        "all pixels: where truths lie in their forecasts",
+        "spectra of patches: truths inside 68 % (filled) and 95 % (open)",
+        "pixels: what error bars are worth beside a constant sigma",
+    )
     for axes, title in zip((by_class, pit, by_ell, worth), titles, strict=True):
         axes.set_title(title, fontsize=TEXT_SIZE)
         axes.tick_params(labelsize=SMALL_TEXT_SIZE)
@@ -60,9 +65,10 @@ def error_bars_figure(rows: Sequence[Row], methods: Sequence[str], right: Mappin
         for name, (low, high) in right.items():
             axes.axhspan(100 * low, 100 * high, color=GREY, alpha=0.2, linewidth=0)
             axes.axhline(WANTED[name], color=GREY, linestyle="--", linewidth=1)
-        axes.set(ylabel="truths inside 68 % (filled), 95 % (open) (%)", ylim=(0, 102))
+        axes.set(ylabel="coverage (%)", ylim=(0, 102))
     if not spectra:
         by_ell.text(0.5, 0.5, "no method tells spectra", transform=by_ell.transAxes, ha="center", va="center")
+        by_ell.set_xticks([])
     figure.legend(
         *by_class.get_legend_handles_labels(),
         loc="outside upper center",

@@ -6,8 +6,8 @@ bin of the spectra; elsewhere standard deviations are multiplied by it. The valu
 
 - `variance`: by the rms of the ratio, so that its square is one on average.
 - `conformal`: by the quantile of its absolute value that leaves the wanted part inside (Angelopoulos & Bates 2023,
-  sections 1 and 2.3), over that of a Gaussian. For exchangeable pixels the coverage at that level is then right whatever
-  the errors are.
+  sections 1 and 2.3), over that of a Gaussian. For exchangeable pixels the coverage at that level is then right
+  whatever the errors are.
 
 A method that tells no standard deviation is given one per class: what its errors have there.
 """

@@ -13,6 +13,7 @@ from cmbml.core.unit_io import UnitIO
 from cmbml.methods.recalibration import Ratios, Recalibration, brightness, gather
 from cmbml.methods.trained import Hardware, State, TrainedMethod
 from cmbml.metrics.bandpowers import true_bandpowers
+from cmbml.metrics.pixel import MonopoleDipole
 from cmbml.settings import settings
 from cmbml.sky.beams import gaussian_window
 from cmbml.sky.case import Answer, Bandpowers
@@ -24,6 +25,8 @@ from cmbml.stages.modelling.predict import asked_one_by_one, sigmas, spectra
 from cmbml.stages.tasks.cases import CaseStage
 
 log = logging.getLogger(f"cmbml.{__name__}")
+FAINT = 0.8
+"""Part of the sky in which monopole and dipole are fitted."""
 
 
 @settings
@@ -83,7 +86,8 @@ class Calibrate(CaseStage):
             value = np.stack([reply.value for reply in replies])
             answer = self.method.examples.answer(value, sigmas(replies), spec)
             truth = seen_as(self.cases.read_asked(io, at), answer, io.threads)
-            gather(pixels, answer, truth, self.cases.read(io, at).shown[tracer], edges)
+            sorting = self.cases.read(io, at).shown[tracer]
+            gather(pixels, *without_dipole(answer, truth, sorting), sorting, edges)
             if (told := spectra(replies)) is not None:
                 told = placed(told, self.method.examples.places(spec))
                 bands = bands or Ratios.none(told.d_ell.shape[1])
@@ -121,6 +125,24 @@ def placed(told: Bandpowers, places: Any) -> Bandpowers:  # noqa: ANN401
     """
     patch, centres = places
     return replace(told, patch=patch, centres=np.full((len(told.d_ell), 3), np.nan) if centres is None else centres)
+
+
+def without_dipole(
+    answer: Answer[Any], truth: SkyMap | Patches, tracer: SkyMap | Patches
+) -> tuple[Answer[Any], SkyMap | Patches]:
+    """Remove monopole and dipole from the intensity of maps of the whole sky: nobody judges these.
+
+    They are fitted where the tracer is faint, for there is no mask yet, and the Galactic plane would decide alone.
+    """
+    if not (isinstance(truth, SkyMap) and isinstance(tracer, SkyMap)):
+        return answer, truth
+    faint = brightness(tracer)
+    fit = MonopoleDipole.outside(faint < np.quantile(faint, FAINT))
+    removed = [
+        replace(field, values=np.concatenate([fit.remove(field.values[0])[np.newaxis], field.values[1:]]))
+        for field in (answer.value, truth)
+    ]
+    return replace(answer, value=removed[0]), removed[1]
 
 
 def seen_as(asked: SkyMap | Patches, answer: Answer[Any], threads: int) -> SkyMap | Patches:
