@@ -145,7 +145,8 @@ def fields_first(values: SkyMap | Patches) -> NDArray[Any]:
 
 def brightness(tracer: SkyMap | Patches) -> Float:
     """Return the intensity of a tracer, `(n_pix,)` or `(n_patch, height, width)`."""
-    return fields_first(tracer)[0].astype(np.float64)
+    found: Float = fields_first(tracer)[0].astype(np.float64)
+    return found
 
 
 def sigma_or_ones(answer: Answer[Any]) -> SkyMap | Patches:

@@ -256,8 +256,8 @@ def error_bar_table(rows: Sequence[ErrorBarRow]) -> str:
     lines = ["| " + " | ".join(TABLE_HEADS) + " |", "|---" * len(TABLE_HEADS) + "|"]
     lines += ["| " + " | ".join(line) + " |" for line in error_bar_lines(rows)]
     lines.append(
-        "\nParts of the truths, in %, inside the central 68 and 95 % intervals; rms of error over sigma; the continuous "
-        "ranked probability score beside that of one sigma everywhere, which is the rms of the errors; mean sigma. Of "
-        "maps in uK_CMB, of bandpowers in uK_CMB^2. Means over simulations."
+        "\nParts of the truths, in %, inside the central 68 and 95 % intervals; rms of error over sigma; the "
+        "continuous ranked probability score beside that of one sigma everywhere, which is the rms of the errors; mean "
+        "sigma. Of maps in uK_CMB, of bandpowers in uK_CMB^2. Means over simulations."
     )
     return "\n".join(lines) + "\n"
