@@ -3,8 +3,8 @@
     python benchmarks/uncertainty.py                                   # the shipped sizes, one thread
     python benchmarks/uncertainty.py --device cuda --batch 32          # the published batch
 
-What is said before a long training starts on a CPU stands on `CPU_GFLOPS` of `cmbml/methods/training/cost.py`: here is how
-far that is from what is measured. docs/uncertainty.md has the commands for all that trainings are needed for.
+What is said before a long training on a CPU stands on `CPU_GFLOPS` of `cmbml/methods/training/cost.py`: here is how
+far that is from what is measured. docs/uncertainty.md has the commands for what trainings are needed for.
 """
 
 import argparse

@@ -48,7 +48,7 @@ class Recalibration:
     kind: Literal["variance", "conformal"] = "variance"
     level: Fraction = 0.68
     tracer: ChannelName | None = None
-    classes: PositiveInt = 10
+    classes: PositiveInt = 20
     simulations: PositiveInt | None = None
 
     def tracer_of(self, spec: CaseSpec[Any]) -> str:
