@@ -1,6 +1,7 @@
 """Patches of the sky as the samples of a network."""
 
 import logging
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any, ClassVar, Literal, final
 
@@ -175,6 +176,11 @@ class SkyPatches(Squares):
         value = SkyMap(stitcher.stitch(replies, exact=self.cut == "exact").astype(np.float32), promised)
         return Answer(value, None if sigma is None else SkyMap(stitcher.spread(sigma).astype(np.float32), promised))
 
+    def places(self, spec: ObservationSpec) -> tuple[PatchSpec, Float64]:
+        """Say what the patches of an answer are, and where."""
+        patch = self.patch_spec(spec)
+        return replace(patch, maps=self.accepts(spec)), rings(patch, self.overlap)
+
     def describe(self, spec: ObservationSpec) -> dict[str, Any]:
         """Say what the observations are, and the patches."""
         return describe(spec, self.channels) | {"pixel_arcmin": self.patch_spec(spec).pixel_arcmin[0]}
@@ -216,6 +222,10 @@ class WholePatches(Squares):
         nowhere = np.full((len(replies), 3), np.nan)
         value = Patches(replies, spec.asked, nowhere)
         return Answer(value, None if sigma is None else Patches(sigma, spec.asked, nowhere))
+
+    def places(self, spec: CaseSpec[PatchSpec]) -> tuple[PatchSpec, None]:
+        """Say what the patches are; they lie nowhere."""
+        return spec.asked, None
 
     def describe(self, spec: CaseSpec[PatchSpec]) -> dict[str, Any]:
         """Say what the patches are."""

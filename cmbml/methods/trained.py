@@ -15,7 +15,8 @@ from cmbml.cores import n_cores
 from cmbml.methods.base import Method, MethodError
 from cmbml.methods.normalisation import Moments
 from cmbml.settings import flat, settings
-from cmbml.sky.case import Answer, Case, CaseSpec, Field, ObservationSpec
+from cmbml.sky.case import Answer, Bandpowers, Case, CaseSpec, Field, ObservationSpec
+from cmbml.sky.patches import PatchSpec
 
 Arrays = Sequence[NDArray[np.float32]]
 
@@ -115,6 +116,15 @@ class Examples(ABC):
         """
         return self.answer(replies, sigma, case.spec)
 
+    def places(self, spec: CaseSpec[Any]) -> tuple[PatchSpec, NDArray[np.float64] | None] | None:  # noqa: ARG002
+        """Say what and where the patches are that an answer is made of.
+
+        Returns:
+            What they are, and their centres, `(n_sample, 3)` as of `Patches`, or None where they lie nowhere. None
+            alone where samples are no flat patches.
+        """
+        return None
+
     n_symmetries: ClassVar[int] = 1
     """How many turns and reflections `turned` knows; the first leaves all as it is."""
 
@@ -166,10 +176,13 @@ class Reply:
     Attributes:
         value: shaped and in the unit as the target.
         sigma: standard deviation of its error, of methods that tell it.
+        bandpowers: the spectrum of its first field, and the standard deviation of that, of methods that tell it: one
+            row.
     """
 
     value: NDArray[np.float32]
     sigma: NDArray[np.float32] | None = None
+    bandpowers: Bandpowers | None = None
 
 
 @settings

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from cmbml.metrics.scores import HIGH, LOW, Metric
-from cmbml.metrics.uncertainty import HALF_WIDTHS, crps_gaussian
+from cmbml.metrics.uncertainty import UNCERTAINTY_METRICS, error_state, uncertainty_metrics
 from cmbml.sky.holes import separate_holes
 from cmbml.sky.maps import MapSpec
 from cmbml.sky.patches import PatchSpec, axes_of, inside
@@ -132,14 +132,12 @@ def hole_metrics(truth: Float, filled: Float, signal_variance: float) -> tuple[f
 
 
 def hole_uncertainty(truth: Float, filled: Float, sigma: Float) -> tuple[float, ...]:
-    """Return `UNCERTAINTY_METRICS` over some pixels: coverage, calibration, CRPS.
+    """Return `UNCERTAINTY_METRICS` over some pixels.
 
     Args:
         truth: `(n,)`, uK_CMB.
         filled: `(n,)`.
         sigma: `(n,)`, standard deviation of the error, above zero.
     """
-    error = filled - truth
-    z = np.abs(error / sigma)
-    covered = [float(np.mean(z <= half)) for half in HALF_WIDTHS.values()]
-    return *covered, math.sqrt(float(np.mean(z**2))), float(np.mean(crps_gaussian(error, sigma)))
+    found = uncertainty_metrics(error_state(filled - truth, sigma))
+    return tuple(found[metric.name] for metric in UNCERTAINTY_METRICS)

@@ -147,14 +147,16 @@ class Regions:
         latitudes: Mapping[str, tuple[float, float]] = LATITUDES,
         skies: Mapping[str, Mask] | None = None,
         frame: Literal["G", "C", "E"] = "G",
+        classes: Mapping[str, Mask] | None = None,
     ) -> Self:
-        """Divide the sky into the mask ("mask"), its latitude bands, and further masks ("sky:NAME").
+        """Divide the sky into the mask ("mask"), its latitude bands, classes of pixels, and further masks ("sky:NAME").
 
         Args:
             mask: `(n_pix,)`.
             latitudes: name -> lowest and highest Galactic |b| in degrees; inside the mask.
             skies: name -> another mask, which need not lie inside the first.
             frame: of the pixels.
+            classes: name -> further parts of the mask.
 
         Raises:
             ScoreError: a mask is empty, or of another nside. A latitude band may be empty.
@@ -173,8 +175,19 @@ class Regions:
             # Rings may lie on an edge: the tolerance settles on which side.
             edges = [-1.0 if low <= 0 else _sine(low), 2.0 if high >= 90 else _sine(high)]
             members[name] = mask & (sine >= edges[0]) & (sine < edges[1])
+        members |= classes or {}
         members |= {f"sky:{name}": sky for name, sky in skies.items()}
-        codes = np.zeros(mask.size, dtype=np.int64)
+        return cls.of_members(members)
+
+    @classmethod
+    def of_members(cls, members: Mapping[str, Mask]) -> Self:
+        """Divide pixels into regions.
+
+        Args:
+            members: name -> `(n_pix,)`, the pixels of a region.
+        """
+        size = next(iter(members.values())).size
+        codes = np.zeros(size, dtype=np.int64)
         for i, member in enumerate(members.values()):
             codes |= member.astype(np.int64) << i
         kept = np.flatnonzero(codes)
@@ -187,7 +200,7 @@ class Regions:
             for part in _slices(count)
         )
         cells = {name: tuple(np.flatnonzero(present >> i & 1).tolist()) for i, name in enumerate(members)}
-        return cls(mask.size, {name: int(member.sum()) for name, member in members.items()}, order, blocks, cells)
+        return cls(size, {name: int(member.sum()) for name, member in members.items()}, order, blocks, cells)
 
     def walk(self, *maps: Values, blocks: slice = slice(None)) -> Iterator[tuple[int, list[Pixels]]]:
         """Visit the blocks.

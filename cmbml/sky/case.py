@@ -1,6 +1,6 @@
 """What a method is given and what it gives: a case, with what is shown and what is asked, and the answer to it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from cmbml.sky.instrument import Channel
 from cmbml.sky.maps import MapError, MapSpec, SkyMap
-from cmbml.sky.patches import Patches
+from cmbml.sky.patches import Patches, PatchSpec
 
 Spec = TypeVar("Spec")
 """What a field is before any data is read: a `MapSpec` or a `PatchSpec`."""
@@ -64,17 +64,27 @@ class Case(Generic[Field]):
 
 @dataclass(frozen=True)
 class Bandpowers:
-    """A spectrum that a method gives beside its map.
+    """Spectra that a method gives beside its map: of flat patches of it, as `flat_spectra` measures them.
 
     Attributes:
         l_edges: `(n_bin + 1,)`, the multipoles at which bins begin and end.
-        d_ell: `(n_spectrum, n_bin)`, mean of l(l+1) C_l / 2 pi in each bin, in the square of the map's unit.
+        d_ell: `(n_patch, n_bin)`, mean of l(l+1) C_l / 2 pi in each bin, in the square of the map's unit.
         sigma: the same shape, standard deviation of each.
+        patch: what the patches are; None where nobody has said it yet.
+        centres: `(n_patch, 3)`, where they lie, as of `Patches`; None with `patch`.
     """
 
     l_edges: NDArray[np.float64]
     d_ell: NDArray[np.float64]
     sigma: NDArray[np.float64]
+    patch: PatchSpec | None = None
+    centres: NDArray[np.float64] | None = None
+
+    @classmethod
+    def joined(cls, parts: Sequence["Bandpowers"]) -> "Bandpowers":
+        """Put the spectra of patches, in the same bins, on top of one another."""
+        d_ell, sigma = (np.concatenate([getattr(part, name) for part in parts]) for name in ("d_ell", "sigma"))
+        return cls(parts[0].l_edges, d_ell, sigma)
 
 
 @dataclass(frozen=True)
@@ -85,7 +95,7 @@ class Answer(Generic[Field]):
         value: what was asked for, described by what the method's `accepts` returned.
         sigma: standard deviation of its error per pixel, described by the same; None where the method has none.
         samples: draws of what it may be, of methods that give a distribution or generate.
-        bandpowers: its spectrum, of methods that estimate one beside it.
+        bandpowers: spectra of its patches, of methods that estimate them beside it.
         notes: FITS keyword -> what the files' headers are to say of how it was made.
     """
 

@@ -77,7 +77,7 @@ def flat_spectra(
     """
     shape = (first.shape[-2], first.shape[-1])
     window = hann(shape) if window is None else window
-    bins = _Bins.of(shape, pixel_rad, l_edges)
+    bins = ModeBins.of(shape, pixel_rad, l_edges)
 
     def modes(images: NDArray[Any]) -> NDArray[np.complex128]:
         wide = images.astype(np.float64)
@@ -117,7 +117,7 @@ def coupled_spectrum(
     own = np.fft.irfft2(np.abs(np.fft.rfft2(window, s=large)) ** 2, s=large) / (window**2).sum()
     # Every second mode of images that are twice as large is one of the image itself.
     windowed = np.fft.rfft2(field * own)[::2, ::2].real
-    return _Bins.of(shape, pixel_rad, l_edges).spectrum(windowed)
+    return ModeBins.of(shape, pixel_rad, l_edges).spectrum(windowed)
 
 
 def hann(shape: tuple[int, int]) -> Float:
@@ -126,9 +126,46 @@ def hann(shape: tuple[int, int]) -> Float:
     return found
 
 
+def ring_edges(shape: tuple[int, int], pixel_rad: tuple[float, float], width: float = 1.0) -> Float:
+    """Return the edges of rings of modes from the longest wave that fits into a patch to its Nyquist frequency.
+
+    Args:
+        shape: height and width of the images.
+        pixel_rad: sides of a pixel, rad: of rows and of columns.
+        width: of a ring, in fundamentals, 2 pi over the patch's shorter side.
+
+    Returns:
+        `(n_ring + 1,)`: the first ring begins half a fundamental below the fundamental; the last one ends at or below
+        half a fundamental above the Nyquist frequency of the larger pixel side.
+
+    Raises:
+        MapError: the patch is narrower than such a ring.
+    """
+    sides = [n * pixel for n, pixel in zip(shape, pixel_rad, strict=True)]
+    fundamental, nyquist = 2 * np.pi / min(sides), np.pi / max(pixel_rad)
+    number = int((nyquist / fundamental + 1e-9) // width)
+    if number < 1:
+        message = (
+            f"rings of {width:g} fundamentals are wider than all that patches of {shape[0]} x {shape[1]} pixels hold, "
+            f"{nyquist / fundamental:.0f}; take narrower ones"
+        )
+        raise MapError(message)
+    edges: Float = fundamental * (0.5 + width * np.arange(number + 1, dtype=np.float64))
+    return edges
+
+
 @dataclass(frozen=True)
-class _Bins:
-    """Which modes of `rfft2` are in which bin."""
+class ModeBins:
+    """Which modes of `rfft2` are in which bin.
+
+    Attributes:
+        l_edges: `(n_bin + 1,)`.
+        inside: `(height, width // 2 + 1)`, the modes that are in any bin.
+        number: `(n_inside,)`, the bin of each of these.
+        twice: `(n_inside,)`, how often a real image has each: 2, or 1 for those that are their own mirror image.
+        count: `(n_bin,)`, sums of that.
+        l_mean: `(n_bin,)`, mean multipole of the modes.
+    """
 
     l_edges: Float
     inside: NDArray[np.bool_]
@@ -138,7 +175,12 @@ class _Bins:
     l_mean: Float
 
     @classmethod
-    def of(cls, shape: tuple[int, int], pixel_rad: tuple[float, float], l_edges: Float) -> "_Bins":
+    def of(cls, shape: tuple[int, int], pixel_rad: tuple[float, float], l_edges: Float) -> "ModeBins":
+        """Sort the modes of images of a shape.
+
+        Raises:
+            MapError: a bin holds no mode.
+        """
         ell, n_bin = multipoles(shape, pixel_rad), len(l_edges) - 1
         # A real image has every mode twice but those that are their own mirror image.
         twice = np.full(ell.shape, 2.0)

@@ -6,6 +6,7 @@ A stage says what it reads and writes by naming these constants; see `stages/sim
 from cmbml.core.asset import Asset
 from cmbml.core.space import Axis
 from cmbml.handlers.array import Array
+from cmbml.handlers.bandpower_file import BandpowerFile
 from cmbml.handlers.figure import PdfFigure, PngFigure
 from cmbml.handlers.healpix_map import HealpixMap, MapSamples
 from cmbml.handlers.html_file import HtmlFile
@@ -64,6 +65,9 @@ ANSWER = Asset("answer", MappedArray(), per=(METHOD, SPLIT, SIM))  # what a netw
 ANSWER_SIGMA = Asset(
     "answer_sigma", MappedArray(), per=(METHOD, SPLIT, SIM)
 )  # how sure it is of that: standard deviation of the error, where it can tell
+ANSWER_BANDPOWERS = Asset(
+    "answer_bandpowers", BandpowerFile(), per=(METHOD, SPLIT, SIM)
+)  # spectra of its samples, and how sure it is of these, where it can tell
 ANSWER_TIME = Asset("answer_time", YamlFile(), per=(METHOD, SPLIT, SIM))  # how long that took
 
 CLEANED_MAP = Asset("cleaned_map", FieldFile(), per=(METHOD, SPLIT, SIM))  # a method's answer: a map, or patches
@@ -85,6 +89,11 @@ CHANCE_PART = Asset(
     "chance_part", HealpixMap(), per=(METHOD, SPLIT, SIM)
 )  # what chance correlations with the CMB added to it, by a linear method's weights
 UNCERTAINTY_MAP = Asset("uncertainty_map", FieldFile(), per=(METHOD, SPLIT, SIM))  # standard deviation of its error
+
+BANDPOWERS = Asset(
+    "bandpowers", BandpowerFile(), per=(METHOD, SPLIT, SIM)
+)  # spectra of the patches of an answer, with their standard deviations
+CALIBRATION = Asset("calibration", YamlFile(), per=(METHOD,))  # by what its standard deviations are multiplied
 
 PREDICTION_ALM = Asset("prediction_alm", Array(), per=(METHOD, SPLIT, SIM))  # CLEANED_MAP's, its own beam still in
 PREDICTION_SPEC = Asset(
@@ -133,6 +142,10 @@ GENERALISATION_FIGURE_PDF = Asset("generalisation_figure_pdf", PdfFigure(), per=
 LEARNING_FIGURE = Asset("learning", PngFigure(), per=())  # the curves of all that have learnt
 LEARNING_FIGURE_PDF = Asset("learning_pdf", PdfFigure(), per=())
 REPORT = Asset("report", HtmlFile(), per=(SPLIT,))  # one page on a comparison
+
+UNCERTAINTY_FIGURE = Asset("error_bars", PngFigure(), per=(SPLIT,))  # whether error bars are those of the errors
+UNCERTAINTY_FIGURE_PDF = Asset("error_bars_pdf", PdfFigure(), per=(SPLIT,))
+UNCERTAINTY_MARKDOWN = Asset("error_bars_table", TextFile(".md"), per=(SPLIT,))  # the same, to be read
 
 PATCH_SCORES = Asset("patch_scores", FitsTable(), per=(METHOD, SPLIT, SIM))  # a row per patch: spectra, mean, rms
 PATCH_MEAN_RESIDUALS = Asset("patch_residuals", Array(), per=(METHOD, SPLIT, SIM))  # sum of residuals in each band

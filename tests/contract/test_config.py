@@ -27,6 +27,9 @@ GIVEN = {
     "stages=learnt": ["weights=/given"],
     "stages=learnt_inpaint": ["weights=/given", "hardware=auto"],
     "stages=learnt_with_parts": ["weights=/given"],
+    "stages=learnt_calibrated": ["weights=/given"],
+    # Of a network alone.
+    "uncertainty=gaussian_nll": ["method=cenn"],
 }
 HOLES = "cmbml.stages.tasks.holes."
 # Sequences of stages whose names do not begin with that of the program's own.
@@ -40,7 +43,9 @@ PROGRAM_OF_STAGES = {
     "stages=learn_inpaint": "inpaint",
     "stages=learnt_inpaint": "inpaint",
     "stages=learn": "cmbnncs",
+    "stages=learn_calibrated": "cmbnncs",
     "stages=learnt": "cmbnncs",
+    "stages=learnt_calibrated": "cmbnncs",
     "stages=learn_with_parts": "cmbnncs",
     "stages=learnt_with_parts": "cmbnncs",
 }

@@ -224,7 +224,7 @@ def test_arrays_are_shaped_as_was_said(learner: str, observation: Observation) -
     assert answer.spec == method.accepts(spec) == examples.accepts(spec)
     if isinstance(examples, SkyPatches):
         # Stitching is exact to what stands in its docstring, and the CMB has the beam of a channel.
-        wanted = channel_cmb(observation, "217")
+        wanted = channel_cmb(observation, examples.target_channel)
         assert np.std(answer.values - wanted) < 1e-3 * np.std(wanted)
         return
     np.testing.assert_array_equal(examples.target(replace(observation, asked=answer)), target)

@@ -100,3 +100,45 @@ def test_channel_that_is_missing() -> None:
         FlatIlc(name="i", channels=("143", "545")).accepts(CASES)
     with pytest.raises(MapError, match="no channel '545'"):
         WholePatches(name="p", channels=("545",)).accepts(CASES)
+
+
+@pytest.mark.slow
+def test_a_network_comes_near_the_wiener_filter(tmp_path, record_property) -> None:
+    """All is Gaussian, so that no method leaves less on average than the Wiener filter; a small network, little more.
+
+    It may be ahead by what the filter loses at the patches' edges, where modes of the cosine transform are correlated.
+    """
+    pytest.importorskip("lightning")
+    from cmbml.methods.normalisation import Moments, Normalisation
+    from cmbml.methods.resunet import ResUNet
+    from cmbml.methods.training.method import NetworkMethod
+    from cmbml.methods.training.objective import MapAndSpectrum
+    from cmbml.methods.training.settings import Training
+
+    train, valid, test = skies(600, 1), skies(60, 4), skies(60, 2)
+    wiener, weights = learnt(tmp_path, train)
+    network = NetworkMethod(
+        name="n",
+        examples=wiener.examples,
+        network=ResUNet(widths=(16, 16, 24), dropout=(0.0, 0.0, 0.0)),
+        features=Normalisation(kind="whiten"),
+        target=Normalisation(kind="scale"),
+        objective=MapAndSpectrum(loss="l2", spectrum=0.1),
+        train=Training(epochs=16, batch_size=16, learning_rate=5e-3, final_learning_rate=1e-4),
+    )
+    (tmp_path / "work").mkdir()
+    lesson = Lesson(
+        spec=CASES, train=train, valid=valid, names=[f"patch {i}" for i in range(len(train[0]))],
+        moments=tuple(Moments.of(np.moveaxis(of, 1, 0)) for of in train), seed=1, workdir=tmp_path / "work",
+        logdir=tmp_path, report=lambda _: None,
+    )  # fmt: skip
+    cpu = Hardware(device="cpu", threads=1)
+    state = network.fit(lesson, cpu).state
+    errors = [
+        rms(np.stack([reply.value for reply in method.predict(of, test[0], cpu)]) - test[1])
+        for method, of in ((network, state), (wiener, weights))
+    ]
+    ratio = errors[0] / errors[1]
+    record_property("rms error, network over Wiener filter", ratio)
+    print(f"rms error {errors[0]:.2f} uK, of the Wiener filter {errors[1]:.2f} uK: ratio {ratio:.3f}")  # noqa: T201
+    assert 0.9 < ratio < 1.3

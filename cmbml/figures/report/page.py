@@ -47,6 +47,7 @@ class ReportData:
         scores: of all simulations.
         verdict: heading -> sentences that the page begins with; may be empty.
         parts: what the errors are made of; may be None.
+        error_bars: how good the error bars of methods are; may be None.
         intervals: what the intervals of differences are, and what they do not hold.
         spectra: of all simulations; may be empty.
         bands: spectrum (`TT`) -> theory over the training cosmologies; may be empty.
@@ -71,6 +72,7 @@ class ReportData:
     scores: Stacks
     verdict: Mapping[str, str] = field(default_factory=dict)
     parts: TextTable | None = None
+    error_bars: TextTable | None = None
     intervals: str = ""
     spectra: Stacks = field(default_factory=dict)
     bands: Mapping[str, TheoryBand] = field(default_factory=dict)

@@ -55,7 +55,7 @@ class HoledMap(Case[SkyMap]):
         """Return what tells signal and correlated noise apart; None where there is no such noise."""
         return Apart(self.signal(1).beamed_spectra, self.correlated) if self.correlated.any() else None
 
-    @property
-    def mask_hash(self) -> str:
-        """SHA-256 of which pixels are known, a byte each, in RING order."""
-        return hashlib.sha256(self.observed.astype(np.uint8).tobytes()).hexdigest()
+
+def mask_hash(observed: NDArray[np.bool_]) -> str:
+    """Return the SHA-256 of which pixels are known, `(n_pix,)`: a byte each, in RING order."""
+    return hashlib.sha256(observed.astype(np.uint8).tobytes()).hexdigest()

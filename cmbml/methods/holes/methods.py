@@ -9,7 +9,7 @@ import numpy as np
 from pydantic import NonNegativeInt, PositiveInt
 
 from cmbml.methods.base import BlindMethod, MethodError
-from cmbml.methods.holes.case import HOLED, MASK, HoledMap
+from cmbml.methods.holes.case import HOLED, MASK, HoledMap, mask_hash
 from cmbml.methods.holes.filling import ConstrainedRealisations, ConstrainedSky, fill_smoothly, fill_with_zero, put_in
 from cmbml.methods.holes.screening import Neighbours
 from cmbml.methods.holes.signal import Float, Map
@@ -47,7 +47,7 @@ class Filler(BlindMethod):
             SkyMap(values, holed.spec),
             None if bars is None else SkyMap(bars, holed.spec),
             samples=tuple(SkyMap(draw, holed.spec) for draw in draws),
-            notes={"METHOD": self.name, "FILLSEED": str(case.seed), "HOLEMASK": case.mask_hash},
+            notes={"METHOD": self.name, "FILLSEED": str(case.seed), "HOLEMASK": mask_hash(case.observed)},
         )
 
     @abstractmethod

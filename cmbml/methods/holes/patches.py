@@ -195,11 +195,12 @@ class HolePatches(Squares):
         holed, observed, places = case.shown[HOLED], _observed(case), self.places(case)
         filled = put_in(holed.values.astype(np.float32), observed, self._on_sphere(replies, places, case))
         value = SkyMap(filled, holed.spec)
+        notes = {"HOLEMASK": mask_hash(observed)}
         if sigma is None:
-            return Answer(value)
+            return Answer(value, notes=notes)
         # As if errors of patches that overlap were the same: they look at the same sky.
         bars = put_in(case.shown[NOISE].values, observed, self._on_sphere(sigma, places, case)).astype(np.float32)
-        return Answer(value, SkyMap(bars, holed.spec))
+        return Answer(value, SkyMap(bars, holed.spec), notes=notes)
 
     def _on_sphere(self, images: Float32, places: list[Place], case: Case[Any]) -> Float64:
         """Return what patches have in holes, `(n_field, n_pix)`; zero elsewhere."""

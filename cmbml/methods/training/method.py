@@ -24,6 +24,7 @@ from cmbml.methods.normalisation import Normalisation, Scaling
 from cmbml.methods.trained import Hardware, Lesson, Reply, State, Trained, TrainedMethod, plain
 from cmbml.methods.training.callbacks import BEST, COLUMNS, LAST, Clock, Curve, Keeper, MovingAverage, Patience
 from cmbml.methods.training.checkpoint import WholeCheckpoints, read_checkpoint
+from cmbml.methods.training.cost import TRAINING, gflop, seconds_on_cpu
 from cmbml.methods.training.data import Mixtures, Pairs
 from cmbml.methods.training.devices import chosen_device, quiet, threads_of
 from cmbml.methods.training.faults import interruptible, out_of_memory, relayed, told_by_processes
@@ -34,6 +35,8 @@ from cmbml.methods.training.score import require_agreement, validation_loss
 from cmbml.methods.training.settings import Training
 from cmbml.settings import settings
 from cmbml.sky.case import CaseSpec
+
+SLOW_HOURS = 1.0
 
 
 @settings
@@ -60,6 +63,7 @@ class NetworkMethod(TrainedMethod):
             message = "method.target: kind=whiten and limit= are for features alone, as answers must be brought back"
             raise MethodError(message)
         promised = self.examples.accepts(spec)
+        self.objective.on(self.examples.describe(spec))
         self._like(spec)
         self.network.require_shape(*self.examples.shapes(spec)[0][1:])
         self.objective.check(self.network)
@@ -75,13 +79,13 @@ class NetworkMethod(TrainedMethod):
 
     def state_bytes(self, spec: CaseSpec[Any]) -> int:
         """Count the weights of the network, without making it."""
-        weights = self._outline(*(shape[0] for shape in self.examples.shapes(spec))).state_dict().values()
+        weights = self.outline(*(shape[0] for shape in self.examples.shapes(spec))).state_dict().values()
         return sum(entry.numel() * entry.element_size() for entry in weights)
 
     def require_fit(self, state: State, spec: CaseSpec[Any]) -> None:
         """Check that a state was learnt with these settings, for such observations, and is whole."""
         super().require_fit(state, spec)
-        require_weights(self._outline(*state.about["channels"]), state)
+        require_weights(self.outline(*state.about["channels"]), state)
 
     def fit(self, lesson: Lesson, hardware: Hardware) -> Trained:
         """Train the network with Lightning."""
@@ -101,6 +105,8 @@ class NetworkMethod(TrainedMethod):
                 f"training {self.name}: {n_parameters:,} parameters, {len(lesson.names)} samples, on "
                 f"{hardware.devices} x {device}, {hardware.threads_used} threads"
             )
+            if device == "cpu":
+                self._say_what_is_slow(lesson, hardware)
             self._train(Normalised(network, *norms, self.train.channels_last), lesson, hardware, device)
         last = read_checkpoint(lesson.workdir / LAST)
         kept = last if self.train.keep == "last" else read_checkpoint(lesson.workdir / BEST)
@@ -117,7 +123,7 @@ class NetworkMethod(TrainedMethod):
             "channels": [len(norm.scale) for norm in norms],
             "features": norms[0].plain(),
             "target": norms[1].plain(),
-            "training": plain(self.train) | {"samples": len(lesson.names)} | found,
+            "training": plain(self.train) | {"samples": len(lesson.names), "root_seed": lesson.seed} | found,
         }
         arrays = {
             name.removeprefix("model.network."): weights.numpy()
@@ -126,6 +132,18 @@ class NetworkMethod(TrainedMethod):
         }
         told = last["callbacks"][Clock.__qualname__]["told"]
         return Trained(State(arrays, about), columns, found | {"device": device} | told)
+
+    def _say_what_is_slow(self, lesson: Lesson, hardware: Hardware) -> None:
+        """Say, before a training starts on a CPU, if it will take longer than an hour."""
+        shapes = self.examples.shapes(lesson.spec)
+        work = TRAINING * gflop(self.outline(*(shape[0] for shape in shapes)).eval(), shapes[0])
+        hours = seconds_on_cpu(work * len(lesson.names) * self.train.epochs, hardware.threads_used) / 3600
+        if hours > SLOW_HOURS:
+            lesson.report(
+                f"{self.name}: a sample takes {work:.3g} GFLOP in training, and {self.train.epochs} epochs of "
+                f"{len(lesson.names)} of them about {hours:.0f} hours on this CPU; a GPU, smaller patches, a narrower "
+                "network or fewer epochs are faster"
+            )
 
     def _like(self, spec: CaseSpec[Any]) -> int | None:
         """Return which channel of the features the target is brought to size like.
@@ -164,7 +182,7 @@ class NetworkMethod(TrainedMethod):
             )
             raise MethodError(message)
 
-    def _outline(self, n_in: int, n_out: int) -> nn.Module:
+    def outline(self, n_in: int, n_out: int) -> nn.Module:
         """Make a network whose weights take no memory, if that is possible: some look at values while they are made."""
         try:
             with torch.device("meta"):
@@ -187,7 +205,8 @@ class NetworkMethod(TrainedMethod):
         threads = max(1, hardware.threads_used // hardware.devices)
         seed = mixed_seed(lesson.seed, train.seed)
         pairs = (self._training_pairs(lesson, seed), Pairs(*lesson.valid))
-        trainee = Trainee(model, self.objective, train, pairs, list(lesson.names), seed, workers, threads)
+        objective = self.objective.on(self.examples.describe(lesson.spec))
+        trainee = Trainee(model, objective, train, pairs, list(lesson.names), seed, workers, threads)
         with (
             out_of_memory("method.train.batch_size", train.batch_size, hardware.devices),
             told_by_processes(),
@@ -242,12 +261,13 @@ class NetworkMethod(TrainedMethod):
         """
         device, size = chosen_device(hardware), self.train.batch_size // hardware.devices
         with threads_of(hardware), out_of_memory("method.train.batch_size", size):
-            model = self._rebuilt(state).to(device)
-            found = validation_loss(model, self.objective, self.train, Pairs(*lesson.valid), size, device)
+            model = self.rebuilt(state).to(device)
+            objective = self.objective.on(state.about["holds_for"]["observations"])
+            found = validation_loss(model, objective, self.train, Pairs(*lesson.valid), size, device)
         told = state.about["training"]
-        require_agreement(found, told["valid_loss"], told["kept_epoch"], self.train)
+        require_agreement(found, told["valid_loss"], told["kept_epoch"], self.train, objective)
 
-    def _rebuilt(self, state: State) -> Normalised:
+    def rebuilt(self, state: State) -> Normalised:
         """Make a fresh network of a state, to be asked and not trained."""
         features, target = (Scaling.from_plain(state.about[name]) for name in ("features", "target"))
         network = self.objective.build(self.network, *state.about["channels"])
@@ -262,7 +282,7 @@ class NetworkMethod(TrainedMethod):
             MethodError: the weights are not this network's, or there is no such device.
         """
         device = chosen_device(hardware)
-        model = self._rebuilt(state).to(device)
+        model = self.rebuilt(state).to(device)
         stream = iter(features)
         while batch := list(islice(stream, hardware.predict_batch)):
             with threads_of(hardware), torch.inference_mode(), out_of_memory("hardware.predict_batch", len(batch)):

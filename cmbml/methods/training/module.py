@@ -86,6 +86,10 @@ class Normalised(nn.Module):
         offset, scale = self._target_scaling(answer, features)
         return answer * scale + offset
 
+    def bring_out_sigma(self, sigma: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
+        """Turn standard deviations of answers back to the target's unit."""
+        return sigma * self._target_scaling(sigma, features)[1]
+
     def _target_scaling(self, target: torch.Tensor, features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         if self.like is not None:
             return _range(features[:, self.like : self.like + 1])

@@ -1,20 +1,27 @@
 """What a network is trained for: its losses, how it is validated, and what its reply means."""
 
+import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, final
+from typing import TYPE_CHECKING, Any, Literal, Self, final
 
+import torch
 from torch import Tensor, nn
 
 from cmbml.methods.base import MethodError
 from cmbml.methods.training.network import Network
-from cmbml.settings import settings
+from cmbml.methods.training.spectrum import spectrum_layer
+from cmbml.settings import NonNegativeFloat, PositiveFloat, settings
 
 if TYPE_CHECKING:
     from cmbml.methods.training.module import Normalised
 
 LOSSES: dict[str, type[nn.Module]] = {"l1": nn.L1Loss, "l2": nn.MSELoss, "huber": nn.HuberLoss}
+NLL = "gaussian_nll"
+MOST_LOG_VARIANCE = 20.0
+"""Standard deviations from 5e-5 to 2e4 of what targets are brought to: beyond, something else is wrong."""
 
 
 @settings
@@ -39,6 +46,22 @@ class Objective(ABC):
     def players(self, network: nn.Module) -> list[list[nn.Parameter]]:
         """Return the groups of weights that have an optimiser and a loss each."""
         return [list(network.parameters())]
+
+    def on(self, observations: Mapping[str, Any]) -> Self:  # noqa: ARG002
+        """Return the objective for such samples.
+
+        Args:
+            observations: what they are, as `Examples.describe` says.
+
+        Raises:
+            MethodError: it is none for them.
+        """
+        return self
+
+    @property
+    def loss_unit(self) -> float:
+        """By how much a loss may differ and still be the same, beside a part of itself, times that part."""
+        return 0.0
 
     @abstractmethod
     def losses(self, model: "Normalised", features: Tensor, target: Tensor) -> Iterator[Tensor]:
@@ -65,40 +88,140 @@ class Objective(ABC):
         """Answer features, `(batch, n_in, ...)`: the value and its standard deviation, both in the target's unit."""
 
 
-@final
 @settings
-class Supervised(Objective):
-    """Come close to the target.
+class Pointwise(Objective):
+    """Come close to the target, value by value.
 
     Attributes:
-        loss: `l1` mean absolute, `l2` mean squared, `huber`.
+        loss: `l1` mean absolute, `l2` mean squared, `huber`; `gaussian_nll`: the network tells the logarithm of the
+            variance of its error, too, and what is lost is minus the logarithm of the Gaussian likelihood (Nix &
+            Weigend 1994; Kendall & Gal 2017, eq. 8), without its constant.
     """
 
-    loss: Literal["l1", "l2", "huber"] = "l1"
+    loss: Literal["l1", "l2", "huber", "gaussian_nll"] = "l1"
+
+    def build(self, network: Network, n_in: int, n_out: int) -> nn.Module:
+        """Make the network; where it tells its variance, too, that comes after the values, field by field."""
+        return network.build(n_in, 2 * n_out if self.loss == NLL else n_out)
+
+    @property
+    def loss_unit(self) -> float:
+        """A logarithm of a likelihood may be anything, zero too; a difference of one matters."""
+        return 1.0 if self.loss == NLL else 0.0
 
     def losses(self, model: "Normalised", features: Tensor, target: Tensor) -> Iterator[Tensor]:
         """Compare the reply with the target."""
-        yield LOSSES[self.loss]()(shaped_reply(model, features, target), target)
+        yield self.validate(model, features, target)["loss"]
 
     def validate(self, model: "Normalised", features: Tensor, target: Tensor) -> dict[str, Tensor]:
         """Compare the reply with the target."""
-        reply = shaped_reply(model, features, target)
-        return {"loss": LOSSES[self.loss]()(reply, target), "reply": reply}
+        if self.loss == NLL:
+            value, log_variance = _split(shaped_reply(model, features, target, 2))
+            loss = 0.5 * (log_variance + (value - target).square() * torch.exp(-log_variance)).mean()
+        else:
+            value = shaped_reply(model, features, target)
+            loss = LOSSES[self.loss]()(value, target)
+        return {"loss": loss + self.beside(value, target), "reply": value}
 
-    def reply(self, model: "Normalised", features: Tensor) -> tuple[Tensor, None]:
+    def beside(self, value: Tensor, target: Tensor) -> Tensor | float:  # noqa: ARG002
+        """Return what is lost besides."""
+        return 0.0
+
+    def reply(self, model: "Normalised", features: Tensor) -> tuple[Tensor, Tensor | None]:
         """Run the network."""
-        return model(features), None
+        if self.loss != NLL:
+            return model(features), None
+        value, log_variance = _split(model.run(model.bring_in(features)).float())
+        return model.bring_out(value, features), model.bring_out_sigma(torch.exp(0.5 * log_variance), features)
 
 
-def shaped_reply(model: "Normalised", features: Tensor, target: Tensor) -> Tensor:
+@final
+@settings
+class Supervised(Pointwise):
+    """Come close to the target."""
+
+
+@final
+@settings
+class MapAndSpectrum(Pointwise):
+    """Come close to the target and to its power spectrum, as the ResUNet does: flat patches alone have one.
+
+    What is lost is that of the values, plus `spectrum` times the mean squared error of D_l in rings one fundamental
+    wide, both normalised: D_l is in the square of the unit in which targets have about unit variance, so that both
+    are of order one before anything is learnt.
+
+    Attributes:
+        spectrum: weight of the spectrum; the paper does not say it. 0: only the values count.
+        pixel_arcmin: sides of a pixel, rows and columns; None: as the examples tell it.
+    """
+
+    spectrum: NonNegativeFloat = 1.0
+    pixel_arcmin: tuple[PositiveFloat, PositiveFloat] | None = None
+
+    def on(self, observations: Mapping[str, Any]) -> "MapAndSpectrum":
+        """Take the size of the pixels from what the samples are.
+
+        Raises:
+            MethodError: they are no flat patches.
+        """
+        return replace(self, pixel_arcmin=pixel_arcmin_of(observations, "method.objective: MapAndSpectrum"))
+
+    def beside(self, value: Tensor, target: Tensor) -> Tensor | float:
+        """Return the error of the spectrum."""
+        if not self.spectrum:
+            return 0.0
+        if self.pixel_arcmin is None:
+            message = "MapAndSpectrum was not told how large pixels are: ask its `on` first"
+            raise MethodError(message)
+        rows, columns = (math.radians(side / 60) for side in self.pixel_arcmin)
+        layer = spectrum_layer((value.shape[-2], value.shape[-1]), (rows, columns), value.device)
+        lost: Tensor = self.spectrum * (layer(value) - layer(target)).square().mean()
+        return lost
+
+
+def pixel_arcmin_of(observations: Mapping[str, Any], who: str) -> tuple[float, float]:
+    """Return the sides of a pixel of flat patches, arcmin, from what `Examples.describe` says of them.
+
+    Args:
+        observations: what it says.
+        who: asks, for the message.
+
+    Raises:
+        MethodError: the samples are no flat patches.
+    """
+    if "pixel_arcmin" not in observations:
+        message = f"{who} needs samples that are flat patches, for others have no flat spectrum; take another"
+        raise MethodError(message)
+    given = observations["pixel_arcmin"]
+    rows, columns = given if isinstance(given, list | tuple) else (given, given)
+    return float(rows), float(columns)
+
+
+def _split(reply: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the values and the logarithm of their variances, kept where its exponential can be computed with."""
+    value, log_variance = reply.chunk(2, dim=1)
+    return value, log_variance.clamp(-MOST_LOG_VARIANCE, MOST_LOG_VARIANCE)
+
+
+def shaped_reply(model: "Normalised", features: Tensor, target: Tensor, heads: int = 1) -> Tensor:
     """Run the network. A loss would stretch arrays of different shapes to one, and train on nonsense.
+
+    Args:
+        model: what is trained.
+        features: `(batch, n_in, ...)`, normalised.
+        target: `(batch, n_out, ...)`, normalised.
+        heads: how many numbers the network tells of each value.
+
+    Returns:
+        `(batch, heads n_out, ...)`.
 
     Raises:
         MethodError: the reply is not shaped as the target.
     """
     reply = model.run(features).float()
-    if reply.shape != target.shape:
-        shapes = tuple(reply.shape[1:]), tuple(target.shape[1:])
+    wanted = (target.shape[0], heads * target.shape[1], *target.shape[2:])
+    if reply.shape != wanted:
+        shapes = tuple(reply.shape[1:]), wanted[1:]
         message = f"method.network answers arrays of shape {shapes[0]}; method.examples wants {shapes[1]}"
         raise MethodError(message)
     return reply

@@ -40,7 +40,7 @@ def validation_loss(
     return total / len(pairs)
 
 
-def require_agreement(found: float, validated: float, epoch: int, training: Training) -> None:
+def require_agreement(found: float, validated: float, epoch: int, training: Training, objective: Objective) -> None:
     """Check that weights score what was validated when they were kept.
 
     Args:
@@ -48,11 +48,12 @@ def require_agreement(found: float, validated: float, epoch: int, training: Trai
         validated: what was validated in the training.
         epoch: in which they were kept, from 0.
         training: how they were trained.
+        objective: what they were trained for.
 
     Raises:
         MethodError: they score something else.
     """
-    if abs(found - validated) <= AGREEMENT[training.precision] * validated:
+    if abs(found - validated) <= AGREEMENT[training.precision] * max(abs(validated), objective.loss_unit):
         return
     message = (
         f"the weights of epoch {epoch + 1}, read back, have a validation loss of {found:.6g}, and {validated:.6g} was "

@@ -1,4 +1,4 @@
-"""Judge a cleaned map pixel by pixel, at every footing, and its error bars as they were given."""
+"""Judge a cleaned map pixel by pixel, at every footing."""
 
 import math
 from collections.abc import Collection, Iterator, Mapping
@@ -11,31 +11,30 @@ from cmbml.core.unit_io import UnitIO
 from cmbml.handlers.raw_map import read_raw_columns
 from cmbml.methods.base import ChannelName
 from cmbml.metrics.floors import noise_rms, noise_spectrum, perfect_map
-from cmbml.metrics.footing import Footing, Window, map_window, to_conventions, to_footing, unit_factor, windows
+from cmbml.metrics.footing import Footing, Window, map_window, to_footing, windows
 from cmbml.metrics.pixel import PIXEL_METRICS, MonopoleDipole, Regions, pixel_metrics, sweep
 from cmbml.metrics.scores import Score
-from cmbml.metrics.uncertainty import UNCERTAINTY_METRICS, sweep_uncertainty, uncertainty_metrics
+from cmbml.metrics.uncertainty import brightness_classes
 from cmbml.settings import settings
-from cmbml.sky.case import require_map
-from cmbml.sky.harmonics import Alm, alm_lmax, filter_components, synthesise
+from cmbml.sky.harmonics import Alm, alm_lmax
 from cmbml.sky.instrument import Channel
-from cmbml.sky.maps import MapSpec
+from cmbml.sky.maps import MapSpec, SkyMap
 from cmbml.sky.masks import degrade_mask
 from cmbml.stages.analysis.judges import Judge
 from cmbml.stages.assets import (
-    CLEANED_MAP,
     CMB_ALM,
     INFERENCE,
     MASK,
     PREDICTION_ALM,
     PREDICTION_SPEC,
-    UNCERTAINTY_MAP,
 )
 from cmbml.stages.maps import Maps
 
 PERFECT = {"mae": 0.0, "rmse": 0.0, "nrmse": 0.0, "psnr_truth": math.inf}
 AS_GIVEN = "as given"
 """Where error bars are scored: they hold for the map as the method gave it, and at no other footing."""
+BY_PATCHES = "spectra of patches"
+"""Where error bars of spectra are scored."""
 
 
 @settings
@@ -54,14 +53,20 @@ class OnPixels(Judge):
         """Return the files of the further masks."""
         return tuple(self.sky_masks.values())
 
-    def parts_of_the_sky(self, io: UnitIO) -> tuple[Regions, MonopoleDipole]:
-        """Return where is scored, and what is removed from intensity first."""
+    def parts_of_the_sky(self, io: UnitIO, tracer: SkyMap | None = None) -> tuple[Regions, MonopoleDipole]:
+        """Return where is scored, and what is removed from intensity first.
+
+        Args:
+            io: of a unit that reads the mask.
+            tracer: a channel by whose brightness the pixels of the mask are sorted into fifths, too.
+        """
         mask = io.read(MASK).values[0] > 0.5
         skies = {
             name: degrade_mask(read_raw_columns(path)[0][0], self.maps.nside, 0.5)
             for name, path in self.sky_masks.items()
         }
-        return Regions.of(mask, skies=skies), MonopoleDipole.outside(mask)
+        classes = {} if tracer is None else brightness_classes(tracer.values[0], mask)
+        return Regions.of(mask, skies=skies, classes=classes), MonopoleDipole.outside(mask)
 
 
 @settings
@@ -134,31 +139,3 @@ def noise_floor(channels: Collection[Channel], field: str, footing: Footing, lma
 def spec_of(stored: dict[str, Any]) -> MapSpec:
     """Return the description of a prediction from what `PREDICTION_SPEC` holds."""
     return MapSpec(**{name: value for name, value in stored.items() if name != "values_sha256"})
-
-
-@settings
-class ErrorBars(OnPixels):
-    """Compare a method's errors with its error bars, if these are at the resolution and in the frame of the dataset."""
-
-    reads: ClassVar = (CLEANED_MAP, PREDICTION_SPEC, CMB_ALM, MASK)
-    may_read: ClassVar = (UNCERTAINTY_MAP,)
-
-    def scores(self, io: UnitIO) -> Iterator[Score]:
-        """Give the metrics of each field and region, as given."""
-        given, spec = io.read_optional(UNCERTAINTY_MAP), spec_of(io.read(PREDICTION_SPEC))
-        sigma = None if given is None else require_map(given)
-        if sigma is None or (sigma.spec.nside, sigma.spec.frame) != (self.maps.nside, spec.frame):
-            return
-        cleaned, truth = require_map(io.read(CLEANED_MAP)), io.read(CMB_ALM)
-        n_comp = min(len(truth), len(cleaned.values))
-        own = map_window(spec, alm_lmax(truth.shape[-1]), n_comp, pixel_windows=self.maps.pixel_windows)
-        regions, dipole = self.parts_of_the_sky(io)
-        seen = synthesise(filter_components(truth[:n_comp], own), cleaned.spec.nside, io.threads)
-        prediction = to_conventions(cleaned, "uK_CMB").values
-        bars = np.multiply(sigma.values, unit_factor(sigma.spec.unit, "uK_CMB"), dtype=np.float32)
-        for i, field in enumerate(cleaned.spec.fields[:n_comp]):
-            t, p = (dipole.remove(values[i]) if field == "I" else values[i] for values in (seen, prediction))
-            for name, state in sweep_uncertainty(t, p, bars[i], regions).items():
-                found = uncertainty_metrics(state)
-                for metric in UNCERTAINTY_METRICS:
-                    yield Score(metric, AS_GIVEN, field, name, found[metric.name], count=regions.n_pix[name])

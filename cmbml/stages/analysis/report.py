@@ -17,6 +17,7 @@ from cmbml.figures.report import ReportData, render_report
 from cmbml.figures.results import OUTLIER_Z, PredictionMaps, Stacks, TextTable, TrainingRun, robust_z
 from cmbml.metrics.footing import Footing
 from cmbml.metrics.scores import ScoreBook
+from cmbml.metrics.uncertainty import TABLE_HEADS, covered, error_bar_lines, error_bar_rows
 from cmbml.metrics.verdict import PartRow, intervals_note, part_grid
 from cmbml.settings import PositiveFloat, settings
 from cmbml.stages.analysis.figures import prediction_maps, theory_band
@@ -106,6 +107,7 @@ class WriteReport(Executor):
             scores=scores,
             verdict=said,
             parts=parts_table(io.read_optional(PARTS_SUMMARY), book.footings),
+            error_bars=error_bars_of(book),
             intervals=intervals_note(dict(zip(book.sims, book.skies or [""] * len(book.sims), strict=True))),
             spectra=stacks_of(io, SPECTRA_STACK),
             bands={} if band is None else {"TT": band},
@@ -174,6 +176,17 @@ def parts_table(table: Table | None, footings: list[str]) -> TextTable | None:
     rows = [PartRow(**{name: row[name] for name in table.colnames}) for row in table]
     grid = part_grid(rows, footings)
     return TextTable(heads=grid.heads, lines=grid.lines, marked=grid.best)
+
+
+def error_bars_of(book: ScoreBook) -> TextTable | None:
+    """Lay out how good error bars are, of methods that tell them; coverages that are right stand out."""
+    rows = error_bar_rows(book)
+    if not rows:
+        return None
+    lines = error_bar_lines(rows)
+    right = [{3: covered(row, "coverage68"), 4: covered(row, "coverage95")} for row in rows]
+    marked = [[of.get(i, False) for i in range(len(line))] for line, of in zip(lines, right, strict=True)]
+    return TextTable(heads=TABLE_HEADS, lines=lines, marked=marked)
 
 
 def _training_runs(io: UnitIO) -> list[TrainingRun]:

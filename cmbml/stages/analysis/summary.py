@@ -21,7 +21,7 @@ from cmbml.sims.foregrounds import SkyModel
 from cmbml.sky.harmonics import alm_lmax, cut_alm, filter_components, synthesise
 from cmbml.sky.maps import SkyMap
 from cmbml.stages.analysis.judges import score_book, stacks_of
-from cmbml.stages.analysis.metrics import AS_GIVEN, spec_of
+from cmbml.stages.analysis.metrics import AS_GIVEN, BY_PATCHES, spec_of
 from cmbml.stages.assets import (
     BENCHMARK,
     BUNDLE,
@@ -131,7 +131,7 @@ class Summarise(Executor):
         book = score_book(io)
         rows = summarise(book, self._seconds(io, book), self.unranked)
         io.write(SUMMARY, Table([asdict(row) for row in rows]))
-        footings = [name for name in book.footings if name != AS_GIVEN]
+        footings = [name for name in book.footings if name not in {AS_GIVEN, BY_PATCHES}]
         place = self.decisive.place
         grid = score_grid(rows, place.field, place.region, self.columns, footings)
         io.write(SUMMARY_CSV, to_csv(rows))

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from cmbml.core.unit_io import UnitIO
 from cmbml.settings import settings
-from cmbml.stages.assets import CLEANED_MAP, INFERENCE, METHOD, SAMPLES, SIM, SPLIT, UNCERTAINTY_MAP
+from cmbml.stages.assets import BANDPOWERS, CLEANED_MAP, INFERENCE, METHOD, SAMPLES, SIM, SPLIT, UNCERTAINTY_MAP
 from cmbml.stages.modelling.stage import MethodStage, write_answer
 
 
@@ -16,7 +16,7 @@ class Clean(MethodStage):
 
     looks_at: ClassVar[tuple[str, ...]] = ("shown", "asked")
     writes: ClassVar = (CLEANED_MAP, INFERENCE)
-    may_write: ClassVar = (UNCERTAINTY_MAP, SAMPLES)
+    may_write: ClassVar = (UNCERTAINTY_MAP, SAMPLES, BANDPOWERS)
     per: ClassVar = (METHOD, SPLIT, SIM)
     version: ClassVar[int] = 3
 

@@ -1,17 +1,22 @@
 """Turn a network's answers back into what was asked for."""
 
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from cmbml.core.asset import Asset
 from cmbml.core.space import Space
 from cmbml.core.unit_io import UnitIO
+from cmbml.methods.recalibration import Recalibration, recalibrated
 from cmbml.methods.trained import Examples
 from cmbml.settings import settings
 from cmbml.sky.case import Case
 from cmbml.stages.assets import (
     ANSWER,
+    ANSWER_BANDPOWERS,
     ANSWER_SIGMA,
     ANSWER_TIME,
+    BANDPOWERS,
+    CALIBRATION,
     CLEANED_MAP,
     INFERENCE,
     METHOD,
@@ -20,6 +25,7 @@ from cmbml.stages.assets import (
     SPLIT,
     UNCERTAINTY_MAP,
 )
+from cmbml.stages.modelling.calibrate import placed
 from cmbml.stages.modelling.stage import write_answer
 from cmbml.stages.tasks.cases import CaseStage
 
@@ -30,23 +36,32 @@ class Postprocess(CaseStage):
 
     Attributes:
         examples: how simulations were made into arrays.
+        recalibration: how its standard deviations were compared with errors, by which they are then multiplied; None:
+            they are left as they are.
     """
 
     examples: Examples
+    recalibration: Recalibration | None = None
     reads: ClassVar = (ANSWER, ANSWER_TIME)
-    may_read: ClassVar = (ANSWER_SIGMA,)
+    may_read: ClassVar = (ANSWER_SIGMA, ANSWER_BANDPOWERS)
     writes: ClassVar = (CLEANED_MAP, INFERENCE)
-    may_write: ClassVar = (UNCERTAINTY_MAP, SAMPLES)
+    may_write: ClassVar = (UNCERTAINTY_MAP, SAMPLES, BANDPOWERS)
     per: ClassVar = (METHOD, SPLIT, SIM)
     version: ClassVar[int] = 3
+
+    @property
+    def _sees(self) -> bool:
+        """Whether what was shown is looked at once more."""
+        return self.examples.keeps_shown or self.recalibration is not None
+
+    def needs(self) -> tuple[Asset[Any], ...]:
+        """Return the replies, what was shown where answers need it, and the factors of a recalibration."""
+        shown = self.cases.shown if self._sees else ()
+        return (*super().needs(), *shown, *(() if self.recalibration is None else (CALIBRATION,)))
 
     def check(self, space: Space) -> None:  # noqa: ARG002
         """Look whether such cases can be turned into arrays, and back."""
         self.examples.accepts(self.cases.spec())
-
-    def needs(self) -> tuple[Asset[Any], ...]:
-        """Return the replies, and what was shown where answers are made of that, too."""
-        return (*super().needs(), *(self.cases.shown if self.examples.keeps_shown else ()))
 
     def disk_bytes(self) -> int:
         """The answer, and the arrays that it is made of: how many `Predict` writes is not known there."""
@@ -55,7 +70,13 @@ class Postprocess(CaseStage):
     def process(self, io: UnitIO) -> None:
         """Read the arrays, turn them back, write."""
         spec = self.cases.spec()
-        case = self.cases.read(io) if self.examples.keeps_shown else Case(spec, {})
+        case = self.cases.read(io) if self._sees else Case(spec, {})
         answer = self.examples.completed(io.read(ANSWER), io.read_optional(ANSWER_SIGMA), case)
+        if (bandpowers := io.read_optional(ANSWER_BANDPOWERS)) is not None:
+            answer = replace(answer, bandpowers=placed(bandpowers, self.examples.places(spec)))
+        if self.recalibration is not None:
+            tracer = case.shown[self.recalibration.tracer_of(spec)]
+            calibration: dict[str, Any] = io.read(CALIBRATION)
+            answer = recalibrated(answer, tracer, calibration)
         write_answer(io, self.examples.name, answer, self.examples.accepts(spec))
         io.write(INFERENCE, io.read(ANSWER_TIME) | {"channels": list(self.examples.channels_shown(spec))})

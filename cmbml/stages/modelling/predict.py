@@ -1,19 +1,20 @@
 """Ask a trained method for its answers, many simulations at a time."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import field
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cmbml.core.space import Space
+from cmbml.core.space import Axis, Space
 from cmbml.core.unit_io import UnitIO
-from cmbml.methods.trained import Hardware, State, TrainedMethod
+from cmbml.methods.trained import Hardware, Reply, State, TrainedMethod
 from cmbml.settings import settings
-from cmbml.stages.assets import ANSWER, ANSWER_SIGMA, ANSWER_TIME, METHOD, SIM, SPLIT, STATE
-from cmbml.stages.tasks.cases import CaseStage
+from cmbml.sky.case import Bandpowers
+from cmbml.stages.assets import ANSWER, ANSWER_BANDPOWERS, ANSWER_SIGMA, ANSWER_TIME, METHOD, SIM, SPLIT, STATE
+from cmbml.stages.tasks.cases import Cases, CaseStage
 
 
 @settings
@@ -30,7 +31,7 @@ class Predict(CaseStage):
     looks_at: ClassVar = ("shown",)
     reads: ClassVar = (STATE,)
     writes: ClassVar = (ANSWER, ANSWER_TIME)
-    may_write: ClassVar = (ANSWER_SIGMA,)
+    may_write: ClassVar = (ANSWER_SIGMA, ANSWER_BANDPOWERS)
     per: ClassVar = (METHOD, SPLIT)
     reproducible: ClassVar = False
     inside: ClassVar = (SIM,)
@@ -44,25 +45,65 @@ class Predict(CaseStage):
         state = State(*io.read(STATE))
         self.method.require_fit(state, self.cases.spec())
         sims = io.along(ANSWER, SIM)
-        counts: list[int] = []
-        replies = self.method.predict(state, self._samples(io, sims, counts), self.hardware)
+        places = [{SIM: sim} for sim in sims]
         seconds = 0.0
-        for number, sim in enumerate(sims):
-            started = time.perf_counter()
-            found = [next(replies)]
-            # How many samples the simulation has is known once the first of them has been asked for.
-            found += [next(replies) for _ in range(counts[number] - 1)]
-            seconds += time.perf_counter() - started
-            io.write(ANSWER, np.stack([reply.value for reply in found]), {SIM: sim})
-            if sigmas := [reply.sigma for reply in found if reply.sigma is not None]:
-                io.write(ANSWER_SIGMA, np.stack(sigmas), {SIM: sim})
+        for at, replies, took in asked_one_by_one(io, places, self.method, state, self.cases, self.hardware):
+            seconds += took
+            io.write(ANSWER, np.stack([reply.value for reply in replies]), at)
+            if (sigma := sigmas(replies)) is not None:
+                io.write(ANSWER_SIGMA, sigma, at)
+            if (bandpowers := spectra(replies)) is not None:
+                io.write(ANSWER_BANDPOWERS, bandpowers, at)
         mean = round(seconds / len(sims), 4)
         for sim in sims:
             io.write(ANSWER_TIME, {"inference_seconds": mean, "threads": self.hardware.threads_used}, {SIM: sim})
 
-    def _samples(self, io: UnitIO, sims: list[str], counts: list[int]) -> Iterator[NDArray[Any]]:
-        """Give sample after sample; note in `counts` how many each simulation has."""
-        for sim in sims:
-            features = self.method.examples.features(self.cases.read(io, {SIM: sim}))
+
+def sigmas(replies: Sequence[Reply]) -> NDArray[np.float32] | None:
+    """Return the standard deviations of the samples of a case, of methods that tell them."""
+    told = [reply.sigma for reply in replies if reply.sigma is not None]
+    return np.stack(told) if told else None
+
+
+def spectra(replies: Sequence[Reply]) -> Bandpowers | None:
+    """Return the spectra of the samples of a case, of methods that tell them."""
+    told = [reply.bandpowers for reply in replies if reply.bandpowers is not None]
+    return Bandpowers.joined(told) if told else None
+
+
+def asked_one_by_one(
+    io: UnitIO,
+    places: Sequence[Mapping[Axis, str]],
+    method: TrainedMethod,
+    state: State,
+    cases: Cases,
+    hardware: Hardware,
+) -> Iterator[tuple[Mapping[Axis, str], list[Reply], float]]:
+    """Stream the samples of several simulations through a method: batches go on from one to the next.
+
+    Args:
+        io: of a unit that reads what the cases show.
+        places: which simulations.
+        method: what answers.
+        state: what it has learnt.
+        cases: which question is asked.
+        hardware: what it runs on.
+
+    Yields:
+        The simulation, the replies to all its samples, and the seconds that they took.
+    """
+    counts: list[int] = []
+
+    def samples() -> Iterator[NDArray[Any]]:
+        for at in places:
+            features = method.examples.features(cases.read(io, at))
             counts.append(len(features))
             yield from features
+
+    replies = method.predict(state, samples(), hardware)
+    for number, at in enumerate(places):
+        started = time.perf_counter()
+        found = [next(replies)]
+        # How many samples the simulation has is known once the first of them has been asked for.
+        found += [next(replies) for _ in range(counts[number] - 1)]
+        yield at, found, time.perf_counter() - started

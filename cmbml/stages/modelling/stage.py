@@ -12,7 +12,7 @@ from cmbml.core.unit_io import UnitIO
 from cmbml.methods.base import BlindMethod, MethodError
 from cmbml.settings import settings
 from cmbml.sky.case import Answer
-from cmbml.stages.assets import CLEANED_MAP, SAMPLES, UNCERTAINTY_MAP
+from cmbml.stages.assets import BANDPOWERS, CLEANED_MAP, SAMPLES, UNCERTAINTY_MAP
 from cmbml.stages.tasks.cases import CaseStage
 
 
@@ -47,7 +47,7 @@ def write_answer(io: UnitIO, name: str, answer: Answer[Any], promised: Any) -> N
     """Check that an answer is what was promised, and write it, in single precision.
 
     Args:
-        io: of a unit that writes CLEANED_MAP, and may write UNCERTAINTY_MAP and SAMPLES.
+        io: of a unit that writes CLEANED_MAP, and may write UNCERTAINTY_MAP, SAMPLES and BANDPOWERS.
         name: of the method.
         answer: what it gave.
         promised: what its `accepts` had returned.
@@ -65,3 +65,5 @@ def write_answer(io: UnitIO, name: str, answer: Answer[Any], promised: Any) -> N
         io.write(asset, replace(field, values=field.values.astype(np.float32)), notes=answer.notes)
     if answer.samples:
         io.write(SAMPLES, answer.samples, notes=answer.notes)
+    if answer.bandpowers is not None:
+        io.write(BANDPOWERS, answer.bandpowers)

@@ -40,9 +40,14 @@ class Cases(ABC):
             ValueError: a file is not what the settings say.
         """
 
-    def read_asked(self, io: UnitIO) -> Any:  # noqa: ANN401
-        """Read the true answer."""
-        return io.read(self.asked)
+    def read_asked(self, io: UnitIO, at: Mapping[Axis, str] | None = None) -> Any:  # noqa: ANN401
+        """Read the true answer.
+
+        Args:
+            io: of a unit that reads `asked`.
+            at: the simulation, where the unit holds several.
+        """
+        return next(found for _, found in io.read_all(self.asked, only(at)))
 
     def disk_bytes(self) -> int:
         """Return how large one answer is."""

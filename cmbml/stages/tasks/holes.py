@@ -66,10 +66,11 @@ class Holes(Cases):
             seed=int(io.rng("filling of holes", at, per=(SPLIT, SIM)).integers(2**63)),
         )
 
-    def read_asked(self, io: UnitIO) -> SkyMap:
+    def read_asked(self, io: UnitIO, at: Mapping[Axis, str] | None = None) -> SkyMap:
         """Return the true CMB under the map's beam."""
         spec, window = self.source.spec, self.source.window()
-        alm = filter_components(io.read(CMB_ALM)[: len(window)], window)
+        truth = next(alm for _, alm in io.read_all(CMB_ALM, only(at)))
+        alm = filter_components(truth[: len(window)], window)
         return SkyMap(synthesise(alm, spec.nside, io.threads), spec)
 
     def disk_bytes(self) -> int:

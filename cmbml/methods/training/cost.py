@@ -1,0 +1,28 @@
+"""What a network costs, before it is run."""
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+CPU_GFLOPS = 25.0
+"""Speed of convolutions on one thread of a CPU, GFLOP/s, to a factor of two: see `benchmarks/uncertainty.py`."""
+TRAINING = 3.0
+"""A step of training costs this many forward passes: one, and two more for the gradients of features and of weights."""
+
+
+def gflop(network: nn.Module, shape: tuple[int, ...]) -> float:
+    """Count the floating-point operations of one forward pass, in thousand millions.
+
+    Args:
+        network: on any device; where it is on `meta`, nothing is computed.
+        shape: of one sample, channels first.
+    """
+    device = next((weights.device for weights in network.parameters()), torch.device("cpu"))
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        network(torch.zeros((1, *shape), device=device))
+    return float(counter.get_total_flops()) / 1e9
+
+
+def seconds_on_cpu(work: float, threads: int) -> float:
+    """Say about how long a CPU takes for so many thousand million operations."""
+    return work / (CPU_GFLOPS * threads)
