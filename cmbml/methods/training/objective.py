@@ -1,8 +1,8 @@
 """What a network is trained for: its losses, how it is validated, and what its reply means."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Literal, final
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, ClassVar, Literal, final
 
 from torch import Tensor, nn
 
@@ -18,7 +18,16 @@ LOSSES: dict[str, type[nn.Module]] = {"l1": nn.L1Loss, "l2": nn.MSELoss, "huber"
 
 @settings
 class Objective(ABC):
-    """How a network learns from a batch. Features and targets are normalised; replies are in the target's unit."""
+    """How a network learns from a batch. Features and targets are normalised; replies are in the target's unit.
+
+    Attributes:
+        population: whether it is validated on all samples at once, as what compares populations is, and learns from
+            whole batches alone.
+        one_device: whether batches cannot be shared by several devices.
+    """
+
+    population: ClassVar[bool] = False
+    one_device: ClassVar[bool] = False
 
     def build(self, network: Network, n_in: int, n_out: int) -> nn.Module:
         """Make what is trained, with fresh weights: the network, and whatever is trained beside it."""
@@ -28,9 +37,21 @@ class Objective(ABC):
         """Return the groups of weights that have an optimiser and a loss each."""
         return [list(network.parameters())]
 
+    def turns(self, n_players: int) -> Sequence[int]:
+        """Return which of the players takes each of the steps that a batch is used for."""
+        return range(n_players)
+
+    def prepare(self, network: nn.Module, targets: Iterable[Tensor]) -> None:
+        """Tell what is to be trained, once, what all training targets have in common.
+
+        Args:
+            network: what `build` has made.
+            targets: `(n_out, ...)` each, normalised.
+        """
+
     @abstractmethod
     def losses(self, model: "Normalised", features: Tensor, target: Tensor) -> Iterator[Tensor]:
-        """Give the loss of each of the players, one after the other: each has taken its step before the next is asked.
+        """Give a loss for each of the `turns`, one after the other: each has taken its step before the next is asked.
 
         Args:
             model: what is trained, between its normalisations.
@@ -41,6 +62,8 @@ class Objective(ABC):
     @abstractmethod
     def validate(self, model: "Normalised", features: Tensor, target: Tensor) -> dict[str, Tensor]:
         """Return the mean over a batch of what is to be known of it; `loss` decides which weights are kept.
+
+        `reply` is what the network answers, if there is a right answer to compare it with.
 
         Args:
             model: what is trained, between its normalisations.
