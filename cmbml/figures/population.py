@@ -21,7 +21,9 @@ def unit_label(unit: str) -> str:
     return f" [{label}]" if unit else ""
 
 
-def _images(figure: Figure, rows: Mapping[str, Sequence[Float]], limits: tuple[float, float], side: float, bar: str) -> None:
+def _images(
+    figure: Figure, rows: Mapping[str, Sequence[Float]], limits: tuple[float, float], side: float, bar: str
+) -> None:
     """Draw rows of patches with one colour scale."""
     n_columns = max(len(images) for images in rows.values())
     axes = figure.subplots(len(rows), n_columns, squeeze=False)

@@ -6,7 +6,7 @@ the patches that are centred in it.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -27,6 +27,11 @@ LEAST_VARIETY = 0.05
 """Variance from patch to patch, relative to that of real ones, below which a generator counts as collapsed."""
 BANDS = (2.5, 16.0, 50.0, 84.0, 97.5)
 """Percentiles of the 95 % and the 68 % bands, and the median."""
+TEXTURE_THRESHOLDS = np.linspace(-4, 4, N_THRESHOLDS + 2)[1:-1]
+"""Of patches that have been brought to mean 0 and variance 1 one by one, so that only what is in them counts.
+
+Thresholds of all patches together tell above all how bright patches are.
+"""
 NEAREST_PIXELS = 32
 """Patches are averaged to about so many pixels a side to look for the nearest one."""
 
@@ -37,6 +42,9 @@ STATISTICS = (
     Metric("gap_v0", "largest gap of V0", "", LOW),
     Metric("gap_v1", "largest gap of V1 / its maximum", "", LOW),
     Metric("gap_v2", "largest gap of V2 / its maximum", "", LOW),
+    Metric("texture_v0", "largest gap of V0, each patch standardised", "", LOW),
+    Metric("texture_v1", "largest gap of V1 / its maximum, each patch standardised", "", LOW),
+    Metric("texture_v2", "largest gap of V2 / its maximum, each patch standardised", "", LOW),
     Metric("variety", "variance between patches / that of real ones", "", 1.0),
 )
 """What `distances` gives, in its order; after them the distance of the distributions of power at each scale."""
@@ -133,7 +141,8 @@ class Population:
         spectra: `(n_patch, n_bin)`, log10 C_l, in the square of the map's unit, sr.
         log_spectra: the same of the decimal logarithm of the map.
         shapes: `(n_patch, 3, N_THRESHOLDS)`, Minkowski functionals of the decimal logarithm.
-        sums, squares: `(n_patch, n_pixel)`: a pixel's logarithm and its square, averaged in blocks; for variances.
+        textures: the same of each patch brought to mean 0 and variance 1, at `TEXTURE_THRESHOLDS`.
+        blocks: `(n_patch, n_block)`, the decimal logarithm averaged in blocks, for variances.
         tiles: `(n_patch,)`: which patches are drawn again together.
     """
 
@@ -142,6 +151,7 @@ class Population:
     spectra: Float
     log_spectra: Float
     shapes: Float
+    textures: Float
     blocks: Float
     tiles: Whole
 
@@ -152,8 +162,8 @@ class Population:
 
     def taken(self, which: Whole) -> "Population":
         """Return some of the patches, some of them several times."""
-        parts = (self.counts, self.spectra, self.log_spectra, self.shapes, self.blocks, self.tiles)
-        return Population(self.ell, *(part[which] for part in parts))
+        own = {entry.name: getattr(self, entry.name)[which] for entry in fields(self) if entry.name != "ell"}
+        return Population(ell=self.ell, **own)
 
     def resampled(self, rng: np.random.Generator) -> "Population":
         """Draw as many tiles as there are, some several times, each with all of its patches."""
@@ -202,8 +212,18 @@ def measure(logs: NDArray[Any], side_rad: float, limits: Range, tiles: Whole) ->
     wide = logs.astype(np.float64)
     ell, spectra = log_spectra(10.0**wide, side_rad)
     _, of_logs = log_spectra(wide, side_rad)
-    shapes = minkowski(logs, limits.thresholds)
-    return Population(ell, counts, spectra, of_logs, shapes, blocks_of(wide, 8).reshape(len(logs), -1), tiles)
+    spread = wide.std(axis=(1, 2), keepdims=True)
+    alike = (wide - wide.mean(axis=(1, 2), keepdims=True)) / np.where(spread > 0, spread, 1.0)
+    return Population(
+        ell=ell,
+        counts=counts,
+        spectra=spectra,
+        log_spectra=of_logs,
+        shapes=minkowski(logs, limits.thresholds),
+        textures=minkowski(alike, TEXTURE_THRESHOLDS),
+        blocks=blocks_of(wide, 8).reshape(len(logs), -1),
+        tiles=tiles,
+    )
 
 
 def blocks_of(images: Float, n_blocks: int) -> Float:
@@ -227,8 +247,8 @@ def kolmogorov_smirnov(first: Float, second: Float) -> float:
 
 
 def scale_numbers(ell: Float, scales: Sequence[float]) -> list[int]:
-    """Return which of the multipoles are next to some scales."""
-    return [int(np.abs(ell - scale).argmin()) for scale in scales]
+    """Return which of the multipoles are next to some scales, each once: coarse patches end below the smallest."""
+    return list(dict.fromkeys(int(np.abs(ell - scale).argmin()) for scale in scales))
 
 
 def distances(found: Population, real: Population, scales: Sequence[float]) -> Float:
@@ -239,22 +259,26 @@ def distances(found: Population, real: Population, scales: Sequence[float]) -> F
         real: what it should be like.
         scales: multipoles.
     """
-    shapes = [population.shapes.mean(axis=0) for population in (found, real)]
-    tops = np.abs(shapes[1]).max(axis=1)
-    gaps = np.abs(shapes[0] - shapes[1]).max(axis=1) / np.where(tops > 0, tops, 1.0)
-    powers = [
-        kolmogorov_smirnov(found.spectra[:, i], real.spectra[:, i]) for i in scale_numbers(real.ell, scales)
-    ]
+    powers = [kolmogorov_smirnov(found.spectra[:, i], real.spectra[:, i]) for i in scale_numbers(real.ell, scales)]
     return np.array(
         [
             intersection(found.counts.sum(axis=0), real.counts.sum(axis=0)),
             frechet_distance(found.spectra, real.spectra),
             frechet_distance(found.log_spectra, real.log_spectra),
-            *gaps,
+            *_gaps(found.shapes, real.shapes),
+            *_gaps(found.textures, real.textures),
             found.variance() / real.variance(),
             *powers,
         ]
     )
+
+
+def _gaps(found: Float, real: Float) -> Float:
+    """Return how far mean functionals, `(n_patch, 3, n)`, are apart at most, in units of the real ones' maximum."""
+    mine, theirs = found.mean(axis=0), real.mean(axis=0)
+    tops = np.abs(theirs).max(axis=1)
+    gaps: Float = np.abs(mine - theirs).max(axis=1) / np.where(tops > 0, tops, 1.0)
+    return gaps
 
 
 def collapsed(variety: float) -> bool:
@@ -345,9 +369,7 @@ def symmetric(images: Float) -> Iterator[Float]:
             yield np.rot90(mirrored, turns, axes=(1, 2))
 
 
-def nearest(
-    logs: NDArray[Any], real: NDArray[Any], apart: NDArray[np.bool_] | None = None
-) -> tuple[Float, Whole]:
+def nearest(logs: NDArray[Any], real: NDArray[Any], apart: NDArray[np.bool_] | None = None) -> tuple[Float, Whole]:
     """Find the nearest real patch of each patch, in any orientation.
 
     Args:

@@ -51,7 +51,9 @@ class PatchDraws(Squares):
             MethodError: something else is.
         """
         if spec.shown or not isinstance(spec.asked, PatchSpec):
-            message = "this method draws patches out of nothing; take a dataset of them (main_sims.py stages=dust_patches)"
+            message = (
+                "this method draws patches out of nothing; take a dataset of them (main_sims.py stages=dust_patches)"
+            )
             raise MethodError(message)
         return spec.asked
 

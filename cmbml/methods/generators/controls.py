@@ -11,14 +11,15 @@ from cmbml.methods.generators.case import PatchDraws
 from cmbml.methods.trained import Arrays, Hardware, Lesson, Reply, State, Trained, TrainedMethod, plain
 from cmbml.settings import settings
 from cmbml.sky.case import CaseSpec
-from cmbml.sky.flat import coupled_spectrum, flat_spectra, gaussian_patches
+from cmbml.sky.flat import flat_spectra, gaussian_patches
 from cmbml.sky.frechet import ring_edges
 from cmbml.sky.patches import PatchSpec
 
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
-ROUNDS = 8
-"""How often the spectrum that is drawn from is corrected, for what is measured of it to be that of the patches."""
+ROUNDS, TRIALS = 6, 128
+"""How often the spectrum that is drawn from is corrected, and by how many draws, for what is measured of them to be that
+of the patches: window and mean of a patch take power from its lowest ring, and give it to others."""
 
 
 @settings
@@ -79,7 +80,7 @@ class Lognormal(PatchControl):
         sides = np.radians(spec.sides_deg)
         pixel = (float(sides[0] / spec.height), float(sides[1] / spec.width))
         edges = ring_edges(spec.width, float(sides[1]))
-        real = flat_spectra(images - means[:, None, None], edges, pixel)
+        real = flat_spectra(images, edges, pixel)
         wanted, ell = real.c_ell.mean(axis=0), real.l_mean
         table = np.arange(int(np.ceil(np.sqrt(2) * edges[-1])) + 1)
         tried = wanted.copy()
@@ -89,7 +90,9 @@ class Lognormal(PatchControl):
             full = np.exp(np.interp(np.log(np.maximum(table, 1)), np.log(ell), np.log(tried)))
             full *= np.where(table > ell[-1], (np.maximum(table, 1) / ell[-1]) ** slope, 1.0)
             full *= np.where(table < ell[0], (np.maximum(table, 1) / ell[0]) ** max(slope, -3.0), 1.0)
-            tried = tried * wanted / coupled_spectrum(full, edges, shape, pixel).c_ell
+            # The same white noise in each round, so that only the spectrum changes.
+            trials = gaussian_patches(full, TRIALS, shape, pixel, np.random.default_rng(0))[:, 0]
+            tried = tried * wanted / flat_spectra(trials, edges, pixel).c_ell.mean(axis=0)
         return {"c_ell": full, "means": means, "shape": np.array(shape), "pixel_rad": np.array(pixel)}
 
     def drawn(self, kept: Mapping[str, NDArray[Any]], rng: np.random.Generator) -> Float64:

@@ -199,7 +199,9 @@ class ComparePopulations(Executor):
                 message = f"stages.populations: the dataset has no split '{name}'; {nearest_name(name, splits)}"
                 raise ConfigError(message)
         if self.learnt == self.other:
-            message = f"stages.populations.learnt and .other are both '{self.learnt}': how far apart halves are is the unit"
+            message = (
+                f"stages.populations.learnt and .other are both '{self.learnt}': how far apart halves are is the unit"
+            )
             raise ConfigError(message)
 
     def process(self, io: UnitIO) -> None:
@@ -277,10 +279,21 @@ class ComparePopulations(Executor):
         lines = ["# How far generated patches are from real ones", ""]
         lines += [_heading(("set", "against", *names))]
         for which in sets:
-            cells = [f"{at[*which, n]['value']:.3g} ({at[*which, n]['low']:.3g} … {at[*which, n]['high']:.3g})" for n in names]
+            cells = [
+                f"{at[*which, n]['value']:.3g} ({at[*which, n]['low']:.3g} … {at[*which, n]['high']:.3g})"
+                for n in names
+            ]
             lines.append(_line((*which, *cells)))
-        lines += ["", "In brackets: 95 % of a bootstrap over tiles of the sky (of generated patches, over patches).", ""]
-        lines += [f"## In units of how far {self.learnt} is from {self.other}", "", _heading(("set", "against", *names))]
+        lines += [
+            "",
+            "In brackets: 95 % of a bootstrap over tiles of the sky (of generated patches, over patches).",
+            "",
+        ]
+        lines += [
+            f"## In units of how far {self.learnt} is from {self.other}",
+            "",
+            _heading(("set", "against", *names)),
+        ]
         halves = {n: _shortfall(n, at[f"real, {self.learnt}", self.other, n]["value"]) for n in names}
         for which in sets:
             ratios = [_shortfall(n, at[*which, n]["value"]) / halves[n] if halves[n] else np.nan for n in names]
@@ -296,9 +309,7 @@ class ComparePopulations(Executor):
                 lines += [f"**{collapse_note(name, variety)}**", ""]
         return "\n".join(lines)
 
-    def _draw(
-        self, io: UnitIO, real: dict[str, _Set], drawn: dict[str, dict[str, _Set]], limits: Range
-    ) -> None:
+    def _draw(self, io: UnitIO, real: dict[str, _Set], drawn: dict[str, dict[str, _Set]], limits: Range) -> None:
         """Draw figures 1 to 5, against the half that was learnt from."""
         learnt, rng = real[self.learnt], io.rng("figures")
         spec, ell = learnt.patches.spec, learnt.measured.ell
