@@ -91,9 +91,9 @@ def latent_tail(patches: Mapping[float, NDArray[Any]], unit: str) -> Figure:
     left.set_xlabel(rf"$\log_{{10}}$ of a pixel{unit_label(unit)}")
     left.set_ylabel("density")
     left.legend(title="standard deviation of draws", fontsize=SMALL_TEXT_SIZE, title_fontsize=SMALL_TEXT_SIZE)
-    brightest = [[np.percentile(values, level) for values in patches.values()] for level in (50, 99, 99.9)]
-    for values, label, marker in zip(brightest, ("median", "99 %", "99.9 %"), "os^", strict=True):
-        right.plot(list(patches), values, marker=marker, label=label)
+    for level, label, marker in zip((50, 99, 99.9), ("median", "99 %", "99.9 %"), "os^", strict=True):
+        brightest = [float(np.percentile(values, level)) for values in patches.values()]
+        right.plot(list(patches), brightest, marker=marker, label=label)
     right.set_xlabel("standard deviation of draws")
     right.set_ylabel(rf"$\log_{{10}}$ of pixels{unit_label(unit)}")
     right.legend(fontsize=SMALL_TEXT_SIZE)
@@ -149,7 +149,7 @@ def spectra_bands(ell: Float, real: tuple[str, Float, Float], drawn: Mapping[str
         panel.set_title("68 and 95 % of patches", fontsize=SMALL_TEXT_SIZE)
         panel.legend(fontsize=SMALL_TEXT_SIZE)
     power = unit_label(unit).strip(" []")
-    axes[0].set_ylabel(rf"$\log_{{10}} C_\ell$" + (f" [({power})$^2$ sr]" if power else " [sr]"))
+    axes[0].set_ylabel(r"$\log_{10} C_\ell$" + (f" [({power})$^2$ sr]" if power else " [sr]"))
     return figure
 
 

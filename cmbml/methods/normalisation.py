@@ -56,10 +56,8 @@ class Moments:
         median, spread = (
             (1 - part) * getattr(self, name) + part * getattr(other, name) for name in ("median", "spread")
         )
-        ends = None, None
-        if self.lowest is not None and other.lowest is not None:
-            ends = np.minimum(self.lowest, other.lowest), np.maximum(self.highest, other.highest)
-        return Moments(count, self.mean + part * shift, covariance, median, spread, *ends)
+        lowest, highest = (_either(name, self, other) for name in ENDS)
+        return Moments(count, self.mean + part * shift, covariance, median, spread, lowest, highest)
 
     @classmethod
     def of_all(cls, parts: Iterable["Moments"]) -> "Moments":
@@ -76,6 +74,15 @@ class Moments:
         """Read what `plain` returned."""
         known = {name: np.array(plain[name], float) for name in (*ARRAYS, *ENDS) if name in plain}
         return cls(count=int(plain["count"]), **known)
+
+
+def _either(name: str, first: Moments, second: Moments) -> NDArray[np.float64] | None:
+    """Return the lower or the higher of two ends; None where one is not known."""
+    one, two = getattr(first, name), getattr(second, name)
+    if one is None or two is None:
+        return None
+    found: NDArray[np.float64] = (np.minimum if name == "lowest" else np.maximum)(one, two)
+    return found
 
 
 @dataclass(frozen=True)

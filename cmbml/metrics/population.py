@@ -1,8 +1,8 @@
 """How alike two populations of patches are: their pixels, spectra, shapes, and whether one was copied from the other.
 
-The statistics are those of Aylor et al. (arXiv:1909.06467, section 2.4). Patches of a sky overlap, so that a thousand of
-them hold as much as some eighty independent ones: intervals come from drawing tiles of the sky again, each with all of
-the patches that are centred in it.
+The statistics are those of Aylor et al. (arXiv:1909.06467, section 2.4). Patches of a sky overlap, so that a thousand
+of them hold as much as some eighty independent ones: intervals come from drawing tiles of the sky again, each with all
+of the patches that are centred in it.
 """
 
 from collections.abc import Iterator, Sequence

@@ -1,8 +1,8 @@
 """Patches of dust: the full-sky map that they are cut from, and where they lie.
 
-The layout is that of Aylor et al. (arXiv:1909.06467, section 2.1): 1034 upright patches of 20 x 20 degrees whose centres
-lie in steps of 5 degrees at |b| >= 25. They overlap; cut into halves by latitude, they share no pixel, for none comes
-nearer to the plane than 10 degrees.
+The layout is that of Aylor et al. (arXiv:1909.06467, section 2.1): 1034 upright patches of 20 x 20 degrees whose
+centres lie in steps of 5 degrees at |b| >= 25. They overlap; cut into halves by latitude, they share no pixel, for
+none comes nearer to the plane than 10 degrees.
 """
 
 from abc import ABC, abstractmethod
@@ -132,7 +132,8 @@ class DustFile(DustSource):
         if values.size != self.spec.n_pix:
             message = f"{self.file} has nside {round(np.sqrt(values.size / 12))}, and dust.nside={self.nside} was said"
             raise DustError(message)
-        values = np.clip(values, self.least, self.most) if self.least or self.most else values
+        if self.least or self.most:
+            values = np.clip(values, self.least, self.most)
         if self.fwhm_arcmin:
             lmax = 3 * self.nside - 1
             alm = analyse(values[np.newaxis], lmax, threads)
@@ -175,7 +176,7 @@ class SkyDust(DustSource):
         """Let the sky emit."""
         channel = Channel(freq_ghz=self.freq_ghz, fwhm_arcmin=0.0, depth_uk_arcmin=0.0)
         emission = self.sky.parts()[self.part].emission(channel, self.nside, "I", seed, threads)
-        return emission[0].astype(np.float64)
+        return np.asarray(emission[0], np.float64)
 
 
 @settings

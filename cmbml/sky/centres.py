@@ -94,7 +94,7 @@ def within(centres: Float, spec: PatchSpec, half: Half, buffer_deg: float = 0.0)
 
 
 def stepped(step_deg: float, latitudes_deg: tuple[float, float], half: Half = "all") -> Float:
-    """Return upright centres in steps: of latitude, and of longitude over the cosine of it (Aylor et al., arXiv:1909.06467).
+    """Return upright centres in steps: of latitude, and of longitude over its cosine (Aylor et al., arXiv:1909.06467).
 
     Neighbours of one latitude are a step apart on the sky, but for the last and the first, which may be nearer.
 
@@ -138,7 +138,8 @@ def in_frame(centres: Float, frame: Frame, of: Frame = "G") -> Float:
     lon, lat = np.arctan2(centre[:, 1], centre[:, 0]), np.arcsin(np.clip(centre[:, 2], -1, 1))
     _, east, north = np.moveaxis(axes_of(np.degrees(np.stack([lon, lat, np.zeros_like(lon)], axis=1))), 1, 0)
     angle = np.arctan2((up * east).sum(axis=1), (up * north).sum(axis=1))
-    return np.degrees(np.stack([lon, lat, angle], axis=1))
+    found: Float = np.degrees(np.stack([lon, lat, angle], axis=1))
+    return found
 
 
 def tiles(centres: Float, nside: int) -> NDArray[np.int64]:

@@ -9,7 +9,7 @@ from cmbml.sky.flat import flat_spectra
 
 Float = NDArray[np.float64]
 FAINTEST = 1e-30
-"""Power, relative to that of a pixel of unit variance, below which an image counts as empty: it has a logarithm, too."""
+"""C_l below which an image counts as empty: what has collapsed to one value has a logarithm, too."""
 
 
 def frechet_distance(first: NDArray[Any], second: NDArray[Any]) -> float:
@@ -41,8 +41,7 @@ def ring_edges(n_pixels: int, side_rad: float) -> Float:
         n_pixels: side of a patch.
         side_rad: the same, rad.
     """
-    fundamental = 2 * np.pi / side_rad
-    return fundamental * (np.arange(n_pixels // 2 + 1) + 0.5)
+    return np.asarray(2 * np.pi / side_rad * (np.arange(n_pixels // 2 + 1) + 0.5), np.float64)
 
 
 def log_spectra(images: NDArray[Any], side_rad: float, window: Float | None = None) -> tuple[Float, Float]:

@@ -46,7 +46,7 @@ def test_what_is_no_such_map_is_refused(tmp_path: Path) -> None:
         file(tmp_path, np.ones(100)).read(0, 1)
     with pytest.raises(DustError, match=r"dust.file=.*missing.fits: there is no such file"):
         DustFile(nside=NSIDE, file=tmp_path / "missing.fits", unit="mag").check()
-    with pytest.raises(DustError, match="dust.part=gas: the sky has dust, synchrotron"):
+    with pytest.raises(DustError, match=r"dust.part=gas: the sky has dust, synchrotron"):
         SkyDust(nside=NSIDE, sky=EmbeddedSky(), part="gas").check()
 
 

@@ -73,7 +73,8 @@ class PatchDraws(Squares):
             raise MethodError(message)
         number = case.number if case.asked is None else len(case.asked.values)
         shape = (number, *self.shapes(case.spec)[0])
-        return (self.width * np.random.default_rng(case.seed).standard_normal(shape)).astype(np.float32)
+        drawn = self.width * np.random.default_rng(case.seed).standard_normal(shape)
+        return np.asarray(drawn, np.float32)
 
     def target(self, case: Case[Patches], chosen: None = None) -> Float32:  # noqa: ARG002
         """Return the decimal logarithm of the patches.
@@ -85,7 +86,7 @@ class PatchDraws(Squares):
         if not (values > 0).all():
             message = f"{int((~(values > 0)).sum())} pixels of the patches are not above zero, and have no logarithm"
             raise MethodError(message)
-        return np.log10(values).astype(np.float32)
+        return np.asarray(np.log10(values), np.float32)
 
     def answer(self, replies: Float32, sigma: Float32 | None, spec: CaseSpec[PatchSpec]) -> Answer[Patches]:
         """Return patches in the unit of the map; they lie nowhere."""

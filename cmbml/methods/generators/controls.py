@@ -18,8 +18,10 @@ from cmbml.sky.patches import PatchSpec
 Float32 = NDArray[np.float32]
 Float64 = NDArray[np.float64]
 ROUNDS, TRIALS = 6, 128
-"""How often the spectrum that is drawn from is corrected, and by how many draws, for what is measured of them to be that
-of the patches: window and mean of a patch take power from its lowest ring, and give it to others."""
+"""How often the spectrum that is drawn from is corrected, and by how many draws, for it to give that of the patches.
+
+Window and mean of a patch take power from its lowest ring, and the window gives it to others.
+"""
 
 
 @settings
@@ -65,7 +67,7 @@ class PatchControl(TrainedMethod):
 @final
 @settings
 class Lognormal(PatchControl):
-    """Gaussian fields as logarithms, with the mean spectrum of the real ones: nothing but their second moments is known.
+    """Gaussian fields as logarithms, with the mean spectrum of real ones: nothing but their second moments is known.
 
     Attributes:
         means: of patches, drawn from a `gaussian`, or from those of the `training` patches.

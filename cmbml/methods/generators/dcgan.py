@@ -10,7 +10,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, final
 
 import torch
-from pydantic import Field, NonNegativeFloat, PositiveInt, field_validator
+from pydantic import Field, PositiveInt, field_validator
 from torch import Tensor, nn
 
 from cmbml.methods.base import MethodError
@@ -135,7 +135,8 @@ class PowerDiscriminator(nn.Module):
         with torch.autocast(images.device.type, enabled=False):
             modes = torch.fft.rfft2(images[:, 0].float())
             power = modes.real.square() + modes.imag.square()
-            return power.flatten(1) @ self.weights.T
+            found: Tensor = power.flatten(1) @ self.weights.T
+            return found
 
     def forward(self, images: Tensor) -> Tensor:
         """Judge images, `(batch, 1, pixels, pixels)`."""
@@ -150,7 +151,7 @@ class DcganModule(nn.Module):
 
     def __init__(self, spec: Dcgan) -> None:
         super().__init__()
-        self.latent = spec.latent
+        self.pixels, self.latent = spec.pixels, spec.latent
         self.generator = Generator(spec)
         kinds = {"map": MapDiscriminator, "power": PowerDiscriminator}
         self.discriminators = nn.ModuleDict({name: kinds[name](spec) for name in dict.fromkeys(spec.discriminators)})
@@ -159,6 +160,18 @@ class DcganModule(nn.Module):
         """Draw images, `(batch, 1, pixels, pixels)`, from `(batch, 1, latent)`."""
         images: Tensor = self.generator(latents[:, 0])
         return images
+
+
+def gan_of(network: nn.Module) -> DcganModule:
+    """Return a network that is a generator with discriminators.
+
+    Raises:
+        MethodError: it is none.
+    """
+    if not isinstance(network, DcganModule):
+        message = "method.objective=Adversarial trains a Dcgan; set method.network"
+        raise MethodError(message)
+    return network
 
 
 @final
@@ -170,7 +183,7 @@ class Adversarial(Objective):
     distance between the log10 spectra of drawn and of real patches, in the unit of the map.
 
     Attributes:
-        flips: how many of the labels that discriminators are told are wrong, so that they do not overpower the generator.
+        flips: part of the labels that discriminators are told wrong, so that they do not overpower the generator.
         turn: whether real images are turned by random right angles.
         draws: how many patches the Frechet distance is taken over.
     """
@@ -183,7 +196,8 @@ class Adversarial(Objective):
 
     def players(self, network: nn.Module) -> list[list[nn.Parameter]]:
         """Return the weights of the discriminators, and those of the generator."""
-        return [list(network.discriminators.parameters()), list(network.generator.parameters())]
+        gan = gan_of(network)
+        return [list(gan.discriminators.parameters()), list(gan.generator.parameters())]
 
     def turns(self, n_players: int) -> Sequence[int]:  # noqa: ARG002
         """Let the discriminators take two steps: real and drawn images are shown apart."""
@@ -191,31 +205,32 @@ class Adversarial(Objective):
 
     def prepare(self, network: nn.Module, targets: Iterable[Tensor]) -> None:
         """Tell the power discriminator what the mean spectrum of the real patches is."""
-        if "power" in network.discriminators:
-            judge = network.discriminators["power"]
+        gan = gan_of(network)
+        judges = [judge for judge in gan.discriminators.values() if isinstance(judge, PowerDiscriminator)]
+        for judge in judges:
             total, number = torch.zeros_like(judge.mean_power), 0
             for target in targets:
-                if target.shape[-2] * (target.shape[-1] // 2 + 1) != judge.weights.shape[1]:
-                    raise MethodError(_other_size(network, target))
+                if target.shape[-1] != gan.pixels:
+                    raise MethodError(_other_size(gan, target))
                 total += judge.power(target[None])[0]
                 number += 1
             judge.mean_power.copy_(total / number)
 
     def losses(self, model: "Normalised", features: Tensor, target: Tensor) -> Iterator[Tensor]:
         """Give the discriminators' loss on real images, that on drawn ones, and the generator's."""
-        network, number = model.network, len(features)
+        network, number = gan_of(model.network), len(features)
+        if target.shape[-1] != network.pixels:
+            raise MethodError(_other_size(network, target))
         real = turned(target) if self.turn else target
         with torch.no_grad():
             drawn = network(torch.randn_like(features))
-        if drawn.shape != real.shape:
-            raise MethodError(_other_size(network, target))
         for images, label in ((real, 1.0), (drawn, 0.0)):
             wrong = (torch.rand(number, 1, device=images.device) < self.flips).float()
             yield self._judged(network, images, (label - wrong).abs())
         deceiving = network(torch.randn_like(features))
         yield self._judged(network, deceiving, torch.ones(number, 1, device=deceiving.device))
 
-    def _judged(self, network: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
+    def _judged(self, network: DcganModule, images: Tensor, labels: Tensor) -> Tensor:
         losses = [
             nn.functional.binary_cross_entropy_with_logits(judge(images).float(), labels)
             for judge in network.discriminators.values()
@@ -226,7 +241,7 @@ class Adversarial(Objective):
         """Compare the log10 spectra of draws, always the same ones, with those of all real patches."""
         generator = torch.Generator().manual_seed(0)
         latents = torch.randn(self.draws, *features.shape[1:], generator=generator).to(features.device)
-        drawn = [model.bring_out(model.network(part), part) for part in latents.split(64)]
+        drawn = [model.bring_out(model.network(part), part) for part in torch.split(latents, 64)]
         distance = spectral_distance(torch.cat(drawn), model.bring_out(target, features))
         return {"loss": torch.tensor(distance, device=target.device)}
 
@@ -250,9 +265,8 @@ def spectral_distance(drawn: Tensor, real: Tensor) -> float:
     return frechet_distance(*(log_spectra(images, 1.0)[1] for images in found))
 
 
-def _other_size(network: nn.Module, target: Tensor) -> str:
-    side = network.generator(torch.zeros(2, network.latent, device=target.device)).shape[-1]
+def _other_size(network: DcganModule, target: Tensor) -> str:
     return (
-        f"method.network.pixels={side}: the patches have {target.shape[-1]} pixels a side, as the dataset was made; "
+        f"method.network.pixels={network.pixels}: the patches have {target.shape[-1]} pixels a side; "
         f"take method.network.pixels={target.shape[-1]}"
     )

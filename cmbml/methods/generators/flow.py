@@ -3,8 +3,8 @@
 Flow matching (Lipman et al. 2023, arXiv:2210.02747; Liu et al. 2023, arXiv:2209.03003): with x_t = (1 - t) x_0 + t x_1,
 x_0 noise and x_1 a patch, a network learns the mean of x_1 - x_0 at x_t, and an ordinary differential equation then
 leads from noise to patches. One loss, no opponent: unlike a GAN it is not led to leave out what is rare, and the tails
-are what the paper's GAN lacks. Of it and of diffusion (Karras et al. 2022, arXiv:2206.00364), which does as well, it has
-the fewer settings: no schedule of noise, no weights of the loss.
+are what the paper's GAN lacks. It has fewer settings than diffusion (Karras et al. 2022, arXiv:2206.00364): no
+schedule of noise, no weights of the loss.
 
 The mean of a patch varies more than what is in it, and brightness rules texture: so the mean is drawn from those of the
 training patches, and the flow makes what deviates from it, knowing it.
@@ -85,6 +85,13 @@ class Block(nn.Module):
         return found
 
 
+def _through(blocks: nn.Module, images: Tensor, known: Tensor) -> Tensor:
+    """Apply blocks one after the other."""
+    for block in blocks.children():
+        images = block(images, known)
+    return images
+
+
 @final
 class FlowModule(nn.Module):
     """The network that a `FlowUNet` describes, and what it knows of the training patches.
@@ -114,11 +121,10 @@ class FlowModule(nn.Module):
             blocks = [Block(2 * n_in if not k else n_out, n_out, n_known) for k in range(spec.blocks)]
             up.append(nn.ModuleList(blocks))
         self.up = nn.ModuleList(up)
-        self.leave = nn.Sequential(
-            nn.GroupNorm(GROUPS, widths[0]), nn.SiLU(), nn.Conv2d(widths[0], spec.fold**2, 3, padding=1)
-        )
-        nn.init.zeros_(self.leave[-1].weight)
-        nn.init.zeros_(self.leave[-1].bias)
+        last = nn.Conv2d(widths[0], spec.fold**2, 3, padding=1)
+        for weights in last.parameters():
+            nn.init.zeros_(weights)
+        self.leave = nn.Sequential(nn.GroupNorm(GROUPS, widths[0]), nn.SiLU(), last)
 
     def forward(self, images: Tensor, time: Tensor, mean: Tensor) -> Tensor:
         """Return the flow at images, `(batch, 1, height, width)`, at times and for means of patches, `(batch,)`."""
@@ -127,14 +133,11 @@ class FlowModule(nn.Module):
         found, kept = self.enter(self.fold(images)), []
         for level, blocks in enumerate(self.down):
             found = nn.functional.avg_pool2d(found, 2) if level else found
-            for block in blocks:
-                found = block(found, known)
+            found = _through(blocks, found, known)
             kept.append(found)
         for level, blocks in enumerate(self.up):
             found = nn.functional.interpolate(found, scale_factor=2) if level else found
-            found = torch.cat([found, kept.pop()], dim=1)
-            for block in blocks:
-                found = block(found, known)
+            found = _through(blocks, torch.cat([found, kept.pop()], dim=1), known)
         flow: Tensor = self.unfold(self.leave(found))
         return flow
 
@@ -143,7 +146,8 @@ class FlowModule(nn.Module):
         place = torch.special.ndtr(score) * (self.N_QUANTILES - 1)
         low = place.long().clamp(max=self.N_QUANTILES - 2)
         part = place - low
-        return (1 - part) * self.means[low] + part * self.means[low + 1]
+        mean: Tensor = (1 - part) * self.means[low] + part * self.means[low + 1]
+        return mean
 
     def carried(self, noise: Tensor, steps: int) -> Tensor:
         """Carry noise, `(batch, 1, height, width)`, to patches, by Heun's method.
@@ -166,6 +170,18 @@ def centred(images: Tensor) -> Tensor:
     return images - images.mean(dim=(1, 2, 3), keepdim=True)
 
 
+def flow_of(network: nn.Module) -> FlowModule:
+    """Return a network that is a flow.
+
+    Raises:
+        MethodError: it is none.
+    """
+    if not isinstance(network, FlowModule):
+        message = "method.objective=FlowMatching trains a FlowUNet; set method.network"
+        raise MethodError(message)
+    return network
+
+
 @final
 @settings
 class FlowMatching(Objective):
@@ -185,9 +201,10 @@ class FlowMatching(Objective):
         for target in targets:
             means.append(target.mean())
             squares.append((target - target.mean()).square().mean())
-        levels = torch.linspace(0, 1, network.N_QUANTILES)
-        network.means.copy_(torch.quantile(torch.stack(means), levels))
-        network.scale.copy_(torch.stack(squares).mean().sqrt().clamp(min=1e-12))
+        flow = flow_of(network)
+        levels = torch.linspace(0, 1, flow.N_QUANTILES)
+        flow.means.copy_(torch.quantile(torch.stack(means), levels))
+        flow.scale.copy_(torch.stack(squares).mean().sqrt().clamp(min=1e-12))
 
     def losses(self, model: "Normalised", features: Tensor, target: Tensor) -> Iterator[Tensor]:
         """Compare the flow at random times with the way from random noise to the patches."""
@@ -196,15 +213,15 @@ class FlowMatching(Objective):
             mirrored = torch.rand(len(target), 1, 1, 1, device=target.device) < 0.5
             patches = turned(torch.where(mirrored, target.flip(-1), target))
         noise, time = torch.randn_like(features), torch.rand(len(target), device=target.device)
-        yield self._loss(model.network, patches, noise, time)
+        yield self._loss(flow_of(model.network), patches, noise, time)
 
     def validate(self, model: "Normalised", features: Tensor, target: Tensor) -> dict[str, Tensor]:
         """Do the same with noise and times that are always the same: the noise is that of the features."""
         # As far apart as can be, in an order that has nothing to do with that of the patches: the golden ratio's.
         time = torch.arange(1, len(target) + 1, device=target.device) * 0.6180339887498949 % 1
-        return {"loss": self._loss(model.network, target, features, time.to(target.dtype))}
+        return {"loss": self._loss(flow_of(model.network), target, features, time.to(target.dtype))}
 
-    def _loss(self, network: nn.Module, patches: Tensor, noise: Tensor, time: Tensor) -> Tensor:
+    def _loss(self, network: FlowModule, patches: Tensor, noise: Tensor, time: Tensor) -> Tensor:
         start, end = centred(noise), centred(patches) / network.scale
         part = time[:, None, None, None]
         flow = network((1 - part) * start + part * end, time, patches.mean(dim=(1, 2, 3)))
@@ -212,4 +229,5 @@ class FlowMatching(Objective):
 
     def reply(self, model: "Normalised", features: Tensor) -> tuple[Tensor, None]:
         """Carry the noise along."""
-        return model.bring_out(model.network.carried(model.bring_in(features), self.steps), features), None
+        patches = flow_of(model.network).carried(model.bring_in(features), self.steps)
+        return model.bring_out(patches, features), None

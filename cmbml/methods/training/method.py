@@ -96,7 +96,8 @@ class NetworkMethod(TrainedMethod):
         if self.objective.population and len(lesson.names) < self.train.batch_size:
             message = (
                 f"there are {len(lesson.names)} samples to learn from, fewer than method.train.batch_size="
-                f"{self.train.batch_size}, and this method learns from whole batches; take more samples, or a smaller batch"
+                f"{self.train.batch_size}, and this method learns from whole batches; take more samples, or smaller "
+                "batches"
             )
             raise MethodError(message)
         with quiet(), threads_of(hardware):
@@ -120,10 +121,10 @@ class NetworkMethod(TrainedMethod):
         best = min(ends, key=lambda end: end.row(end.best)["valid_loss"])
         chosen, kept = (ends[-1], ends[-1].last) if self.train.keep == "last" else (best, best.best)
         rows = [row for end in ends for row in end.rows]
-        columns = {name: [row[i] for row in rows] for i, name in enumerate(COLUMNS)}
-        row = chosen.row(kept)
-        found = {"n_parameters": n_parameters, "epochs": len(rows), "kept_epoch": int(row["epoch"])}
-        found |= {name: row[name] for name in COLUMNS[3:]}
+        columns = {name: [values[i] for values in rows] for i, name in enumerate(COLUMNS)}
+        told_of = chosen.row(kept)
+        found = {"n_parameters": n_parameters, "epochs": len(rows), "kept_epoch": int(told_of["epoch"])}
+        measured = {name: told_of[name] for name in COLUMNS[3:]}
         about = {
             "method": self.name,
             "settings": plain(self, "name"),
@@ -131,7 +132,7 @@ class NetworkMethod(TrainedMethod):
             "channels": [len(norm.scale) for norm in norms],
             "features": norms[0].plain(),
             "target": norms[1].plain(),
-            "training": plain(self.train) | {"samples": len(lesson.names)} | found,
+            "training": plain(self.train) | {"samples": len(lesson.names)} | found | measured,
         }
         arrays = {
             name.removeprefix("model.network."): weights.numpy()
@@ -140,7 +141,7 @@ class NetworkMethod(TrainedMethod):
         }
         told = [end.last["callbacks"][Clock.__qualname__]["told"] for end in ends]
         told[-1]["seconds"] = round(sum(entry["seconds"] for entry in told), 2)
-        return Trained(State(arrays, about), columns, found | {"device": device} | told[-1])
+        return Trained(State(arrays, about), columns, found | measured | {"device": device} | told[-1])
 
     def _like(self, spec: CaseSpec[Any]) -> int | None:
         """Return which channel of the features the target is brought to size like.

@@ -1,4 +1,4 @@
-"""Judge generated patches: how far they are from real ones, in units of how far one half of the sky is from the other."""
+"""Judge generated patches: how far they are from real ones, in units of how far halves of the sky are apart."""
 
 import logging
 from collections.abc import Iterator
@@ -35,8 +35,8 @@ from cmbml.metrics.population import (
 )
 from cmbml.metrics.scores import Score, ScoreError
 from cmbml.settings import PositiveFloat, settings
-from cmbml.sky.maps import SkyMap
 from cmbml.sky.centres import tiles
+from cmbml.sky.maps import SkyMap
 from cmbml.sky.patches import Patches, axes_of
 from cmbml.stages.analysis.judges import Judge
 from cmbml.stages.assets import (
@@ -62,20 +62,29 @@ FOOTING = "patches"
 VARIETY = [metric.name for metric in STATISTICS].index("variety")
 
 
-def logs_of(field: SkyMap | Patches, what: str) -> Float:
-    """Return the decimal logarithm of patches, `(n_patch, side, side)`.
+def squares(field: SkyMap | Patches, what: str) -> Patches:
+    """Return a field that is a set of square patches.
 
     Args:
         field: patches.
         what: whose, for messages.
 
     Raises:
-        ScoreError: they are a map, or no squares, or have pixels without a logarithm.
+        ScoreError: it is something else.
     """
     if not isinstance(field, Patches) or field.spec.height != field.spec.width:
         message = f"{what} is no set of square patches: stages=population is for what main_generate.py has made"
         raise ScoreError(message)
-    values = field.values[:, 0].astype(np.float64)
+    return field
+
+
+def logs_of(patches: Patches, what: str) -> Float:
+    """Return the decimal logarithm of patches, `(n_patch, side, side)`.
+
+    Raises:
+        ScoreError: pixels have none.
+    """
+    values = patches.values[:, 0].astype(np.float64)
     if not (values > 0).all():
         message = f"{int((~(values > 0)).sum())} pixels of {what} are not above zero, and have no logarithm"
         raise ScoreError(message)
@@ -92,11 +101,11 @@ class _Set:
     measured: Population
 
     @classmethod
-    def of(cls, patches: SkyMap | Patches, what: str, limits: Range | None, tile_nside: int) -> "_Set":
+    def of(cls, field: SkyMap | Patches, what: str, limits: Range, tile_nside: int) -> "_Set":
+        patches = squares(field, what)
         logs = logs_of(patches, what)
-        assert isinstance(patches, Patches)  # noqa: S101
         side, numbers = float(np.radians(patches.spec.sides_deg[1])), tiles(patches.centres, tile_nside)
-        return cls(patches, logs, measure(logs, side, limits or Range.of(logs), numbers))
+        return cls(patches, logs, measure(logs, side, limits, numbers))
 
 
 def _require_alike(drawn: Patches, real: Patches, what: str) -> None:

@@ -84,4 +84,5 @@ def great_circle(first: NDArray[np.float64], last: NDArray[np.float64], steps: i
     cosine = (first * last).sum() / np.sqrt((first**2).sum() * (last**2).sum())
     angle, part = np.arccos(np.clip(cosine, -1, 1)), np.linspace(0, 1, steps)
     weights = np.stack([np.sin((1 - part) * angle), np.sin(part * angle)]) / np.sin(angle)
-    return np.einsum("is,i...->s...", weights, np.stack([first, last]))
+    points: NDArray[np.float64] = np.einsum("is,i...->s...", weights, np.stack([first, last]))
+    return points
