@@ -140,8 +140,8 @@ def test_figures_and_page_are_there(generated: Path) -> None:
     assert verdict
 
 
-def test_killed_training_ends_with_the_same_weights(generated: Path, calling: Callable, tmp_path: Path) -> None:
-    """Trained again from nothing, elsewhere, it is the same to the bit; killed ones are, in tests/methods."""
+def test_generator_is_the_same_wherever_it_is_trained(generated: Path, calling: Callable, tmp_path: Path) -> None:
+    """To the bit, on a CPU; that killed trainings end the same, too, is tested beside the methods."""
     assert calling("sims", tmp_path, *DATASET) == 0
     assert calling("generate", tmp_path, "dataset=dust", *GAN, *HARDWARE) == 0
     for name in ("train/dcgan/state.safetensors", "clean/dcgan/test/sim0000/cleaned_map.fits"):

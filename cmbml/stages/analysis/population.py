@@ -124,13 +124,11 @@ class JudgePopulation(Judge):
         scales: multipoles at which the distribution of the power is compared.
         tile_nside: of the tiles that are drawn again: 3 makes them 20 degrees wide.
         n_boot: how often they are.
-        seed: of what is drawn.
     """
 
     scales: Scales
     tile_nside: PositiveInt = 3
     n_boot: PositiveInt = 200
-    seed: int = 0
     reads: ClassVar = (CLEANED_MAP, DUST_PATCHES)
     own_skies: ClassVar = True
 
@@ -141,7 +139,7 @@ class JudgePopulation(Judge):
         real = _Set.of(truth, "the real set", limits, self.tile_nside).measured
         found = _Set.of(answer, io.key[METHOD], limits, self.tile_nside)
         _require_alike(found.patches, truth, io.key[METHOD])
-        rng = np.random.default_rng(self.seed)
+        rng = io.rng("bootstrap")
         found_values = compare(found.measured, real, self.scales, 1, rng).values
         floors = against_itself(real, self.scales, self.n_boot, rng).values
         if collapsed(found_values[VARIETY]):
