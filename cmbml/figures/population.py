@@ -188,7 +188,8 @@ def power_distributions(scales: Mapping[str, Mapping[str, Float]], real: str, un
         panel.set_title(title, fontsize=TEXT_SIZE)
         panel.set_xlabel(r"$\log_{10} C_\ell$" + (f" [({power})$^2$ sr]" if power else " [sr]"))
     figure.axes[0].set_ylabel("density of patches")
-    figure.axes[0].legend(fontsize=SMALL_TEXT_SIZE)
+    handles, labels = figure.axes[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels), fontsize=SMALL_TEXT_SIZE)
     return figure
 
 
