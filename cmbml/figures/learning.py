@@ -22,7 +22,8 @@ def learning_figure(curves: Mapping[str, Columns], methods: Sequence[str]) -> Fi
 
     Args:
         curves: method -> `epoch` (from 0), `train_loss`, `valid_loss`, `valid_rmse_uk`: a value per epoch. Losses are
-            each method's own, in its own normalisation; the error is in uK_CMB over the whole sky.
+            each method's own, in its own normalisation; the error is in uK_CMB over the whole sky, and NaN of methods
+            that have none, as generators: where no method has one, it has no panel.
         methods: of the comparison, in the order of drawing; the place gives the colour.
 
     Returns:
@@ -43,28 +44,33 @@ def learning_figure(curves: Mapping[str, Columns], methods: Sequence[str]) -> Fi
     ]
     labels = [str(handle.get_label()) for handle in handles]
     head = 0.38 + LINE_INCH * legend_rows(labels)[1]
-    total = head + 3.9
+    has_errors = any(np.isfinite(curve["valid_rmse_uk"]).any() for curve in curves.values())
+    total = head + (3.9 if has_errors else 2.16)
     figure = Figure(figsize=(COLUMN_WIDTH_INCH, total), facecolor="white")
     figure.text(0.5, 1 - 0.14 / total, "Training and validation", ha="center", va="center", fontsize=TEXT_SIZE + 1)
     legend_above(figure, handles, labels, 0.31)
-    losses = figure.add_axes((0.16, 2.2 / total, 0.81, 1.65 / total))
-    errors = figure.add_axes((0.16, 0.46 / total, 0.81, 1.65 / total), sharex=losses)
+    losses = figure.add_axes((0.16, (2.2 if has_errors else 0.46) / total, 0.81, 1.65 / total))
+    errors = figure.add_axes((0.16, 0.46 / total, 0.81, 1.65 / total), sharex=losses) if has_errors else None
     for name in (name for name in methods if name in curves):
         curve, colour = curves[name], styles[name].colour
         epochs = np.asarray(curve["epoch"]) + 1
         drawn: dict[str, Any] = {"color": colour, "linewidth": 1.2, "marker": "." if len(epochs) == 1 else None}
         losses.plot(epochs, curve["train_loss"], **drawn)
         losses.plot(epochs, curve["valid_loss"], dashes=VALIDATION, **drawn)
-        errors.plot(epochs, curve["valid_rmse_uk"], dashes=VALIDATION, **drawn)
-        best = int(np.argmin(curve["valid_loss"]))
-        errors.plot(epochs[best], curve["valid_rmse_uk"][best], styles[name].marker, color=colour, markersize=4.5)
+        best, marked, shown = int(np.argmin(curve["valid_loss"])), losses, curve["valid_loss"]
+        if errors is not None:
+            marked, shown = errors, curve["valid_rmse_uk"]
+            errors.plot(epochs, shown, dashes=VALIDATION, **drawn)
+        marked.plot(epochs[best], shown[best], styles[name].marker, color=colour, markersize=4.5)
     losses.set_ylabel("loss (normalised)", fontsize=TEXT_SIZE)
-    errors.set_ylabel("RMSE, validation,\nwhole sky [µK]", fontsize=TEXT_SIZE)
-    errors.set_xlabel("epoch (markers: least validation loss)", fontsize=TEXT_SIZE)
-    errors.xaxis.set_major_locator(MaxNLocator(integer=True))
-    for axes in (losses, errors):
+    lowest = losses if errors is None else errors
+    if errors is not None:
+        errors.set_ylabel("RMSE, validation,\nwhole sky [µK]", fontsize=TEXT_SIZE)
+        losses.tick_params(labelbottom=False)
+    lowest.set_xlabel("epoch (markers: least validation loss)", fontsize=TEXT_SIZE)
+    lowest.xaxis.set_major_locator(MaxNLocator(integer=True))
+    for axes in figure.axes:
         axes.set_yscale("log")
         axes.tick_params(labelsize=SMALL_TEXT_SIZE, which="both", direction="in", top=True, right=True)
         axes.grid(color="0.93", linewidth=0.6)
-    losses.tick_params(labelbottom=False)
     return figure

@@ -9,9 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
+from cmbml.methods.base import MethodError
 from cmbml.settings import PositiveFloat, settings
 
 ARRAYS = ("mean", "covariance", "median", "spread")
+ENDS = ("lowest", "highest")
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,8 @@ class Moments:
         covariance: `(n_channel, n_channel)`.
         median: `(n_channel,)`; of several arrays, the mean of their medians.
         spread: `(n_channel,)`: half of what lies between the 16th and the 84th percentile; of several arrays, the mean.
+        lowest: `(n_channel,)`; None where arrays were measured by an earlier release.
+        highest: the same.
     """
 
     count: int
@@ -31,6 +35,8 @@ class Moments:
     covariance: NDArray[np.float64]
     median: NDArray[np.float64]
     spread: NDArray[np.float64]
+    lowest: NDArray[np.float64] | None = None
+    highest: NDArray[np.float64] | None = None
 
     @classmethod
     def of(cls, values: NDArray[Any]) -> "Moments":
@@ -38,7 +44,8 @@ class Moments:
         flat = values.reshape(len(values), -1)
         low, median, high = np.percentile(flat, (16, 50, 84), axis=1).astype(np.float64)
         mean, covariance = flat.mean(axis=1, dtype=np.float64), np.atleast_2d(np.cov(flat, bias=True, dtype=np.float64))
-        return cls(flat.shape[1], mean, covariance, median, (high - low) / 2)
+        ends = (flat.min(axis=1).astype(np.float64), flat.max(axis=1).astype(np.float64))
+        return cls(flat.shape[1], mean, covariance, median, (high - low) / 2, *ends)
 
     def joined(self, other: "Moments") -> "Moments":
         """Return the moments of both sets together (Chan, Golub and LeVeque 1983)."""
@@ -49,7 +56,8 @@ class Moments:
         median, spread = (
             (1 - part) * getattr(self, name) + part * getattr(other, name) for name in ("median", "spread")
         )
-        return Moments(count, self.mean + part * shift, covariance, median, spread)
+        lowest, highest = (_either(name, self, other) for name in ENDS)
+        return Moments(count, self.mean + part * shift, covariance, median, spread, lowest, highest)
 
     @classmethod
     def of_all(cls, parts: Iterable["Moments"]) -> "Moments":
@@ -58,12 +66,23 @@ class Moments:
 
     def plain(self) -> dict[str, Any]:
         """Return plain values."""
-        return {"count": self.count} | {name: getattr(self, name).tolist() for name in ARRAYS}
+        known = [name for name in (*ARRAYS, *ENDS) if getattr(self, name) is not None]
+        return {"count": self.count} | {name: getattr(self, name).tolist() for name in known}
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> "Moments":
         """Read what `plain` returned."""
-        return cls(int(plain["count"]), *(np.array(plain[name], float) for name in ARRAYS))
+        known = {name: np.array(plain[name], float) for name in (*ARRAYS, *ENDS) if name in plain}
+        return cls(count=int(plain["count"]), **known)
+
+
+def _either(name: str, first: Moments, second: Moments) -> NDArray[np.float64] | None:
+    """Return the lower or the higher of two ends; None where one is not known."""
+    one, two = getattr(first, name), getattr(second, name)
+    if one is None or two is None:
+        return None
+    found: NDArray[np.float64] = (np.minimum if name == "lowest" else np.maximum)(one, two)
+    return found
 
 
 @dataclass(frozen=True)
@@ -113,14 +132,15 @@ class Normalisation:
             what lies between the 16th and the 84th percentile, which the Galactic plane does not move; `whiten` mixes
             the channels to ones that have unit variance and no correlation, so that what little the channels differ
             in is as large as what they share. Of features only. `minmax` brings each sample and channel to [0, 1] by
-            its own extremes.
+            its own extremes;
+            `range` brings all of them together to [-1, 1].
         by: what `fixed` divides by, in the arrays' unit.
         limit: how many such units a feature grows in proportion; only its logarithm counts beyond. None: without end.
             Targets have none.
         like: of a target with `minmax`, the channel of the features whose extremes are taken: its own are not known.
     """
 
-    kind: Literal["fixed", "scale", "standardise", "robust", "whiten", "minmax"]
+    kind: Literal["fixed", "scale", "standardise", "robust", "whiten", "minmax", "range"]
     by: PositiveFloat = 1.0
     limit: PositiveFloat | None = None
     like: Annotated[str, Field(coerce_numbers_to_str=True)] | None = None
@@ -135,6 +155,12 @@ class Normalisation:
         zero, std = np.zeros_like(moments.mean), np.sqrt(np.diag(moments.covariance))
         if self.kind == "minmax":
             return Scaling(zero, np.ones_like(std), None, self.limit, per_sample=True, like=like)
+        if self.kind == "range":
+            if moments.lowest is None or moments.highest is None:
+                message = "the arrays do not say how far they reach, as those of an earlier release: make them again"
+                raise MethodError(message)
+            half = (moments.highest - moments.lowest) / 2
+            return Scaling(moments.lowest + half, np.where(half > 0, half, 1.0), None, self.limit)
         if self.kind == "whiten":
             return Scaling(moments.mean, np.ones_like(std), whitening(moments.covariance), self.limit)
         offset, scale = {

@@ -57,17 +57,30 @@ class DustMap:
         return _intensity(self, nside)
 
 
-@lru_cache(2)
-def _intensity(found: DustMap, nside: int) -> NDArray[np.float32]:
-    with fits.open(found.file) as hdus:
+def read_full_sky(file: Path, column: int, nested: bool) -> NDArray[np.float64]:
+    """Read one full-sky map, `(n_pix,)`, RING, in whatever unit and frame it is.
+
+    Args:
+        file: a FITS file: the array of the first header, or a column of a table.
+        column: which, of a table.
+        nested: whether its pixels are in NESTED order.
+
+    Raises:
+        BandError: it is none, or has pixels without a number.
+    """
+    with fits.open(file) as hdus:
         image = hdus[0].data
-        values = image if image is not None else hdus[1].data.field(found.column)
+        values = image if image is not None else hdus[1].data.field(column)
         values = np.asarray(values, np.float64).ravel()
     if not hp.isnpixok(values.size) or not np.isfinite(values).all() or (values <= -1e20).any():
-        message = f"{found.file} holds no full-sky HEALPix map: {values.size} values, or pixels without a number"
+        message = f"{file} holds no full-sky HEALPix map: {values.size} values, or pixels without a number"
         raise BandError(message)
-    if found.nested:
-        values = hp.reorder(values, n2r=True)
+    return hp.reorder(values, n2r=True) if nested else values
+
+
+@lru_cache(2)
+def _intensity(found: DustMap, nside: int) -> NDArray[np.float32]:
+    values = read_full_sky(found.file, found.column, found.nested)
     # Turned by interpolation, not in harmonics: cut at any band limit, the Galactic plane would ring over the rest.
     vectors = np.stack(hp.pix2vec(nside, np.arange(12 * nside**2)))
     there = hp.Rotator(coord=["G", found.frame])(vectors) if found.frame != "G" else vectors

@@ -2,11 +2,12 @@
 
 from typing import Literal
 
+import healpy as hp
 import numpy as np
 from numpy.typing import NDArray
 
-from cmbml.sky.maps import MapError
-from cmbml.sky.patches import PatchSpec
+from cmbml.sky.maps import Frame, MapError
+from cmbml.sky.patches import PatchSpec, axes_of
 
 Float = NDArray[np.float64]
 Half = Literal["all", "north", "south", "east", "west"]
@@ -90,3 +91,67 @@ def within(centres: Float, spec: PatchSpec, half: Half, buffer_deg: float = 0.0)
     inwards["west"] = -inwards["east"]
     kept: Float = centres[np.degrees(np.arcsin(inwards[half])) >= reach]
     return kept
+
+
+def stepped(step_deg: float, latitudes_deg: tuple[float, float], half: Half = "all") -> Float:
+    """Return upright centres in steps: of latitude, and of longitude over its cosine (Aylor et al., arXiv:1909.06467).
+
+    Neighbours of one latitude are a step apart on the sky, but for the last and the first, which may be nearer.
+
+    Args:
+        step_deg: between neighbours.
+        latitudes_deg: least and greatest |b|.
+        half: of the sphere: `all`, `north` or `south` by the sign of latitude, `east` or `west` by longitude.
+
+    Returns:
+        `(n_patch, 3)`, degrees, by latitude from south to north.
+
+    Example:
+        >>> len(stepped(5, (25, 90))), len(stepped(5, (25, 90), "north"))
+        (1034, 517)
+    """
+    low, high = latitudes_deg
+    steps = np.arange(low, high + step_deg / 1e6, step_deg)
+    found = []
+    for lat in np.concatenate([-steps[::-1], steps[steps > 0]]):
+        across = step_deg / max(np.cos(np.radians(lat)), 1e-9)
+        found += [(lon, lat, 0.0) for lon in np.arange(0, 360, across)]
+    centres = np.array(found)
+    lon, lat = centres[:, 0], centres[:, 1]
+    inside = {"all": lat < 91, "north": lat >= 0, "south": lat < 0, "east": lon < 180, "west": lon >= 180}
+    kept: Float = centres[inside[half]]
+    return kept
+
+
+def in_frame(centres: Float, frame: Frame, of: Frame = "G") -> Float:
+    """Say in another frame where patches lie: the same pixels of the sky, with the same up.
+
+    Args:
+        centres: `(n_patch, 3)`, degrees, in the frame `of`.
+        frame: in which they are wanted.
+        of: in which they are given.
+    """
+    if frame == of:
+        return centres
+    rotation = hp.Rotator(coord=[of, frame]).mat
+    centre, _, up = np.moveaxis(axes_of(centres) @ rotation.T, 1, 0)
+    lon, lat = np.arctan2(centre[:, 1], centre[:, 0]), np.arcsin(np.clip(centre[:, 2], -1, 1))
+    _, east, north = np.moveaxis(axes_of(np.degrees(np.stack([lon, lat, np.zeros_like(lon)], axis=1))), 1, 0)
+    angle = np.arctan2((up * east).sum(axis=1), (up * north).sum(axis=1))
+    found: Float = np.degrees(np.stack([lon, lat, angle], axis=1))
+    return found
+
+
+def tiles(centres: Float, nside: int) -> NDArray[np.int64]:
+    """Return the number of the HEALPix pixel in which the centre of each patch lies, `(n_patch,)`.
+
+    Patches that were drawn flat (their centres are NaN) share nothing: each is a tile of its own.
+
+    Args:
+        centres: `(n_patch, 3)`, degrees.
+        nside: of the tiles, any positive number: 3 for tiles of 20 degrees.
+    """
+    if not np.isfinite(centres).all():
+        return np.arange(len(centres))
+    found: NDArray[np.int64] = hp.ang2pix(nside, centres[:, 0], centres[:, 1], lonlat=True)
+    return found

@@ -209,6 +209,24 @@ class ModeBins:
         return FlatSpectrum(self.l_edges, self.l_mean, n_modes, binned.reshape(*power.shape[:-2], -1))
 
 
+def binning(shape: tuple[int, int], pixel_rad: tuple[float, float], l_edges: Float) -> Float:
+    """Return by which weights the power of the modes of `numpy.fft.rfft2` is averaged over bins.
+
+    Args:
+        shape: height and width of the images.
+        pixel_rad: sides of a pixel, rad.
+        l_edges: `(n_bin + 1,)`.
+
+    Returns:
+        `(n_bin, height, width // 2 + 1)`; those of a bin add up to 1.
+    """
+    bins = _Bins.of(shape, pixel_rad, l_edges)
+    weights = np.zeros((len(bins.count), *bins.inside.shape))
+    rows, columns = np.nonzero(bins.inside)
+    weights[bins.number, rows, columns] = bins.twice / bins.count[bins.number]
+    return weights
+
+
 def gaussian_patches(
     c_ell: NDArray[Any],
     number: int,

@@ -48,6 +48,8 @@ CMB_PATCHES = Asset("cmb_patches", PatchFile(), per=(SPLIT, SIM))  # truth under
 OBS_PATCHES = Asset("obs_patches", PatchFile(), per=(SPLIT, SIM, FREQ))  # patches that were drawn flat, uK_CMB
 COMPONENT_SPECTRA = Asset("component_spectra_rows", FitsTable(), per=(SPLIT, SIM))  # D_l of each part of OBS_PATCHES
 
+DUST_PATCHES = Asset("dust_patches", PatchFile(), per=(SPLIT, SIM))  # a set of patches, in the unit of their map
+
 MASK = Asset("mask", HealpixMap(), per=())  # 1 keep, 0 leave out; one for the dataset
 MASK_APODISED = Asset("mask_apodised", HealpixMap(), per=())  # the same with a soft edge
 
@@ -157,6 +159,16 @@ PATCH_EXAMPLES = Asset("patch_examples", PngFigure(), per=(SPLIT,))
 
 HOLE_PICTURES = Asset("hole_pictures", PngFigure(), per=(SPLIT,))  # holes as every method fills them
 PAGE_PICTURES = Asset("page_pictures", TextFile(".json"), per=(SPLIT,))  # captions and pictures for the report's page
+
+LATENT_FIGURE = Asset("latent_walks", PngFigure(), per=(METHOD,))  # patches between two draws
+LATENT_TAIL_FIGURE = Asset("latent_tail", PngFigure(), per=(METHOD,))  # what wider draws do to the brightest pixels
+POPULATION = Asset("population", EcsvTable(), per=())  # a row per generator, set of real patches and statistic
+POPULATION_TABLE = Asset("population_table", TextFile(".md"), per=())  # the same in units of how far halves are apart
+POPULATION_EXAMPLES = Asset("population_examples", PngFigure(), per=())  # real and generated patches
+POPULATION_PIXELS = Asset("population_pixels", PngFigure(), per=())  # histograms of pixels
+POPULATION_SPECTRA = Asset("population_spectra", PngFigure(), per=())  # log10 spectra with bands
+POPULATION_SCALES = Asset("population_scales", PngFigure(), per=())  # distributions of power at three scales
+POPULATION_SHAPES = Asset("population_shapes", PngFigure(), per=())  # Minkowski functionals with bands
 
 COMPONENTS_FIGURE = Asset("components", PngFigure(), per=(SKY,))  # the same patch of every foreground
 COMPONENT_SPECTRA_FIGURE = Asset("component_spectra", PngFigure(), per=(SKY,))

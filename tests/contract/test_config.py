@@ -36,6 +36,8 @@ HOLES = "cmbml.stages.tasks.holes."
 PROGRAM_OF_STAGES = {
     "stages=import": "sims",
     "stages=patches": "sims",
+    "stages=dust_patches": "sims",
+    "stages=population": "analysis",
     "stages=comparison": "analysis",
     "stages=hole_analysis": "analysis",
     "stages=patch_analysis": "analysis",
@@ -79,6 +81,11 @@ def choices_of(program: str) -> dict[str, str | None]:
         return dict(hydra.compose(program, return_hydra_config=True).hydra.runtime.choices)
 
 
+def dataset_of(program: str) -> tuple[str, ...]:
+    """Return which dataset a program works on by default."""
+    return ("stages=dust_patches",) if program == "generate" else ()
+
+
 def on_a_dataset(program: str, root: Path, dataset: tuple[str, ...] = (), *overrides: str) -> DictConfig:
     """Compose a program as it is composed when it takes over what a dataset was made with."""
     config, made = composed(program, *overrides), composed("sims", *dataset)
@@ -108,7 +115,7 @@ def targets(node: Any, place: str = "") -> Iterator[tuple[str, DictConfig]]:
 
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_defaults_make_a_pipeline_that_holds_together(program: str, tmp_path: Path) -> None:
-    pipeline = built(on_a_dataset(program, tmp_path), tmp_path)
+    pipeline = built(on_a_dataset(program, tmp_path, dataset_of(program)), tmp_path)
     assert pipeline.graph.stages
     assert {path.name for path in tmp_path.iterdir()} <= {".records"}
 
@@ -119,12 +126,14 @@ def test_every_method_makes_a_pipeline(option: str, tmp_path: Path) -> None:
     name, folder = option.partition("=")[2], tmp_path / "given"
     more = [f"predictions.folder={folder}", "predictions.fwhm_arcmin=5"] if name == "imported" else []
     config = composed("clean", option)
-    drawn = config.cases["_target_"].endswith(".DrawnPatches")
+    cases = config.cases["_target_"].rpartition(".")[2]
     holed = (config.method.get("_target_", ""), config.cases["_target_"])
     program = "inpaint" if any(target.startswith(("cmbml.methods.holes.", HOLES)) for target in holed) else "clean"
+    program = "generate" if cases == "DustPatches" else program
     # A network that is too large for a CPU is planned for another machine.
     more += ["hardware.force=true"] if name == "cosmovae_paper" else []
-    dataset = ("stages=patches",) if drawn else ("scenario=nside64",)
+    datasets = {"DrawnPatches": ("stages=patches",), "DustPatches": ("stages=dust_patches",)}
+    dataset = datasets.get(cases, ("scenario=nside64",))
     try:
         pipeline = built(on_a_dataset(program, tmp_path, dataset, option, *more), tmp_path)
     except ConfigError as error:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from cmbml.sky.centres import uniform
-from cmbml.sky.flat import convolved, coupled_spectrum, flat_spectra, gaussian_patches
+from cmbml.sky.flat import binning, convolved, coupled_spectrum, flat_spectra, gaussian_patches
 from cmbml.sky.maps import MapError, MapSpec
 from cmbml.sky.patches import PatchSpec, cut_exactly
 
@@ -85,3 +85,13 @@ def test_convolution_multiplies_the_spectrum() -> None:
 def test_bin_without_modes_is_refused() -> None:
     with pytest.raises(MapError, match=r"from l = 100 to 101 holds no mode of such patches, whose modes are 75 apart"):
         flat_spectra(np.zeros(SHAPE), np.array([100.0, 101.0]), PIXEL)
+
+
+def test_weights_of_bins_are_those_of_spectra() -> None:
+    shape, pixel, edges = (16, 12), (0.01, 0.012), np.array([60.0, 130.0, 250.0])
+    images = np.random.default_rng(0).standard_normal((3, *shape))
+    power = np.abs(np.fft.rfft2(images)) ** 2 * pixel[0] * pixel[1] / (shape[0] * shape[1])
+    found = np.einsum("bhw,nhw->nb", binning(shape, pixel, edges), power)
+    wanted = flat_spectra(images, edges, pixel, window=np.ones(shape), remove_mean=False)
+    np.testing.assert_allclose(found, wanted.c_ell)
+    np.testing.assert_allclose(binning(shape, pixel, edges).sum(axis=(1, 2)), 1)

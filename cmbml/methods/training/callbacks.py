@@ -51,7 +51,9 @@ class Curve(Callback):
             )
             raise MethodError(message)
         rate = float(trainer.optimizers[0].param_groups[0]["lr"])
-        self.rows.append([trainer.current_epoch, trainer.global_step, rate, *losses, found["valid_mse_uk2"] ** 0.5])
+        # Where nothing is the right answer, as of generators, there is no error.
+        error = found.get("valid_mse_uk2", math.nan) ** 0.5
+        self.rows.append([trainer.current_epoch, trainer.global_step, rate, *losses, error])
         if trainer.is_global_zero:
             with (self.logdir / "epochs.csv").open("w", newline="") as stream:
                 csv.writer(stream).writerows([COLUMNS, *self.rows])
@@ -71,10 +73,11 @@ class Clock(Callback):
     Args:
         curve: what has the losses.
         report: takes a line for the user.
+        every: after how many epochs.
     """
 
-    def __init__(self, curve: Curve, report: Callable[[str], None]) -> None:
-        self.curve, self.report = curve, report
+    def __init__(self, curve: Curve, report: Callable[[str], None], every: int = 1) -> None:
+        self.curve, self.report, self.every = curve, report, every
         self.waiting = self.training = self.seconds = 0.0
         self.maps = 0
 
@@ -103,14 +106,15 @@ class Clock(Callback):
         """Say how far it has come."""
         now = time.perf_counter()
         self.seconds = now - self.started
-        if not trainer.is_global_zero:
+        if not trainer.is_global_zero or not _due(trainer, self.every):
             return
         epoch, _, rate, train, valid, rmse = self.curve.rows[-1]
+        error = f" (rmse {rmse:.3g} uK)" if math.isfinite(rmse) else ""
         done, total = int(epoch) + 1, trainer.max_epochs or 0
         left = (now - self.since) / (done - self.first_epoch) * (total - done)
         speed = (self.maps - self.before[0]) / (self.training + self.waiting - self.before[1])
         self.report(
-            f"epoch {done} of {total}: loss {train:.4g}, validation {valid:.4g} (rmse {rmse:.3g} uK), "
+            f"epoch {done} of {total}: loss {train:.4g}, validation {valid:.4g}{error}, "
             f"rate {rate:.2g}, {speed:.1f} maps/s, {left / 60:.0f} min left"
         )
 
@@ -130,6 +134,12 @@ class Clock(Callback):
         vars(self).update(state_dict["measured"])
 
 
+def _due(trainer: Trainer, every: int) -> bool:
+    """Say whether the epoch that ends is one of every so many, or the last."""
+    done = trainer.current_epoch + 1
+    return done % every == 0 or done == trainer.max_epochs
+
+
 class Keeper(Checkpoint):
     """Keep a checkpoint of the last epoch, from which a training goes on, and one of the best.
 
@@ -138,16 +148,18 @@ class Keeper(Checkpoint):
     Args:
         curve: what knows which is the best.
         workdir: where they stand.
+        every: after how many epochs the one to go on from is written.
     """
 
-    def __init__(self, curve: Curve, workdir: Path) -> None:
-        self.curve, self.workdir = curve, workdir
+    def __init__(self, curve: Curve, workdir: Path, every: int = 1) -> None:
+        self.curve, self.workdir, self.every = curve, workdir, every
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
         """Write them."""
         if self.curve.best == len(self.curve.rows) - 1:
             trainer.save_checkpoint(self.workdir / BEST)
-        trainer.save_checkpoint(self.workdir / LAST)
+        if _due(trainer, self.every):
+            trainer.save_checkpoint(self.workdir / LAST)
 
 
 class Patience(Callback):

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.utils.data import DataLoader, Dataset, DistributedSampler
+from torch.utils.data import DataLoader, Dataset, DistributedSampler, Sampler
 
 from cmbml.methods.trained import Arrays
 
@@ -75,8 +75,40 @@ class EpochSampler(DistributedSampler[int]):
         return (self.epoch * size + number for number in super().__iter__())
 
 
+class SteppedSampler(Sampler[int]):
+    """As many samples as are asked for, going round all of them, each time in another order.
+
+    Args:
+        size: how many samples there are.
+        number: how many are taken in an epoch.
+        seed: of the orders.
+    """
+
+    def __init__(self, size: int, number: int, seed: int) -> None:
+        self.size, self.number, self.seed, self.epoch = size, number, seed, 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Say which epoch it is."""
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.number
+
+    def __iter__(self) -> Iterator[int]:
+        rng = np.random.default_rng([self.seed, self.epoch])
+        rounds = -(-self.number // self.size)
+        return iter(np.concatenate([rng.permutation(self.size) for _ in range(rounds)])[: self.number].tolist())
+
+
 def loader(
-    pairs: Pairs, batch_size: int, workers: int, seed: int | None, rank: int = 0, ranks: int = 1, pin: bool = False
+    pairs: Pairs,
+    batch_size: int,
+    workers: int,
+    seed: int | None,
+    rank: int = 0,
+    ranks: int = 1,
+    pin: bool = False,
+    steps: int | None = None,
 ) -> DataLoader[Item]:
     """Return what reads batches, in an order that depends on the seed and the epoch alone.
 
@@ -89,9 +121,13 @@ def loader(
         rank: which of the devices this is.
         ranks: how many there are.
         pin: whether to read into memory from which a GPU copies faster.
+        steps: batches in an epoch, of one device; None: what it takes to see every sample once.
     """
-    once = range(rank, len(pairs), ranks)
-    sampler = once if seed is None else EpochSampler(pairs, ranks, rank, seed=seed % 2**63)
+    sampler: Sampler[int] | range = range(rank, len(pairs), ranks)
+    if seed is not None and steps is not None:
+        sampler = SteppedSampler(len(pairs), steps * batch_size, seed % 2**63)
+    elif seed is not None:
+        sampler = EpochSampler(pairs, ranks, rank, seed=seed % 2**63)
     return DataLoader(
         pairs,
         batch_size,

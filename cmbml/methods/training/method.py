@@ -1,9 +1,9 @@
 """A method whose work is done by a network."""
 
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import nullcontext
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from multiprocessing import current_process
@@ -32,7 +32,7 @@ from cmbml.methods.training.module import Normalised, Trainee, mixed_seed
 from cmbml.methods.training.network import Network
 from cmbml.methods.training.objective import Objective, Supervised
 from cmbml.methods.training.score import require_agreement, validation_loss
-from cmbml.methods.training.settings import Training
+from cmbml.methods.training.settings import Phase, Training
 from cmbml.settings import settings
 from cmbml.sky.case import CaseSpec
 
@@ -91,12 +91,20 @@ class NetworkMethod(TrainedMethod):
         """Train the network with Lightning."""
         device = chosen_device(hardware, hardware.devices)
         self.require_hardware(replace(hardware, device=device))
-        n_batches = self.train.epochs * -(-len(lesson.names) // self.train.batch_size)
+        round_of_all = -(-len(lesson.names) // self.train.batch_size)
+        n_batches = sum(phase.epochs * (phase.steps or round_of_all) for phase in self.train.phases()[:1])
         if self.train.warmup >= n_batches:
             message = f"method.train.warmup={self.train.warmup} is not over in the {n_batches} batches of this training"
             raise MethodError(message)
         like = self._like(lesson.spec)
         norms = (self.features.scaling(lesson.moments[0]), self.target.scaling(lesson.moments[1], like))
+        if self.objective.population and len(lesson.names) < self.train.batch_size:
+            message = (
+                f"there are {len(lesson.names)} samples to learn from, fewer than method.train.batch_size="
+                f"{self.train.batch_size}, and this method learns from whole batches; take more samples, or smaller "
+                "batches"
+            )
+            raise MethodError(message)
         with quiet(), threads_of(hardware):
             torch.manual_seed(mixed_seed(lesson.seed, self.train.seed))
             network = self.objective.build(self.network, *(len(norm.scale) for norm in norms))
@@ -107,15 +115,24 @@ class NetworkMethod(TrainedMethod):
             )
             if device == "cpu":
                 self._say_what_is_slow(lesson, hardware)
-            self._train(Normalised(network, *norms, self.train.channels_last), lesson, hardware, device)
-        last = read_checkpoint(lesson.workdir / LAST)
-        kept = last if self.train.keep == "last" else read_checkpoint(lesson.workdir / BEST)
-        rows = last["callbacks"][Curve.__qualname__]["rows"]
-        columns = {name: [row[i] for row in rows] for i, name in enumerate(COLUMNS)}
-        # Of the checkpoint's own: a training killed before it could write `last`, too, may have gone on otherwise.
-        row = dict(zip(COLUMNS, kept["callbacks"][Curve.__qualname__]["rows"][-1], strict=True))
-        found = {"n_parameters": n_parameters, "epochs": len(rows), "kept_epoch": int(row["epoch"])}
-        found |= {name: row[name] for name in COLUMNS[3:]}
+            model = Normalised(network, *norms, self.train.channels_last)
+            shown = (torch.from_numpy(np.array(target)[np.newaxis]) for target in lesson.train[1])
+            objective = self.objective.on(self.examples.describe(lesson.spec))
+            objective.prepare(network, (model.normalise_target(target, target)[0] for target in shown))
+            ends: list[_Reached] = []
+            for phase in self.train.phases():
+                folders = (lesson.workdir / phase.folder, lesson.logdir / phase.folder)
+                own = replace(lesson, workdir=folders[0], logdir=folders[1])
+                self._train(model, own, hardware, device, phase, ends[-1].best if ends else None)
+                ends.append(_Reached.of(own.workdir, sum(len(end.rows) for end in ends)))
+        # What a later phase starts from may be better than all that comes of it.
+        best = min(ends, key=lambda end: end.row(end.best)["valid_loss"])
+        chosen, kept = (ends[-1], ends[-1].last) if self.train.keep == "last" else (best, best.best)
+        rows = [row for end in ends for row in end.rows]
+        columns = {name: [values[i] for values in rows] for i, name in enumerate(COLUMNS)}
+        told_of = chosen.row(kept)
+        found = {"n_parameters": n_parameters, "epochs": len(rows), "kept_epoch": int(told_of["epoch"])}
+        measured = {name: told_of[name] for name in COLUMNS[3:]}
         about = {
             "method": self.name,
             "settings": plain(self, "name"),
@@ -123,26 +140,28 @@ class NetworkMethod(TrainedMethod):
             "channels": [len(norm.scale) for norm in norms],
             "features": norms[0].plain(),
             "target": norms[1].plain(),
-            "training": plain(self.train) | {"samples": len(lesson.names), "root_seed": lesson.seed} | found,
+            "training": plain(self.train) | {"samples": len(lesson.names), "root_seed": lesson.seed} | found | measured,
         }
         arrays = {
             name.removeprefix("model.network."): weights.numpy()
             for name, weights in kept["state_dict"].items()
             if name.startswith("model.network.")
         }
-        told = last["callbacks"][Clock.__qualname__]["told"]
-        return Trained(State(arrays, about), columns, found | {"device": device} | told)
+        told = [end.last["callbacks"][Clock.__qualname__]["told"] for end in ends]
+        told[-1]["seconds"] = round(sum(entry["seconds"] for entry in told), 2)
+        return Trained(State(arrays, about), columns, found | measured | {"device": device} | told[-1])
 
     def _say_what_is_slow(self, lesson: Lesson, hardware: Hardware) -> None:
         """Say, before a training starts on a CPU, if it will take longer than an hour."""
         shapes = self.examples.shapes(lesson.spec)
-        work = TRAINING * gflop(self.outline(*(shape[0] for shape in shapes)).eval(), shapes[0])
-        hours = seconds_on_cpu(work * len(lesson.names) * self.train.epochs, hardware.threads_used) / 3600
+        work = TRAINING * gflop(self.outline(*(shape[0] for shape in shapes)).eval(), shapes[0], self.objective.ask)
+        sizes = [(phase.epochs, phase.steps) for phase in self.train.phases()]
+        number = sum(n * (steps * self.train.batch_size if steps else len(lesson.names)) for n, steps in sizes)
+        hours = seconds_on_cpu(work * number, hardware.threads_used) / 3600
         if hours > SLOW_HOURS:
             lesson.report(
-                f"{self.name}: a sample takes {work:.3g} GFLOP in training, and {self.train.epochs} epochs of "
-                f"{len(lesson.names)} of them about {hours:.0f} hours on this CPU; a GPU, smaller patches, a narrower "
-                "network or fewer epochs are faster"
+                f"{self.name}: a sample takes {work:.3g} GFLOP in training, and {number:,} of them about {hours:.0f} "
+                "hours on this CPU; a GPU, smaller patches, a narrower network or fewer epochs are faster"
             )
 
     def _like(self, spec: CaseSpec[Any]) -> int | None:
@@ -175,6 +194,9 @@ class NetworkMethod(TrainedMethod):
         if hardware.device == "cpu" and self.train.precision == "16-mixed":
             message = "method.train.precision=16-mixed needs a GPU; take bf16-mixed or 32-true"
             raise MethodError(message)
+        if self.objective.one_device and hardware.devices > 1:
+            message = f"{self.name} cannot be trained on several devices at once; take hardware.devices=1"
+            raise MethodError(message)
         if self.train.batch_size % hardware.devices:
             message = (
                 f"method.train.batch_size={self.train.batch_size} cannot be shared by hardware.devices="
@@ -190,10 +212,24 @@ class NetworkMethod(TrainedMethod):
         except (RuntimeError, NotImplementedError):
             return self.objective.build(self.network, n_in, n_out)
 
-    def _train(self, model: Normalised, lesson: Lesson, hardware: Hardware, device: str) -> None:
+    def _train(
+        self,
+        model: Normalised,
+        lesson: Lesson,
+        hardware: Hardware,
+        device: str,
+        phase: Phase,
+        start: Mapping[str, Any] | None,
+    ) -> None:
         train, last = self.train, lesson.workdir / LAST
+        for folder in (lesson.workdir, lesson.logdir):
+            folder.mkdir(parents=True, exist_ok=True)
         if last.exists():
             lesson.report(f"going on after epoch {read_checkpoint(last)['epoch'] + 1}, from {last}")
+        elif start is not None:
+            weights = {name.removeprefix("model."): value for name, value in start["state_dict"].items()}
+            model.load_state_dict({name: value for name, value in weights.items() if name.startswith("network.")})
+            lesson.report(f"going on from the best epoch for {phase.epochs} epochs of {phase.steps} steps")
         apart = hardware.devices > 1
         workers = hardware.workers if hardware.workers is not None else 0 if device == "cpu" else 4
         if current_process().daemon:
@@ -203,10 +239,12 @@ class NetworkMethod(TrainedMethod):
                 message = "hardware.devices: a worker of this runner may start no processes; take runner=serial"
                 raise MethodError(message)
         threads = max(1, hardware.threads_used // hardware.devices)
-        seed = mixed_seed(lesson.seed, train.seed)
+        seed = mixed_seed(lesson.seed, train.seed, *(() if phase.first else (1,)))
         pairs = (self._training_pairs(lesson, seed), Pairs(*lesson.valid))
         objective = self.objective.on(self.examples.describe(lesson.spec))
-        trainee = Trainee(model, objective, train, pairs, list(lesson.names), seed, workers, threads)
+        memories = None if start is None else start["optimizer_states"]
+        names = list(lesson.names)
+        trainee = Trainee(model, objective, train, pairs, names, seed, workers, threads, phase, memories)
         with (
             out_of_memory("method.train.batch_size", train.batch_size, hardware.devices),
             told_by_processes(),
@@ -221,8 +259,8 @@ class NetworkMethod(TrainedMethod):
                 # Or each would normalise by its share of the batch; on CPUs torch has no such layer.
                 sync_batchnorm=apart and device == "cuda",
                 precision=train.precision,
-                max_epochs=train.epochs,
-                callbacks=self._callbacks(lesson, report),
+                max_epochs=phase.epochs,
+                callbacks=self._callbacks(lesson, report, phase),
                 plugins=[WholeCheckpoints(), LightningEnvironment()],
                 # An interrupt may keep its thread from hearing that it is to end, until it flushes the next time.
                 logger=TensorBoardLogger(lesson.logdir, "", "", flush_secs=5),
@@ -244,12 +282,13 @@ class NetworkMethod(TrainedMethod):
         turn = partial(self.examples.turned, n_field=len(lesson.spec.asked.fields))
         return Mixtures(*lesson.train, lesson.parts, turn, self.examples.n_symmetries, seed)
 
-    def _callbacks(self, lesson: Lesson, report: Callable[[str], None]) -> list[Callback]:
+    def _callbacks(self, lesson: Lesson, report: Callable[[str], None], phase: Phase) -> list[Callback]:
         curve = Curve(lesson.logdir)
-        callbacks = [curve, Clock(curve, report), LearningRateMonitor("epoch"), Keeper(curve, lesson.workdir)]
+        clock, keeper = Clock(curve, report, phase.every), Keeper(curve, lesson.workdir, phase.every)
+        callbacks = [curve, clock, LearningRateMonitor("epoch"), keeper]
         if self.train.ema_decay:
             callbacks.append(MovingAverage(self.train.ema_decay))
-        if self.train.patience:
+        if self.train.patience and phase.first:
             callbacks.append(Patience(curve, self.train.patience))
         return callbacks
 
@@ -260,6 +299,8 @@ class NetworkMethod(TrainedMethod):
             MethodError: it is not the loss that was validated when the state was kept.
         """
         device, size = chosen_device(hardware), self.train.batch_size // hardware.devices
+        if self.objective.population:
+            size = len(lesson.valid[0])
         with threads_of(hardware), out_of_memory("method.train.batch_size", size):
             model = self.rebuilt(state).to(device)
             objective = self.objective.on(state.about["holds_for"]["observations"])
@@ -290,6 +331,28 @@ class NetworkMethod(TrainedMethod):
                 values, sigmas = value.cpu().numpy(), [None] * len(batch) if sigma is None else sigma.cpu().numpy()
             # Outside: what stands above would hold for the caller, too, until it asks for the next.
             yield from map(Reply, values, sigmas)
+
+
+@dataclass(frozen=True)
+class _Reached:
+    """What a phase of a training has left: its last and its best checkpoint, and the curve; epochs go on counting."""
+
+    last: Mapping[str, Any]
+    best: Mapping[str, Any]
+    before: int
+
+    @classmethod
+    def of(cls, folder: Path, before: int) -> "_Reached":
+        return cls(read_checkpoint(folder / LAST), read_checkpoint(folder / BEST), before)
+
+    @property
+    def rows(self) -> list[list[float]]:
+        return [[row[0] + self.before, *row[1:]] for row in self.last["callbacks"][Curve.__qualname__]["rows"]]
+
+    def row(self, checkpoint: Mapping[str, Any]) -> dict[str, float]:
+        # Of the checkpoint's own: a training killed before it could write `last`, too, may have gone on otherwise.
+        values = checkpoint["callbacks"][Curve.__qualname__]["rows"][-1]
+        return dict(zip(COLUMNS, [values[0] + self.before, *values[1:]], strict=True))
 
 
 def require_weights(network: nn.Module, state: State) -> None:

@@ -15,7 +15,7 @@ from cmbml.methods.training.data import Pairs, loader
 from cmbml.methods.training.devices import hush
 from cmbml.methods.training.faults import require_finite
 from cmbml.methods.training.objective import Objective
-from cmbml.methods.training.settings import Training
+from cmbml.methods.training.settings import Phase, Training
 
 Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 
@@ -124,6 +124,8 @@ class Trainee(LightningModule):
         seed: root of all randomness.
         workers: processes that read ahead.
         threads: CPU threads of each process that trains.
+        phase: which part of the training it is.
+        memories: the states of the optimisers to start with; fresh ones where None.
     """
 
     def __init__(
@@ -136,8 +138,11 @@ class Trainee(LightningModule):
         seed: int,
         workers: int,
         threads: int,
+        phase: Phase,
+        memories: list[dict[str, Any]] | None = None,
     ) -> None:
         super().__init__()
+        self.phase, self.memories = phase, memories
         self.model, self.objective = model, objective
         self.training_settings, self.pairs, self.names = training, pairs, names
         self.seed, self.workers, self.threads = seed, workers, threads
@@ -164,20 +169,29 @@ class Trainee(LightningModule):
         """Read the validation simulations."""
         return self._loader(1, None)
 
+    def _factor(self, batch: int, total: int) -> float:
+        """Return by how much the learning rate has changed: a later phase keeps what the first ended with."""
+        return self.training_settings.factor(batch if self.phase.first else total, total)
+
     def _loader(self, which: int, seed: int | None) -> Any:  # noqa: ANN401
         ranks = self.trainer.world_size
         size = self.training_settings.batch_size // ranks
+        if which and self.objective.population:
+            size = len(self.pairs[1])
         pin = self.trainer.strategy.root_device.type == "cuda"
-        return loader(self.pairs[which], size, self.workers, seed, self.trainer.global_rank, ranks, pin)
+        rank, steps = self.trainer.global_rank, self.phase.steps
+        return loader(self.pairs[which], size, self.workers, seed, rank, ranks, pin, steps)
 
     def configure_optimizers(self) -> Any:  # noqa: ANN401
         """Set an optimiser up for each of the players, and a learning rate that changes with every batch."""
         settings = self.training_settings
         total = int(self.trainer.estimated_stepping_batches)
         found = []
-        for weights in self.objective.players(self.model.network):
+        for number, weights in enumerate(self.objective.players(self.model.network)):
             optimiser = settings.optimiser_of(weights)
-            schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda batch: settings.factor(batch, total))
+            if self.memories is not None:
+                optimiser.load_state_dict(self.memories[number])
+            schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda batch: self._factor(batch, total))
             found.append({"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}})
         return found
 
@@ -195,7 +209,8 @@ class Trainee(LightningModule):
         features, target = self.model.bring_in(batch[0]), self.model.normalise_target(batch[1], batch[0])
         for _ in range(self.training_settings.passes):
             losses = self.objective.losses(self.model, features, target)
-            for number, (optimiser, loss) in enumerate(zip(optimisers, losses, strict=True)):
+            for number, (player, loss) in enumerate(zip(self.objective.turns(len(optimisers)), losses, strict=True)):
+                optimiser = optimisers[player]
                 optimiser.zero_grad()
                 self.manual_backward(loss)
                 self._clip(optimiser)
@@ -212,8 +227,9 @@ class Trainee(LightningModule):
         target, size = self.model.normalise_target(batch[1], batch[0]), len(batch[0])
         found = self.objective.validate(self.model, self.model.bring_in(batch[0]), target)
         self.log("valid_loss", found["loss"], sync_dist=True, batch_size=size)
-        error = self.model.bring_out(found["reply"], batch[0]) - batch[1]
-        self.log("valid_mse_uk2", error.square().mean(), sync_dist=True, batch_size=size)
+        if "reply" in found:
+            error = self.model.bring_out(found["reply"], batch[0]) - batch[1]
+            self.log("valid_mse_uk2", error.square().mean(), sync_dist=True, batch_size=size)
 
     def _clip(self, optimiser: Any) -> None:  # noqa: ANN401
         """Clip the gradient. Lightning's own way refuses an optimiser that works on all weights at once."""

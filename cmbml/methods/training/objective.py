@@ -2,10 +2,10 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Self, final
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, final
 
 import torch
 from torch import Tensor, nn
@@ -26,7 +26,16 @@ MOST_LOG_VARIANCE = 20.0
 
 @settings
 class Objective(ABC):
-    """How a network learns from a batch. Features and targets are normalised; replies are in the target's unit."""
+    """How a network learns from a batch. Features and targets are normalised; replies are in the target's unit.
+
+    Attributes:
+        population: whether it is validated on all samples at once, as what compares populations is, and learns from
+            whole batches alone.
+        one_device: whether batches cannot be shared by several devices.
+    """
+
+    population: ClassVar[bool] = False
+    one_device: ClassVar[bool] = False
 
     def files(self) -> tuple[Path, ...]:
         """Return the files that settings name and that losses depend on."""
@@ -42,6 +51,10 @@ class Objective(ABC):
     def build(self, network: Network, n_in: int, n_out: int) -> nn.Module:
         """Make what is trained, with fresh weights: the network, and whatever is trained beside it."""
         return network.build(n_in, n_out)
+
+    def ask(self, network: nn.Module, features: Tensor) -> object:
+        """Ask the network once, as training does, whatever it is told beside the features."""
+        return network(features)
 
     def players(self, network: nn.Module) -> list[list[nn.Parameter]]:
         """Return the groups of weights that have an optimiser and a loss each."""
@@ -63,9 +76,21 @@ class Objective(ABC):
         """By how much a loss may differ and still be the same, beside a part of itself, times that part."""
         return 0.0
 
+    def turns(self, n_players: int) -> Sequence[int]:
+        """Return which of the players takes each of the steps that a batch is used for."""
+        return range(n_players)
+
+    def prepare(self, network: nn.Module, targets: Iterable[Tensor]) -> None:
+        """Tell what is to be trained, once, what all training targets have in common.
+
+        Args:
+            network: what `build` has made.
+            targets: `(n_out, ...)` each, normalised.
+        """
+
     @abstractmethod
     def losses(self, model: "Normalised", features: Tensor, target: Tensor) -> Iterator[Tensor]:
-        """Give the loss of each of the players, one after the other: each has taken its step before the next is asked.
+        """Give a loss for each of the `turns`, one after the other: each has taken its step before the next is asked.
 
         Args:
             model: what is trained, between its normalisations.
@@ -76,6 +101,8 @@ class Objective(ABC):
     @abstractmethod
     def validate(self, model: "Normalised", features: Tensor, target: Tensor) -> dict[str, Tensor]:
         """Return the mean over a batch of what is to be known of it; `loss` decides which weights are kept.
+
+        `reply` is what the network answers, if there is a right answer to compare it with.
 
         Args:
             model: what is trained, between its normalisations.

@@ -2,12 +2,32 @@
 
 import math
 from collections.abc import Callable, Iterable
-from typing import Annotated, Literal, Self
+from dataclasses import dataclass
+from typing import Annotated, Literal, Self, final
 
 from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 from torch import nn, optim
 
 from cmbml.settings import Fraction, NonNegativeFloat, PositiveFloat, settings
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One part of a training, from a state to the best one that comes of it.
+
+    Attributes:
+        epochs: after each of which is validated.
+        steps: batches in each; None: as many as it takes to see every sample once.
+        folder: below that of the training, for checkpoints and logs.
+        every: after how many epochs a checkpoint is written to go on from, and the user is told.
+        first: whether it starts from fresh weights, and not from the best that the phase before has found.
+    """
+
+    epochs: int
+    steps: int | None = None
+    folder: str = ""
+    every: int = 1
+    first: bool = True
 
 
 @settings
@@ -79,6 +99,10 @@ class Training:
         }
         return rise * falls[self.schedule]()
 
+    def phases(self) -> tuple[Phase, ...]:
+        """Return the parts of the training, in their order."""
+        return (Phase(self.epochs),)
+
     def optimiser_of(self, weights: Iterable[nn.Parameter]) -> optim.Optimizer:
         """Make the optimiser of some weights."""
         rate, decay, betas = self.learning_rate, self.weight_decay, self.betas
@@ -89,3 +113,33 @@ class Training:
             return optim.Adamax(weights, lr=rate, betas=betas, weight_decay=decay)
         kind = optim.AdamW if self.optimiser == "adamw" else optim.Adam
         return kind(weights, lr=rate, betas=betas, weight_decay=decay, fused=True)
+
+
+@final
+@settings
+class SteppedTraining(Training):
+    """A training whose epochs are counted in steps, and whose best state may be trained further in shorter ones.
+
+    The second phase starts from the weights and the optimisers' memories of the best epoch of the first, keeps the
+    learning rate that the first ended with, and is validated more often: its best state is then what is kept.
+
+    Attributes:
+        steps_per_epoch: batches between two validations; batches go round the samples, in a new order each time.
+        second_epochs: epochs of the second phase; 0: there is none.
+        second_steps_per_epoch: batches between two validations in it.
+        second_checkpoint_every: after how many of its epochs a checkpoint is written from which a killed training goes
+            on; what lies between is done again.
+    """
+
+    steps_per_epoch: PositiveInt
+    second_epochs: NonNegativeInt = 0
+    second_steps_per_epoch: PositiveInt = 1
+    second_checkpoint_every: PositiveInt = 50
+
+    def phases(self) -> tuple[Phase, ...]:
+        """Return one phase or two."""
+        first = Phase(self.epochs, self.steps_per_epoch)
+        if not self.second_epochs:
+            return (first,)
+        every = self.second_checkpoint_every
+        return first, Phase(self.second_epochs, self.second_steps_per_epoch, "second", every, first=False)

@@ -44,10 +44,9 @@ class Preprocess(CaseStage):
 
     def process(self, io: UnitIO) -> None:
         """Read the case, choose what is learnt from it, write."""
-        case = self.cases.read(io)
+        case = replace(self.cases.read(io), asked=self.cases.read_asked(io))
         chosen = self.examples.choose(case.spec, io.rng("samples", per=(SPLIT, SIM)))
-        features = self.examples.features(case, chosen)
-        target = self.examples.target(replace(case, asked=self.cases.read_asked(io)), chosen)
+        features, target = self.examples.features(case, chosen), self.examples.target(case, chosen)
         io.write(FEATURES, features)
         io.write(TARGET, target)
         arrays = {"features": features, "target": target}

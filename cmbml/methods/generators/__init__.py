@@ -1,0 +1,1 @@
+"""Methods that draw patches out of nothing, as a sky may have them."""
