@@ -22,6 +22,8 @@ SLOPE = 0.2
 """Of the decoder's leaky ReLU below zero, as in the network with partial convolutions that the paper starts from."""
 LARGE = 50_000_000
 """Weights from which a training on a CPU is refused."""
+NARROW = -6.0
+"""Logarithm of the variance that a standardised latent begins with, in units of its prior's."""
 LOG_RANGE = 15.0
 """How far the logarithm of a latent's variance may go either way, relative to its prior's: beyond, exp overflows."""
 
@@ -43,8 +45,9 @@ class CosmoVae(Network):
 
     What the latents are found from decides what they can tell. As published (`seen`) it is what a network is shown, so
     that skip connections tell all of it, too, and the loss pays for telling it twice. With `truth`, training finds them
-    from the whole true patch, by the same encoder, and answers draw them from the prior (a conditional variational
-    autoencoder, Sohn et al. 2015): then they stand for what is not known.
+    from what truly is in the holes, by the same encoder, and answers draw them from the prior (a conditional
+    variational autoencoder, Sohn et al. 2015): then they stand for what is not known. They begin narrow, for a decoder
+    that is first given noise learns to ignore it.
 
     Attributes:
         shape: rows and columns of a patch.
@@ -141,6 +144,8 @@ class CosmoVaeModule(nn.Module):
         dense = (prod(self.deep), *layout.dense)
         self.inwards = nn.ModuleList(nn.Linear(*sizes) for sizes in pairwise(dense))
         self.mean, self.spread = (nn.Linear(dense[-1], layout.n_latent) for _ in range(2))
+        if layout.standardised:
+            nn.init.constant_(self.spread.bias, NARROW)
         self.outwards = nn.ModuleList(nn.Linear(*sizes) for sizes in pairwise((layout.n_latent, *dense[::-1])))
         targets, skips = widths[::-1], (*widths[-2::-1], n_in)
         self.decoder = nn.ModuleList(
@@ -199,7 +204,7 @@ class CosmoVaeModule(nn.Module):
 
         Args:
             features: the map and what is known of it.
-            target: the true patches, from which the latents are found where the layout says so.
+            target: the true patches, from whose holes the latents are found where the layout says so.
 
         Returns:
             Patches, and mean and logarithm of the variance of the latents.
@@ -207,7 +212,7 @@ class CosmoVaeModule(nn.Module):
         values, known = parted(features)
         levels = self.encode(values, known)
         if target is not None and self.layout.latents_from == "truth":
-            mean, log_variance = self.latents(self.encode(target, torch.ones_like(known))[-1][0])
+            mean, log_variance = self.latents(self.encode(target, 1 - known)[-1][0])
         else:
             mean, log_variance = self.latents(levels[-1][0])
         drawn = mean + torch.randn_like(mean) * (0.5 * log_variance).exp()
