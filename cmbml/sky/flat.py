@@ -220,7 +220,7 @@ def binning(shape: tuple[int, int], pixel_rad: tuple[float, float], l_edges: Flo
     Returns:
         `(n_bin, height, width // 2 + 1)`; those of a bin add up to 1.
     """
-    bins = _Bins.of(shape, pixel_rad, l_edges)
+    bins = ModeBins.of(shape, pixel_rad, l_edges)
     weights = np.zeros((len(bins.count), *bins.inside.shape))
     rows, columns = np.nonzero(bins.inside)
     weights[bins.number, rows, columns] = bins.twice / bins.count[bins.number]

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from cmbml.sky.flat import flat_spectra
+from cmbml.sky.flat import flat_spectra, ring_edges
 
 Float = NDArray[np.float64]
 FAINTEST = 1e-30
@@ -32,18 +32,6 @@ def frechet_distance(first: NDArray[Any], second: NDArray[Any]) -> float:
     return float(shift @ shift + np.trace(cov_one) + np.trace(cov_two) - 2 * cross)
 
 
-def ring_edges(n_pixels: int, side_rad: float) -> Float:
-    """Return the edges of bins around all multiples of a patch's fundamental up to its Nyquist frequency.
-
-    A patch of 20 degrees has l = 18, 36, ..., and bins of width 18; there are n_pixels / 2 of them.
-
-    Args:
-        n_pixels: side of a patch.
-        side_rad: the same, rad.
-    """
-    return np.asarray(2 * np.pi / side_rad * (np.arange(n_pixels // 2 + 1) + 0.5), np.float64)
-
-
 def log_spectra(images: NDArray[Any], side_rad: float, window: Float | None = None) -> tuple[Float, Float]:
     """Return the mean multipole of each ring, `(n_bin,)`, and log10 C_l of images, `(n_image, n_bin)`.
 
@@ -52,6 +40,6 @@ def log_spectra(images: NDArray[Any], side_rad: float, window: Float | None = No
         side_rad: of an image, rad.
         window: `(n_pixels, n_pixels)`; a Hann window where None.
     """
-    n = images.shape[-1]
-    found = flat_spectra(images, ring_edges(n, side_rad), (side_rad / n, side_rad / n), window=window)
+    shape, pixel = images.shape[-2:], (side_rad / images.shape[-1],) * 2
+    found = flat_spectra(images, ring_edges(shape, pixel), pixel, window=window)
     return found.l_mean, np.log10(np.maximum(found.c_ell, FAINTEST))

@@ -55,7 +55,7 @@ BAND = np.abs(LAT) > 6
 def test_true_replies_make_the_true_map_and_the_rest_stays_to_the_bit(observed: np.ndarray) -> None:
     """Holes that a patch holds, and a band that takes many; what splines lose is a hundredth of the signal."""
     case = case_of(observed)
-    answer = EXAMPLES.completed(EXAMPLES.target(case), np.full((len(EXAMPLES.places(case)), 1, 48, 48), 7.0), case)
+    answer = EXAMPLES.completed(EXAMPLES.target(case), np.full((len(EXAMPLES.arranged(case)), 1, 48, 48), 7.0), case)
     holed, truth = case.shown[HOLED].values, case.asked.values
     np.testing.assert_array_equal(answer.value.values[:, observed], holed[:, observed])
     error = (answer.value.values - truth)[:, ~observed]

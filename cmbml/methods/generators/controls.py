@@ -11,8 +11,7 @@ from cmbml.methods.generators.case import PatchDraws
 from cmbml.methods.trained import Arrays, Hardware, Lesson, Reply, State, Trained, TrainedMethod, plain
 from cmbml.settings import settings
 from cmbml.sky.case import CaseSpec
-from cmbml.sky.flat import flat_spectra, gaussian_patches
-from cmbml.sky.frechet import ring_edges
+from cmbml.sky.flat import flat_spectra, gaussian_patches, ring_edges
 from cmbml.sky.patches import PatchSpec
 
 Float32 = NDArray[np.float32]
@@ -81,7 +80,7 @@ class Lognormal(PatchControl):
         means, shape = images.mean(axis=(1, 2)), (spec.height, spec.width)
         sides = np.radians(spec.sides_deg)
         pixel = (float(sides[0] / spec.height), float(sides[1] / spec.width))
-        edges = ring_edges(spec.width, float(sides[1]))
+        edges = ring_edges(shape, pixel)
         real = flat_spectra(images, edges, pixel)
         wanted, ell = real.c_ell.mean(axis=0), real.l_mean
         table = np.arange(int(np.ceil(np.sqrt(2) * edges[-1])) + 1)

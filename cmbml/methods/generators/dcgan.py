@@ -17,8 +17,8 @@ from cmbml.methods.base import MethodError
 from cmbml.methods.training.network import Network
 from cmbml.methods.training.objective import Objective
 from cmbml.settings import settings
-from cmbml.sky.flat import binning
-from cmbml.sky.frechet import frechet_distance, log_spectra, ring_edges
+from cmbml.sky.flat import binning, ring_edges
+from cmbml.sky.frechet import frechet_distance, log_spectra
 
 if TYPE_CHECKING:
     from cmbml.methods.training.module import Normalised
@@ -116,8 +116,8 @@ class PowerDiscriminator(nn.Module):
 
     def __init__(self, spec: Dcgan) -> None:
         super().__init__()
-        n, side = spec.pixels, 1.0
-        weights = binning((n, n), (side / n, side / n), ring_edges(n, side))
+        shape, pixel = (spec.pixels,) * 2, (1 / spec.pixels,) * 2
+        weights = binning(shape, pixel, ring_edges(shape, pixel))
         n_bin = len(weights)
         self.register_buffer("weights", torch.from_numpy(weights.reshape(n_bin, -1)).float(), persistent=False)
         self.register_buffer("mean_power", torch.ones(n_bin))

@@ -121,7 +121,7 @@ class HolePatches(Squares):
         """Cut the patches of the map and of what is known of it."""
         patch, observed = self.patch_spec(case.spec), _observed(case)
         if chosen is None:
-            places = self.places(case)
+            places = self.arranged(case)
             centres = np.array([place.centre for place in places])
         else:
             centres = self._drawn(patch, observed, chosen)
@@ -140,12 +140,12 @@ class HolePatches(Squares):
         asked, patch = known(case), self.patch_spec(case.spec)
         alm = analyse(asked.values.astype(np.float64), asked.spec.lmax or 3 * asked.spec.nside - 1)
         if chosen is None:
-            centres = np.array([place.centre for place in self.places(case)])
+            centres = np.array([place.centre for place in self.arranged(case)])
         else:
             centres = self._drawn(patch, _observed(case), chosen)
         return np.stack([*cut_exactly(alm, patch, centres)]).astype(np.float32)
 
-    def places(self, case: Case[Any]) -> list[Place]:
+    def arranged(self, case: Case[Any]) -> list[Place]:
         """Return the patches that an answer is made of."""
         patch, holes = self.patch_spec(case.spec), separate_holes(_observed(case))
         fits = [_fits(hole, patch) for hole in holes]
@@ -192,7 +192,7 @@ class HolePatches(Squares):
 
     def completed(self, replies: Float32, sigma: Float32 | None, case: Case[Any]) -> Answer[SkyMap]:
         """Put what the patches have in the holes into them; around them the map stays as it is, to the bit."""
-        holed, observed, places = case.shown[HOLED], _observed(case), self.places(case)
+        holed, observed, places = case.shown[HOLED], _observed(case), self.arranged(case)
         filled = put_in(holed.values.astype(np.float32), observed, self._on_sphere(replies, places, case))
         value = SkyMap(filled, holed.spec)
         notes = {"HOLEMASK": mask_hash(observed)}

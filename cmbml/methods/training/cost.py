@@ -12,18 +12,21 @@ TRAINING = 3.0
 """A step of training costs this many forward passes: one, and two more for the gradients of features and of weights."""
 
 
-def gflop(network: nn.Module, shape: tuple[int, ...], run: Callable[[nn.Module, Tensor], object] | None = None) -> float:
+Ask = Callable[[nn.Module, Tensor], object]
+
+
+def gflop(network: nn.Module, shape: tuple[int, ...], ask: Ask | None = None) -> float:
     """Count the floating-point operations of one forward pass, in thousand millions.
 
     Args:
         network: on any device; where it is on `meta`, nothing is computed.
         shape: of one sample, channels first.
-        run: asks the network about a sample; None where a call does.
+        ask: asks the network about a sample; None where a call does.
     """
     device = next((weights.device for weights in network.parameters()), torch.device("cpu"))
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         sample = torch.zeros((1, *shape), device=device)
-        run(network, sample) if run is not None else network(sample)
+        ask(network, sample) if ask is not None else network(sample)
     return float(counter.get_total_flops()) / 1e9
 
 
