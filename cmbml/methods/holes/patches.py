@@ -10,7 +10,7 @@ from pydantic import PositiveInt
 from scipy.ndimage import map_coordinates
 
 from cmbml.methods.base import MethodError
-from cmbml.methods.holes.case import HOLED, MASK, NOISE
+from cmbml.methods.holes.case import HOLED, MASK, NOISE, mask_hash
 from cmbml.methods.holes.filling import put_in
 from cmbml.methods.patches import Squares
 from cmbml.methods.trained import known
