@@ -103,8 +103,6 @@ class NetworkMethod(TrainedMethod):
                 f"training {self.name}: {n_parameters:,} parameters, {len(lesson.names)} samples, on "
                 f"{hardware.devices} x {device}, {hardware.threads_used} threads"
             )
-            if device == "cpu":
-                self._say_what_is_slow(lesson, hardware)
             self._train(Normalised(network, *norms, self.train.channels_last), lesson, hardware, device)
         last = read_checkpoint(lesson.workdir / LAST)
         kept = last if self.train.keep == "last" else read_checkpoint(lesson.workdir / BEST)
@@ -200,6 +198,8 @@ class NetworkMethod(TrainedMethod):
             interruptible(),
             relayed(lesson.report) if apart else nullcontext(lesson.report) as report,
         ):
+            if device == "cpu":
+                self._say_what_is_slow(lesson, hardware)
             trainer = Trainer(
                 accelerator="gpu" if device == "cuda" else device,
                 devices=hardware.devices,
