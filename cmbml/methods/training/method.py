@@ -113,8 +113,6 @@ class NetworkMethod(TrainedMethod):
                 f"training {self.name}: {n_parameters:,} parameters, {len(lesson.names)} samples, on "
                 f"{hardware.devices} x {device}, {hardware.threads_used} threads"
             )
-            if device == "cpu":
-                self._say_what_is_slow(lesson, hardware)
             model = Normalised(network, *norms, self.train.channels_last)
             shown = (torch.from_numpy(np.array(target)[np.newaxis]) for target in lesson.train[1])
             objective = self.objective.on(self.examples.describe(lesson.spec))
@@ -251,6 +249,8 @@ class NetworkMethod(TrainedMethod):
             interruptible(),
             relayed(lesson.report) if apart else nullcontext(lesson.report) as report,
         ):
+            if device == "cpu" and phase.first:
+                self._say_what_is_slow(lesson, hardware)
             trainer = Trainer(
                 accelerator="gpu" if device == "cuda" else device,
                 devices=hardware.devices,

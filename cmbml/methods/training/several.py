@@ -156,7 +156,8 @@ class DropoutPasses(Repeated):
         for number, sample in enumerate(features):
             if not number and device == "cpu":
                 self._say_what_is_slow(model.network, sample.shape, hardware)
-            with threads_of(hardware), torch.inference_mode(), torch.random.fork_rng():
+            memory = out_of_memory("hardware.predict_batch", 1)
+            with threads_of(hardware), torch.inference_mode(), torch.random.fork_rng(), memory:
                 found = [
                     _pass(model, objective, sample, device, size, mixed_seed(seed, first))
                     for first, size in _shares(self.passes)
