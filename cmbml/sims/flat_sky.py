@@ -5,16 +5,20 @@ sources and infrared late-type galaxies, the thermal Sunyaev-Zel'dovich effect, 
 """
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import PositiveInt
+from pydantic import Field, PositiveInt
 
 from cmbml.settings import Fraction, NonNegativeFloat, PositiveFloat, settings
-from cmbml.sims.components import H_OVER_K_GHZ
+from cmbml.sims.components import H_OVER_K_GHZ, cmb_to_rj
+from cmbml.sims.dust_map import UK_RJ_PER_UNIT
 from cmbml.sims.sources import cib_shape
 from cmbml.sky.flat import gaussian_patches, multipoles
 from cmbml.sky.instrument import Channel
+from cmbml.sky.maps import MapError
 
 Float = NDArray[np.float64]
 T_CMB_K = 2.7255
@@ -115,6 +119,33 @@ class FlatSky:
 
 
 @settings
+class DustOfPatches:
+    """Dust of drawn patches from patches in files, such as a generator's: one of them, at random, for each.
+
+    Attributes:
+        files: FITS files of patches, with the pixels of those that are drawn; their headers say the unit of the values,
+            which are taken for those at 353 GHz.
+        scale: factor on them.
+    """
+
+    files: Annotated[tuple[Path, ...], Field(min_length=1)]
+    scale: PositiveFloat = 1.0
+
+    def factor(self, unit: str) -> float:
+        """Return what brings values in a unit to uK_CMB at 353 GHz.
+
+        Raises:
+            MapError: it is no unit of dust.
+        """
+        if unit == "uK_CMB":
+            return self.scale
+        if unit not in UK_RJ_PER_UNIT:
+            message = f"patches of dust in {unit or 'no unit'}; known are uK_CMB, {', '.join(UK_RJ_PER_UNIT)}"
+            raise MapError(message)
+        return self.scale * UK_RJ_PER_UNIT[unit] / cmb_to_rj(REFERENCE_GHZ["dust"])
+
+
+@settings
 class FlatGrid:
     """The images that are drawn.
 
@@ -145,6 +176,7 @@ def draw_patch(
     latitude_deg: float,
     grid: FlatGrid,
     rng: np.random.Generator,
+    dust: Float | None = None,
 ) -> dict[str, Float]:
     """Draw one patch, as each channel sees it.
 
@@ -155,6 +187,8 @@ def draw_patch(
         latitude_deg: Galactic latitude, which says how bright dust is.
         grid: of the image.
         rng: what draws.
+        dust: `(n_pixels, n_pixels)`, uK_CMB at 353 GHz, in place of a drawn field: turned and mirrored at random.
+            Around it, as far as beams reach, it is continued by its mirror image.
 
     Returns:
         `cmb`, `dust`, `cib`, `radio`, `infrared`, `sz` and `noise`, `(n_channel, n_pixels, n_pixels)` each, uK_CMB,
@@ -170,7 +204,7 @@ def draw_patch(
     cmb = field(c_ell)[0]
     emitted = {
         "cmb": np.stack([cmb] * len(freqs)),
-        "dust": _dust(sky, freqs, latitude_deg, grid, rng, field),
+        "dust": _dust(sky, freqs, latitude_deg, grid, rng, field, dust),
         "cib": _cib(sky, freqs, field),
         "radio": _sources(sky, freqs, radio_counts, "radio", sky.radio_index, grid, rng),
         "infrared": _sources(sky, freqs, infrared_counts, "infrared", sky.infrared_index, grid, rng),
@@ -204,8 +238,9 @@ def _dust(
     grid: FlatGrid,
     rng: np.random.Generator,
     field: Callable[[Float], Float],
+    given: Float | None,
 ) -> Float:
-    """A log-normal field with a modified black body whose parameters vary."""
+    """A log-normal field, or what is given, with a modified black body whose parameters vary."""
     spectrum = _power_law(sky.dust_slope, grid)
 
     def standard() -> Float:
@@ -214,10 +249,17 @@ def _dust(
         unit: Float = found / found.std()
         return unit
 
-    # Below half a degree the layer of dust is not plane any more.
-    sine = max(abs(np.sin(np.radians(latitude_deg))), np.sin(np.radians(0.5)))
-    level = sky.dust_uk / sine * np.exp(sky.dust_spread * rng.standard_normal())
-    brightness = level * np.exp(sky.dust_contrast * standard() - sky.dust_contrast**2 / 2)
+    if given is None:
+        # Below half a degree the layer of dust is not plane any more.
+        sine = max(abs(np.sin(np.radians(latitude_deg))), np.sin(np.radians(0.5)))
+        level = sky.dust_uk / sine * np.exp(sky.dust_spread * rng.standard_normal())
+        brightness = level * np.exp(sky.dust_contrast * standard() - sky.dust_contrast**2 / 2)
+    else:
+        turned = np.rot90(given if rng.random() < 0.5 else given[:, ::-1], int(rng.integers(4)))
+        around = grid.n_drawn - grid.n_pixels
+        # Half of what is around lies before the first pixel of the periodic image: at its other end.
+        wide = np.pad(turned, (around // 2, around - around // 2), "symmetric")
+        brightness = np.roll(wide, (-(around // 2),) * 2, axis=(0, 1))
     index = sky.dust_index + sky.dust_index_scatter * (rng.standard_normal() + standard())
     temperature = sky.dust_temperature_k + sky.dust_temperature_scatter_k * (rng.standard_normal() + standard())
     temperature = np.maximum(temperature, 5.0)

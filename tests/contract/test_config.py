@@ -36,6 +36,7 @@ HOLES = "cmbml.stages.tasks.holes."
 PROGRAM_OF_STAGES = {
     "stages=import": "sims",
     "stages=patches": "sims",
+    "stages=patches_of_generated_dust": "sims",
     "stages=dust_patches": "sims",
     "stages=population": "analysis",
     "stages=comparison": "analysis",

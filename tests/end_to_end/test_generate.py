@@ -211,3 +211,32 @@ def test_fewer_patches_than_a_batch_are_refused(generated: Path, command: Comman
 def test_methods_for_maps_and_for_patches_are_told_apart(generated: Path, command: Command) -> None:
     ran = command("clean", generated.parent, "dataset=dust", "method=nilc")
     assert ran.status == 1 and "is of another kind" in ran.err
+
+
+def test_generated_dust_is_the_sky_of_drawn_patches(generated: Path, command: Command) -> None:
+    """What a generator has drawn, seen by channels beside all else; each simulation takes other patches."""
+    drawn = generated / "clean/control_real/train/sim0000/cleaned_map.fits"
+    words = ("dataset=seen", "stages=patches_of_generated_dust", f"patches.dust.files=[{drawn}]", "patches.lmax=200")
+    size = ("patches.number=3", "patches.l_edges=[18,80]", "splits.train=2", "splits.valid=0", "splits.test=0")
+    refused(
+        command("sims", generated.parent, *words, *size, "cosmology=fixed"),
+        "holds patches of 16 x 16 pixels of 75', and 64 of 18.75' are drawn: set patches.grid",
+    )
+    grid = ("patches.grid.n_pixels=16", "patches.grid.pixel_arcmin=75", "patches.sky.noise=0")
+    done(command("sims", generated.parent, *words, *size, *grid, "cosmology=fixed"))
+    seen, cmb = (
+        [fits.getdata(generated.parent / f"seen/patches/train/sim000{i}/{name}.fits")[:, 0] for i in range(2)]
+        for name in ("obs_patches_353", "cmb_patches")
+    )
+    dust = fits.getdata(drawn)[:, 0]
+    # Dust is far brighter than all else at 353 GHz: without the CMB, an image is one of the patches that were given.
+    for images, background in zip(seen, cmb, strict=True):
+        for image in images - background:
+            fits_best = max(
+                np.corrcoef(image.ravel(), np.rot90(view, turn).ravel())[0, 1]
+                for one in dust
+                for view in (one, one[:, ::-1])
+                for turn in range(4)
+            )
+            assert fits_best > 0.95
+    assert (seen[0] != seen[1]).any()

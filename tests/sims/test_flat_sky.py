@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from cmbml.sims.flat_sky import (
+    DustOfPatches,
     FlatGrid,
     FlatSky,
     draw_patch,
@@ -18,6 +19,7 @@ from cmbml.sims.flat_sky import (
 from cmbml.sims.sources import cib_shape
 from cmbml.sky.flat import flat_spectra
 from cmbml.sky.instrument import Channel
+from cmbml.sky.maps import MapError
 
 ASSETS = os.environ.get("CMBML_ASSETS")
 needs_assets = pytest.mark.skipif(not ASSETS, reason="CMBML_ASSETS names no folder")
@@ -111,3 +113,30 @@ def test_sz_is_negative_below_its_null_and_positive_above() -> None:
 def test_a_component_that_is_switched_off_leaves_nothing() -> None:
     found = drawn(dust_uk=0.0, cib_d1000_uk2=0.0, clusters=0.0, noise=0.0)
     assert all(not np.abs(found[name]).max() > 1e-12 for name in ("dust", "cib", "sz", "noise"))
+
+
+def test_dust_that_is_given_is_what_channels_see() -> None:
+    """Turned or mirrored, through the beams, as bright as its spectrum says; beyond its edges it goes on smoothly."""
+    sky = FlatSky(dust_index_scatter=0.0, dust_temperature_scatter_k=0.0, dust_index=1.6)
+    rows, columns = np.mgrid[:64, :64] / 64
+    given = 100 * (1 + rows + 0.3 * columns**2)
+    seen = draw_patch(sky, CHANNELS, C_ELL, 40.0, GRID, np.random.default_rng(1), given)["dust"]
+    ratio = grey_ratio(217.0, 353.0, np.array(1.6), np.array(19.6)) / grey_ratio(
+        353.0, 353.0, np.array(1.6), np.array(19.6)
+    )
+    expected = [grey_ratio(nu.freq_ghz, 353.0, np.array(1.6), np.array(19.6)) for nu in CHANNELS.values()]
+    assert 0 < ratio < 1
+    views = [np.rot90(view, turn) for view in (given, given[:, ::-1]) for turn in range(4)]
+    for image, factor in zip(seen, expected, strict=True):
+        # Beams of a pixel change a smooth image at its creased edges alone, by less than a per cent.
+        assert min(np.abs(image / factor - view).max() for view in views) < 0.01 * given.max()
+
+
+def test_units_of_given_dust() -> None:
+    """A magnitude is 3.17 MJy/sr at 353 GHz, where 1 K_CMB is 287.45 MJy/sr over the band (Planck 2013 results IX)."""
+    dust = DustOfPatches(files=(Path("x"),), scale=2.0)
+    one = dust.factor("mag")
+    assert dust.factor("uK_CMB") == 2
+    with pytest.raises(MapError, match="patches of dust in K; known are uK_CMB, mag"):
+        dust.factor("K")
+    assert one == pytest.approx(2 * 3.17 / 287.45e-6, rel=0.06)

@@ -1,20 +1,24 @@
 """Draw patches of sky that no map of the whole sky holds."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
 from astropy.table import Table
+from numpy.typing import NDArray
 from pydantic import PositiveInt
 
 from cmbml.core.executor import Executor
-from cmbml.core.space import Space
+from cmbml.core.space import Key, Space
 from cmbml.core.unit_io import UnitIO
+from cmbml.handlers.patch_file import PatchFile
 from cmbml.settings import settings
 from cmbml.sims.cmb import Lensing, theory_prefix
-from cmbml.sims.flat_sky import FlatSky, draw_patch
+from cmbml.sims.flat_sky import DustOfPatches, FlatSky, draw_patch
 from cmbml.sky.flat import flat_spectra
 from cmbml.sky.instrument import Channel
+from cmbml.sky.maps import MapError
 from cmbml.sky.patches import Patches
 from cmbml.stages.assets import CMB_PATCHES, COMPONENT_SPECTRA, FREQ, OBS_PATCHES, SIM, SPLIT, THEORY_SPECTRA
 from cmbml.stages.tasks.drawn_patches import DrawnPatches
@@ -33,6 +37,7 @@ class DrawPatches(Executor):
         number: of patches in a simulation.
         lensing: of the CMB: patches are Gaussian, with lensed spectra unless it is `none`.
         l_edges: bins of the components' spectra.
+        dust: where their dust is taken from; None: it is drawn as `sky` says.
     """
 
     cases: DrawnPatches
@@ -40,6 +45,7 @@ class DrawPatches(Executor):
     number: PositiveInt
     lensing: Lensing
     l_edges: tuple[float, ...]
+    dust: DustOfPatches | None = None
     reads: ClassVar = (THEORY_SPECTRA,)
     writes: ClassVar = (CMB_PATCHES, OBS_PATCHES, COMPONENT_SPECTRA)
     per: ClassVar = (SPLIT, SIM)
@@ -52,8 +58,39 @@ class DrawPatches(Executor):
         """Four bytes for each pixel of each channel and of the CMB."""
         return 4 * self.number * self.cases.grid.n_pixels**2 * (1 + len(self.cases.spec().shown))
 
+    def files(self, key: Key) -> tuple[Path, ...]:  # noqa: ARG002
+        """Return the files that dust is taken from."""
+        return () if self.dust is None else self.dust.files
+
+    def _given(self, dust: DustOfPatches) -> NDArray[np.float64]:
+        """Read the patches of dust, `(n, n_pixels, n_pixels)`, uK_CMB at 353 GHz."""
+        grid, found = self.cases.grid, []
+        for path in dust.files:
+            patches = PatchFile().read(path)
+            spec = patches.spec
+            pixels = (spec.height, spec.width, *np.round(spec.pixel_arcmin, 3))
+            wanted = (grid.n_pixels, grid.n_pixels, *np.round([grid.pixel_arcmin] * 2, 3))
+            if pixels != wanted:
+                message = (
+                    f"{path} holds patches of {spec.height} x {spec.width} pixels of {spec.pixel_arcmin[0]:g}', and "
+                    f"{grid.n_pixels} of {grid.pixel_arcmin:g}' are drawn: set patches.grid.n_pixels and pixel_arcmin"
+                )
+                raise MapError(message)
+            found.append(patches.values[:, 0].astype(np.float64) * dust.factor(spec.maps.unit))
+        values = np.concatenate(found)
+        if not (values > 0).all():
+            message = (
+                f"{', '.join(map(str, dust.files))}: {int((values <= 0).sum())} pixels hold no dust; it is above zero"
+            )
+            raise MapError(message)
+        return values
+
     def process(self, io: UnitIO) -> None:
-        """Draw patch after patch, write."""
+        """Draw patch after patch, write.
+
+        Raises:
+            MapError: the dust that is given has other pixels, or is not above zero.
+        """
         spec, rng, grid = self.cases.spec(), io.rng("patches"), self.cases.grid
         channels: Mapping[str, Channel] = spec.channels
         theory = io.read(THEORY_SPECTRA)
@@ -63,8 +100,10 @@ class DrawPatches(Executor):
         cmb, spectra = np.empty(shape, np.float32), []
         target = list(channels).index(self.cases.target_channel)
         latitudes = np.degrees(np.arcsin(2 * rng.random(self.number) - 1))
+        given = None if self.dust is None else self._given(self.dust)
         for number, latitude in enumerate(latitudes):
-            parts = draw_patch(self.sky, channels, c_ell, float(latitude), grid, rng)
+            dust = None if given is None else given[rng.integers(len(given))]
+            parts = draw_patch(self.sky, channels, c_ell, float(latitude), grid, rng, dust)
             cmb[number, 0] = parts["cmb"][target]
             total = np.zeros_like(parts["cmb"])
             for part in parts.values():
