@@ -49,11 +49,13 @@ def error_bars_figure(rows: Sequence[Row], methods: Sequence[str], right: Mappin
     pit.axhline(10, color=GREY, linestyle="--", linewidth=1)
     pit.set(xlabel="PIT of the truth", ylabel="pixels (%)", xlim=(0, 1), ylim=(0, None))
     worth.axhline(0, color=GREY, linestyle="--", linewidth=1)
-    worth.set(xlabel="fifth of brightness, from faint to bright", ylabel="CRPS below that of a constant (%)")
-    by_class.set(xlabel="fifth of brightness, from faint to bright")
+    by_brightness = any(row[2].startswith("dust") for row in pixels)
+    label = "fifth of brightness, from faint to bright" if by_brightness else "region"
+    worth.set(xlabel=label, ylabel="CRPS below that of a constant (%)")
+    by_class.set(xlabel=label)
     by_ell.set(xlabel="multipole l")
     titles = (
-        "pixels, by brightness: truths inside 68 % (filled) and 95 % (open)",
+        f"pixels, by {'brightness' if by_brightness else 'region'}: truths inside 68 % (filled) and 95 % (open)",
         "all pixels: where truths lie in their forecasts",
         "spectra of patches: truths inside 68 % (filled) and 95 % (open)",
         "pixels: what error bars are worth beside a constant sigma",
@@ -61,6 +63,9 @@ def error_bars_figure(rows: Sequence[Row], methods: Sequence[str], right: Mappin
     for axes, title in zip((by_class, pit, by_ell, worth), titles, strict=True):
         axes.set_title(title, fontsize=TEXT_SIZE)
         axes.tick_params(labelsize=SMALL_TEXT_SIZE)
+    if not by_brightness:
+        for axes in (by_class, worth):
+            axes.tick_params(axis="x", labelrotation=30)
     for axes in (by_class, by_ell):
         for name, (low, high) in right.items():
             axes.axhspan(100 * low, 100 * high, color=GREY, alpha=0.2, linewidth=0)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
 from cmbml.metrics.scores import HIGH, LOW, Metric
-from cmbml.metrics.uncertainty import UNCERTAINTY_METRICS, error_state, uncertainty_metrics
+from cmbml.metrics.uncertainty import ERROR_BAR_METRICS, error_state, uncertainty_metrics
 from cmbml.sky.holes import separate_holes
 from cmbml.sky.maps import MapSpec
 from cmbml.sky.patches import PatchSpec, axes_of, inside
@@ -132,7 +132,7 @@ def hole_metrics(truth: Float, filled: Float, signal_variance: float) -> tuple[f
 
 
 def hole_uncertainty(truth: Float, filled: Float, sigma: Float) -> tuple[float, ...]:
-    """Return `UNCERTAINTY_METRICS` over some pixels.
+    """Return `ERROR_BAR_METRICS` over some pixels.
 
     Args:
         truth: `(n,)`, uK_CMB.
@@ -140,4 +140,4 @@ def hole_uncertainty(truth: Float, filled: Float, sigma: Float) -> tuple[float, 
         sigma: `(n,)`, standard deviation of the error, above zero.
     """
     found = uncertainty_metrics(error_state(filled - truth, sigma))
-    return tuple(found[metric.name] for metric in UNCERTAINTY_METRICS)
+    return tuple(found[metric.name] for metric in ERROR_BAR_METRICS)

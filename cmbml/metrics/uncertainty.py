@@ -32,13 +32,15 @@ UNCERTAINTY_METRICS = (
     Metric("crps_constant", "CRPS of a constant sigma", "uK_CMB", LOW),
     Metric("sharpness", "mean sigma", "uK_CMB", LOW),
 )
-"""What `uncertainty_metrics` gives, in its order, before `PIT_METRICS`."""
 
 PIT_METRICS = tuple(
     Metric(f"pit{k}", f"PIT {k / N_PIT:.1f}-{(k + 1) / N_PIT:.1f}", "", 1 / N_PIT) for k in range(N_PIT)
 )
 """Part of the truths that lie in each tenth of their forecast distribution: flat where error bars are right, a trough
 where they are too long, high at both ends where they are too short."""
+
+ERROR_BAR_METRICS = (*UNCERTAINTY_METRICS, *PIT_METRICS)
+"""What `uncertainty_metrics` gives."""
 
 BANDPOWER_METRICS = (
     Metric("coverage68", "coverage 68 %", "", 0.68),
@@ -177,7 +179,7 @@ def uncertainty_metrics(state: State) -> dict[str, float]:
         `crps`, and what it would be with one and the same sigma everywhere, uK_CMB; `sharpness`: mean sigma, uK_CMB;
         `pit0`, ...: part of the pixels in each bin of the PIT. NaN for a region without pixels.
     """
-    names = [metric.name for metric in (*UNCERTAINTY_METRICS, *PIT_METRICS)]
+    names = [metric.name for metric in ERROR_BAR_METRICS]
     if not state.n:
         return dict.fromkeys(names, math.nan)
     found = [float(total / state.n) for total in state.totals]
@@ -203,7 +205,7 @@ class ErrorBarRow:
 def error_bar_rows(book: ScoreBook, field: str = "I") -> list[ErrorBarRow]:
     """Gather what was scored of error bars, of one field, in the order of the judges."""
     found: dict[tuple[str, str, str], dict[str, float]] = {}
-    metrics = {m.name for m in (*UNCERTAINTY_METRICS, *PIT_METRICS, *BANDPOWER_METRICS, SPECTRUM_RATIO)}
+    metrics = {m.name for m in (*ERROR_BAR_METRICS, *BANDPOWER_METRICS, SPECTRUM_RATIO)}
     for method, stack in book.stacks.items():
         values = stack.numbers["value"]
         rows = zip(*(stack.words[name].tolist() for name in ("footing", "field", "region", "metric")), strict=True)

@@ -24,7 +24,7 @@ from cmbml.metrics.holes import (
     square_patch,
 )
 from cmbml.metrics.scores import Score
-from cmbml.metrics.uncertainty import UNCERTAINTY_METRICS
+from cmbml.metrics.uncertainty import ERROR_BAR_METRICS
 from cmbml.settings import PositiveFloat, settings
 from cmbml.sky.case import require_map
 from cmbml.sky.harmonics import Alm, alm_lmax, filter_components, synthesise
@@ -91,7 +91,7 @@ class InHoles(Judge):
                     yield Score(metric, IN_HOLES, field, region, value, count=pixels.size)
                 if given is not None:
                     sigma = given.values[i][pixels].astype(np.float64)
-                    for metric, value in zip(UNCERTAINTY_METRICS, hole_uncertainty(t, f, sigma), strict=True):
+                    for metric, value in zip(ERROR_BAR_METRICS, hole_uncertainty(t, f, sigma), strict=True):
                         yield Score(metric, IN_HOLES, field, region, value, count=pixels.size)
 
 
