@@ -41,7 +41,8 @@ NODES = {
 for node in NODES.values():
     if "pixel_arcmin" in node.get("examples", {}):
         # The maps here have pixels of 110 arcmin, of which a patch would be wider than a projection bears.
-        node["examples"].update({"n_pixels": 64, "pixel_arcmin": 45.0, "per_simulation": 2})
+        side = min(node["examples"]["n_pixels"], 128)
+        node["examples"].update({"n_pixels": side, "pixel_arcmin": 64 * 45.0 / side, "per_simulation": 2})
 # Maps that were cleaned elsewhere have a name on the method axis, and no method here.
 METHODS = [name for name, node in NODES.items() if "_target_" in node]
 TRAINED = [name for name in METHODS if issubclass(hydra.utils.get_class(NODES[name]["_target_"]), TrainedMethod)]
