@@ -96,7 +96,7 @@ class Answer(Generic[Field]):
         sigma: standard deviation of its error per pixel, described by the same; None where the method has none.
         samples: draws of what it may be, of methods that give a distribution or generate.
         bandpowers: spectra of its patches, of methods that estimate them beside it.
-        notes: FITS keyword -> what the files' headers are to say of how it was made.
+        notes: FITS keyword -> what the files' headers are to say of how it was made, beside the method's name.
     """
 
     value: Field

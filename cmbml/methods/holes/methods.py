@@ -47,7 +47,7 @@ class Filler(BlindMethod):
             SkyMap(values, holed.spec),
             None if bars is None else SkyMap(bars, holed.spec),
             samples=tuple(SkyMap(draw, holed.spec) for draw in draws),
-            notes={"METHOD": self.name, "FILLSEED": str(case.seed), "HOLEMASK": mask_hash(case.observed)},
+            notes={"FILLSEED": str(case.seed), "HOLEMASK": mask_hash(case.observed)},
         )
 
     @abstractmethod

@@ -12,7 +12,7 @@ from cmbml.core.unit_io import UnitIO
 from cmbml.methods.base import BlindMethod, MethodError
 from cmbml.settings import settings
 from cmbml.sky.case import Answer
-from cmbml.stages.assets import BANDPOWERS, CLEANED_MAP, SAMPLES, UNCERTAINTY_MAP
+from cmbml.stages.assets import BANDPOWERS, CLEANED_MAP, METHOD, SAMPLES, UNCERTAINTY_MAP
 from cmbml.stages.tasks.cases import CaseStage
 
 
@@ -61,9 +61,10 @@ def write_answer(io: UnitIO, name: str, answer: Answer[Any], promised: Any) -> N
         if wrong := field.spec.difference(promised, *(entry.name for entry in fields(promised))):
             message = f"{name} gave another {asset.name} than it had promised: {wrong}"
             raise MethodError(message)
+    notes = {"METHOD": io.key[METHOD], **answer.notes} if answer.notes else {}
     for asset, field in found:
-        io.write(asset, replace(field, values=field.values.astype(np.float32)), notes=answer.notes)
+        io.write(asset, replace(field, values=field.values.astype(np.float32)), notes=notes)
     if answer.samples:
-        io.write(SAMPLES, answer.samples, notes=answer.notes)
+        io.write(SAMPLES, answer.samples, notes=notes)
     if answer.bandpowers is not None:
         io.write(BANDPOWERS, answer.bandpowers)
