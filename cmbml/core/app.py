@@ -167,13 +167,17 @@ def dataset_folder(config: DictConfig) -> Path:
     """Return the folder of the dataset that a config names.
 
     Raises:
-        ConfigError: it names none.
+        ConfigError: it names none, or one that lies elsewhere.
     """
     for place in ("system.root", "dataset"):
         if not OmegaConf.select(config, place):
             message = f"{place}= must name a folder"
             raise ConfigError(message)
-    return Path(config.system.root).expanduser().resolve() / str(config.dataset)
+    name = Path(str(config.dataset))
+    if name.is_absolute() or ".." in name.parts or name == Path():
+        message = f"dataset={name}: it is a folder below system.root; name that one, too, if the dataset lies elsewhere"
+        raise ConfigError(message)
+    return Path(config.system.root).expanduser().resolve() / name
 
 
 def origin_of(name: str) -> Origin:

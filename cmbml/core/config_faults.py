@@ -54,8 +54,8 @@ def describe(error: Exception, place: str, config: DictConfig) -> Iterator[str]:
 
 
 def programs(group: str) -> str:
-    """Name the main programs in which a group of options is chosen; empty where none is."""
-    chosen = re.compile(rf"^  - {group}:", re.MULTILINE)
+    """Name the main programs in which a group of options is chosen, or a key stands; empty where there are none."""
+    chosen = re.compile(rf"^(  - )?{group}:", re.MULTILINE)
     return " or ".join(
         script_of(path.stem) for path in sorted(CONFIG_FOLDER.glob("*.yaml")) if chosen.search(path.read_text())
     )
@@ -81,7 +81,7 @@ def settings_at(place: str, config: DictConfig) -> list[str]:
         except ImportError:
             return []
     siblings = OmegaConf.select(config, place.rpartition(".")[0]).values()
-    return [str(name) for sibling in siblings if isinstance(sibling, DictConfig) for name in sibling]
+    return list(dict.fromkeys(str(name) for one in siblings if isinstance(one, DictConfig) for name in one))
 
 
 def _origin(place: str, config: DictConfig) -> str:

@@ -62,9 +62,13 @@ def nearest(name: str, allowed: Iterable[str]) -> str:
         "did you mean 'scenario'?"
         >>> nearest("x", ["scenario", "sky"])
         'allowed are: scenario, sky'
+        >>> nearest("fwhm", ["fwhm_arcmin", "freq_ghz"])
+        "did you mean 'fwhm_arcmin'?"
     """
     names = list(allowed)
-    found = get_close_matches(name, names, n=1, cutoff=0.6)
+    found = get_close_matches(name, names, n=1, cutoff=0.6) or [
+        other for other in names if other.startswith(f"{name}_")
+    ]
     return f"did you mean '{found[0]}'?" if found else f"allowed are: {', '.join(names)}"
 
 

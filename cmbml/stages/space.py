@@ -13,6 +13,8 @@ from cmbml.sims.cosmology import CosmologySource
 from cmbml.stages.assets import ARRAYS, COSMOLOGY, FREQ, HOLES, METHOD, SIM, SKY, SPLIT
 
 Skies = Literal["each", "shared"] | PositiveInt
+MOST_SIMULATIONS = 1_000_000
+"""In one dataset: a plan of more would not fit into a machine's memory."""
 
 
 @settings
@@ -79,6 +81,9 @@ def make_space(
         message = f"vary={vary}: it is each, shared, or a number of skies for each split"
         raise ConfigError(message)
     wanted = instrument if channels == "all" else [str(channel) for channel in channels]
+    if not wanted or len(set(wanted)) < len(wanted):
+        message = f"scenario.channels=[{','.join(wanted)}]: name at least one channel, and each once; or all"
+        raise ConfigError(message)
     for channel in wanted:
         if channel not in instrument:
             message = f"scenario.channels: the instrument has no channel '{channel}'; {nearest(channel, instrument)}"
@@ -91,6 +96,11 @@ def make_space(
         split = _split(name, entry)
         if not re.fullmatch(r"[A-Za-z][A-Za-z0-9]*", split.model):
             message = f"splits.{name}.model={split.model}: the name of a sky is made of letters and digits only"
+            raise ConfigError(message)
+        if len(rows) + split.sims > MOST_SIMULATIONS:
+            message = (
+                f"splits.{name}={split.sims}: a dataset has at most {MOST_SIMULATIONS:,} simulations; take several"
+            )
             raise ConfigError(message)
         for number in range(split.sims):
             sim = sim_name(number)
@@ -105,8 +115,8 @@ def make_space(
         message = f"methods={methods}: name at least one method, and each once; for instance methods=[control_channel]"
         raise ConfigError(message)
     for name in (*(methods or ()), *([arrays] if arrays else []), *([holes] if holes else [])):
-        if not re.fullmatch(r"[A-Za-z0-9_.-]+", name):
-            message = f"'{name}' is no name for a method: letters, digits, '_', '-' and '.' only"
+        if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", name):
+            message = f"'{name}' is no name for a method: letters, digits, '_', '-' and, after the first, '.' only"
             raise ConfigError(message)
     named = ({METHOD: tuple(methods)} if methods else {}) | ({ARRAYS: (arrays,)} if arrays else {})
     named |= {HOLES: (holes,)} if holes else {}
