@@ -177,7 +177,11 @@ def dataset_folder(config: DictConfig) -> Path:
     if name.is_absolute() or ".." in name.parts or name == Path():
         message = f"dataset={name}: it is a folder below system.root; name that one, too, if the dataset lies elsewhere"
         raise ConfigError(message)
-    return Path(config.system.root).expanduser().resolve() / name
+    try:
+        return Path(config.system.root).expanduser().resolve() / name
+    except (RuntimeError, OSError) as error:
+        message = f"system.root={config.system.root} cannot be found: {error}"
+        raise ConfigError(message) from error
 
 
 def origin_of(name: str) -> Origin:

@@ -15,7 +15,8 @@ from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
 
-from cmbml.core.errors import DatasetLockedError
+from cmbml.core.errors import ConfigError, DatasetLockedError
+from cmbml.core.intent import script_of
 from cmbml.core.store import storage_errors
 
 PACKAGES = {"astropy", "camb", "cmbml", "dask", "ducc0", "getdist", "healpy", "hydra-core", "lenspyx", "numpy"} | {
@@ -96,9 +97,22 @@ def write_manifest(folder: Path, config: Mapping[str, Any], plan: Mapping[str, A
 
 
 def newest_config(root: Path, name: str) -> dict[str, Any] | None:
-    """Return the config of the newest run of a program on a dataset; None where there was none."""
+    """Return the config of the newest run of a program on a dataset; None where there was none.
+
+    Raises:
+        ConfigError: its manifest is damaged.
+    """
     found = sorted((root / "runs").glob(f"*_{name}*/manifest.json"))
-    return None if not found else dict(json.loads(found[-1].read_text())["config"])
+    if not found:
+        return None
+    try:
+        return dict(json.loads(found[-1].read_text())["config"])
+    except (ValueError, KeyError, TypeError) as error:
+        message = (
+            f"{found[-1]} is damaged ({error}): restore it, or remove the folder that it is in, and the run before "
+            f"counts; where there is none, run {script_of(name)} again as the dataset was made"
+        )
+        raise ConfigError(message) from error
 
 
 def _git_state() -> dict[str, Any]:

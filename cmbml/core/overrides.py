@@ -123,6 +123,8 @@ def _explain(error: Exception, name: str, overrides: list[str]) -> str:
     if several := next((word for word in overrides if f"'{word}'" in text and "Ambiguous value" in text), ""):
         return f"{several}: several values are a sweep, which needs -m; one value that is a list is written '[A,B]'"
     culprit = next((f"{word}: " for word in reversed(overrides) if not _composes(name, [word])), "")
+    if "LexerNoViableAlt" in text:
+        return f"{culprit}it has a character that must stand in quotes: 'KEY=\"VALUE\"'"
     return culprit + text.split("\n")[0]
 
 

@@ -177,10 +177,11 @@ def _read(path: Path, fields: Columns) -> tuple[RawHeader, NDArray[np.float64]]:
     try:
         # Only what is asked for is read, of files that may be larger than the memory.
         with refusing_truncated(), fits.open(path, memmap=not fields) as hdus:
-            if len(hdus) < 2 or not hdus[1].columns:
+            table = next((hdu for hdu in hdus if isinstance(hdu, fits.BinTableHDU) and hdu.columns), None)
+            if table is None:
                 message = "it holds no table"
                 raise MapError(message)
-            card, columns = hdus[1].header, hdus[1].columns
+            card, columns = table.header, table.columns
             n_pix = card["NAXIS2"] * int(np.prod(columns.dtype[0].shape))
             ordering = str(card.get("ORDERING", "")).strip().upper()
             header = RawHeader(
@@ -191,7 +192,7 @@ def _read(path: Path, fields: Columns) -> tuple[RawHeader, NDArray[np.float64]]:
                 coordsys=str(card.get("COORDSYS", "")).strip(),
                 polcconv=str(card.get("POLCCONV", "")).strip().upper(),
             )
-            wanted = [hdus[1].data.field(name) for name in header.names(fields)]
+            wanted = [table.data.field(name) for name in header.names(fields)]
             values = np.array([np.asarray(column, dtype=np.float64).ravel() for column in wanted])
     except (OSError, IndexError, KeyError, TypeError, ValueError, AttributeError) as error:
         message = f"{path} cannot be read as a HEALPix map: {error}"

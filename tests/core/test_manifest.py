@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from cmbml.core.errors import DatasetLockedError
-from cmbml.core.manifest import lock, run_folder, write_manifest
+from cmbml.core.errors import ConfigError, DatasetLockedError
+from cmbml.core.manifest import lock, newest_config, run_folder, write_manifest
 
 HOLD = "import sys, pathlib, time; from cmbml.core.manifest import lock\n"
 HOLD += "with lock(pathlib.Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"
@@ -63,3 +63,12 @@ def test_manifest_says_what_was_run(tmp_path: Path) -> None:
     assert {"numpy", "healpy", "ducc0", "pydantic"} <= manifest["versions"].keys()
     assert {"command", "host", "git"} <= manifest.keys()
     assert [path.name for path in tmp_path.iterdir()] == ["manifest.json"]
+
+
+@pytest.mark.parametrize("text", ["", '{"a": ', "{}", "[]"])
+def test_a_damaged_manifest_is_named(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "runs/20260101T000000_sims/manifest.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=r"manifest.json is damaged .* restore it, or remove the folder"):
+        newest_config(tmp_path, "sims")

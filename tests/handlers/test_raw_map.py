@@ -153,3 +153,14 @@ def test_real_mask_in_nested_order(assets_folder: Path) -> None:
     nside = hp.npix2nside(values.size)
     latitude = 90 - np.rad2deg(hp.pix2ang(nside, np.arange(values.size))[0])
     assert values[np.abs(latitude) < 1].mean() < 0.2 < values[np.abs(latitude) > 60].mean()
+
+
+def test_image_before_the_table_is_passed_over(tmp_path: Path) -> None:
+    values = np.arange(12 * 8**2, dtype=np.float32)
+    table = fits.BinTableHDU.from_columns([fits.Column("T", "E", unit="uK_CMB", array=values)])
+    table.header["ORDERING"] = "RING"
+    fits.HDUList([fits.PrimaryHDU(), fits.ImageHDU(np.zeros((3, 3))), table]).writeto(tmp_path / "map.fits")
+    np.testing.assert_array_equal(read_raw_columns(tmp_path / "map.fits", (0,))[0][0], values)
+    fits.HDUList([fits.PrimaryHDU(), fits.ImageHDU(np.zeros((3, 3)))]).writeto(tmp_path / "image.fits")
+    with pytest.raises(MapError, match="it holds no table"):
+        read_raw_header(tmp_path / "image.fits")

@@ -45,7 +45,8 @@ def case_of(observed: np.ndarray, fields: str = "I") -> HoledMap:
     }
     whole = CaseSpec({HOLED: spec, MASK: flat, NOISE: spec}, spec)
     truth = SkyMap(sky.astype(np.float32), spec)
-    return HoledMap(whole, shown, truth, spectra=np.ones((1, 1, LMAX + 1)), window=beam[np.newaxis], seed=1)
+    told = {"spectra": np.ones((1, 1, LMAX + 1)), "window": beam[np.newaxis], "correlated": np.zeros((1, LMAX + 1))}
+    return HoledMap(whole, shown, truth, **told, seed=1)
 
 
 BAND = np.abs(LAT) > 6

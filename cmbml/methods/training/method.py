@@ -152,7 +152,12 @@ class NetworkMethod(TrainedMethod):
     def _say_what_is_slow(self, lesson: Lesson, hardware: Hardware) -> None:
         """Say, before a training starts on a CPU, if it will take longer than an hour."""
         shapes = self.examples.shapes(lesson.spec)
-        work = TRAINING * gflop(self.outline(*(shape[0] for shape in shapes)).eval(), shapes[0], self.objective.ask)
+        try:
+            one = gflop(self.outline(*(shape[0] for shape in shapes)).eval(), shapes[0], self.objective.ask)
+        except NotImplementedError:
+            # A network whose way depends on what it is shown cannot be counted without being shown anything.
+            return
+        work = TRAINING * one
         sizes = [(phase.epochs, phase.steps) for phase in self.train.phases()]
         number = sum(n * (steps * self.train.batch_size if steps else len(lesson.names)) for n, steps in sizes)
         hours = seconds_on_cpu(work * number, hardware.threads_used) / 3600
