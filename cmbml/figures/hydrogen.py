@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from cmbml.figures.maps import mollweide
 from cmbml.figures.palette import method_styles
-from cmbml.figures.style import GREY, SMALL_TEXT_SIZE
+from cmbml.figures.style import GREY, SMALL_TEXT_SIZE, round_to
 
 Float = NDArray[np.float64]
 RASTER = 600
@@ -29,7 +29,7 @@ def channel_figure(
         maps: title -> `(n_pix,)`, above zero where they are seen.
         mask: `(n_pix,)`, 1 keep.
     """
-    figure = plt.figure(figsize=(8, 6.4), layout="constrained")
+    figure = plt.figure(figsize=(8, 5.6), layout="constrained")
     grid = figure.add_gridspec(2, len(maps), height_ratios=(1.1, 1))
     top = figure.add_subplot(grid[0, :])
     top.plot(velocities, spectrum, color="black", lw=1.8, label="all pointings")
@@ -50,7 +50,10 @@ def channel_figure(
         image = panel.imshow(np.ma.masked_invalid(raster), norm=LogNorm(low, high), cmap=colours)
         panel.set_axis_off()
         panel.set_title(title, fontsize=SMALL_TEXT_SIZE)
-        figure.colorbar(image, ax=panel, orientation="horizontal", shrink=0.7, pad=0.02)
+        bar = figure.colorbar(image, ax=panel, orientation="horizontal", shrink=0.7, pad=0.02)
+        ticks = [round_to(value, 2) for value in np.geomspace(low * 1.1, high / 1.1, 3)]
+        bar.set_ticks(ticks, labels=[f"{value:g}" for value in ticks], minor=False)
+        bar.ax.minorticks_off()
     return figure
 
 

@@ -15,6 +15,8 @@ Float = NDArray[np.float64]
 OPPOSITE: dict[Half, Half] = {"north": "south", "south": "north", "east": "west", "west": "east", "all": "all"}
 DRAWS = 50
 """How many times as many centres as are wanted are tried at most."""
+LEAST_SHARE = 0.05
+"""Of the weight of interpolation on pixels that are kept: no kept pixel of a cutout has less."""
 KEPT = 0.5
 """Part of a cutout's pixel from which on it counts as kept."""
 
@@ -85,8 +87,30 @@ class Cutouts:
 
     def masks(self, mask: NDArray[Any], centres: Float, maps: MapSpec) -> NDArray[np.bool_]:
         """Cut a mask `(n_pix,)`, `(n_patch, height, width)`."""
-        kept: NDArray[np.bool_] = cut(mask[None], self.spec(maps), centres, "nearest")[:, 0] > KEPT
+        kept: NDArray[np.bool_] = cut(mask[None].astype(np.float32), self.spec(maps), centres, "nearest")[:, 0] > KEPT
         return kept
+
+    def cut(
+        self, values: NDArray[Any], mask: NDArray[Any], centres: Float, maps: MapSpec
+    ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+        """Cut maps, bilinearly between pixels that the mask keeps: what is masked enters nowhere.
+
+        Args:
+            values: `(n_map, n_pix)`.
+            mask: `(n_pix,)`, 1 keep.
+            centres: `(n_patch, 3)`.
+            maps: what the maps are.
+
+        Returns:
+            `(n_patch, n_map, height, width)`, zero where it is masked, and `(n_patch, 1, height, width)`, where it is
+            kept.
+        """
+        kept = self.masks(mask, centres, maps)[:, None]
+        inside = (mask > KEPT).astype(np.float32)
+        found = cut(np.concatenate([values * inside, inside[None]]), self.spec(maps), centres)
+        # A pixel is kept if the nearest one is, which has a quarter of the weight at least.
+        share = np.maximum(found[:, -1:], LEAST_SHARE)
+        return found[:, :-1] * kept / share, kept
 
     def visible(self, number: int, candidates: Float, mask: NDArray[Any], maps: MapSpec) -> Float:
         """Return the first of the candidates of which the mask leaves enough, `(number, 3)`.

@@ -13,9 +13,9 @@ from cmbml.methods.trained import known
 from cmbml.settings import Fraction, settings
 from cmbml.sky.case import Answer, Case, CaseSpec
 from cmbml.sky.centres import rings
-from cmbml.sky.cutouts import Cutouts
+from cmbml.sky.cutouts import LEAST_SHARE, Cutouts
 from cmbml.sky.maps import MapSpec, SkyMap
-from cmbml.sky.patches import PatchSpec, Stitcher, cut
+from cmbml.sky.patches import PatchSpec, Stitcher
 from cmbml.sky.velocity import CubeSpec, VelocityCube
 
 Float32 = NDArray[np.float32]
@@ -90,15 +90,13 @@ class HydrogenExamples(Squares):
         if chosen is None and self.whole_sky:
             return np.concatenate([maps, mask[None].astype(np.float32)])[None]
         centres = self._centres(case, chosen)
-        kept = self.cutouts.masks(mask, centres, case.spec.asked)[:, None]
-        found = cut(maps, self.cutouts.spec(case.spec.asked), centres)
-        return np.concatenate([found * kept, kept.astype(np.float32)], axis=1)
+        found, kept = self.cutouts.cut(maps, mask, centres, case.spec.asked)
+        return np.concatenate([found, kept.astype(np.float32)], axis=1)
 
     def target(self, case: Case[Any], chosen: NDArray[np.float64] | None = None) -> Float32:
         """Cut the dust, masked."""
         dust, centres = known(case).values, self._centres(case, chosen)
-        kept = self.cutouts.masks(case.shown[MASK].values[0], centres, case.spec.asked)[:, None]
-        return cut(dust, self.cutouts.spec(case.spec.asked), centres) * kept
+        return self.cutouts.cut(dust, case.shown[MASK].values[0], centres, case.spec.asked)[0]
 
     def _centres(self, case: Case[Any], chosen: NDArray[np.float64] | None) -> NDArray[np.float64]:
         spec = case.spec.asked
@@ -118,8 +116,11 @@ class HydrogenExamples(Squares):
         if self.whole_sky:
             return Answer(SkyMap(replies[0].astype(np.float32), spec.asked))
         stitcher = _stitcher(self.cutouts.spec(spec.asked), self.overlap)
-        # Bilinearly: a cutout ends abruptly at the mask, about which an exact interpolation would ring.
-        return Answer(SkyMap(stitcher.stitch(replies, exact=False).astype(np.float32), spec.asked))
+        # Bilinearly: a cutout ends abruptly at the mask, about which an exact interpolation would ring. Replies are
+        zero # where, and only where, they are masked; what is there enters nowhere. total, share =
+        (stitcher.stitch(part, exact=False) for part in (replies, (replies != 0).astype(np.float32))) value =
+        np.divide(total, share, out=np.zeros_like(total), where=share > LEAST_SHARE) return
+        Answer(SkyMap(value.astype(np.float32), spec.asked))
 
     def describe(self, spec: CaseSpec[Any]) -> dict[str, Any]:
         """Say what cube and dust are."""

@@ -28,7 +28,6 @@ from cmbml.settings import Nside, settings
 from cmbml.sky.case import require_map
 from cmbml.sky.cutouts import Cutouts
 from cmbml.sky.maps import MapError, SkyMap
-from cmbml.sky.patches import cut
 from cmbml.stages.analysis.judges import Judge
 from cmbml.stages.assets import (
     CLEANED_MAP,
@@ -83,8 +82,7 @@ class ScoreCutouts(Executor):
         tables = []
         for half in range(len(HALVES)):
             centres = self.centres(io, half, mask, dust)
-            kept = self.cutouts.masks(mask, centres, dust.spec)[:, None]
-            images = cut(maps, self.cutouts.spec(dust.spec), centres).astype(np.float64) * kept
+            images = self.cutouts.cut(maps, mask, centres, dust.spec)[0].astype(np.float64)
             width = self.cutouts.fundamental
             mine, reference = (correlations(images[:, 0], images[:, i], self.cutouts.pixel_rad, width) for i in (1, 2))
             tables.append(self._table(half, centres, mine, reference))
@@ -216,12 +214,12 @@ class CompareDust(Executor):
         dust, mask = (next(iter(io.read_all(asset)))[1] for asset in (DUST_MAP, HI_MASK))
         chosen = table[np.asarray(table["half"]) == 0][: self.examples]
         centres = np.stack([np.asarray(chosen[name], float) for name in ("lon", "lat", "angle")], axis=1)
-        kept = self.cutouts.masks(mask.values[0], centres, dust.spec)
         maps = {"dust": dust} | answers
-        images = cut(np.concatenate([of.values for of in maps.values()]), self.cutouts.spec(dust.spec), centres)
+        values = np.concatenate([of.values for of in maps.values()])
+        images, _ = self.cutouts.cut(values, mask.values[0], centres, dust.spec)
         rows = {
-            f"l = {lon:.0f}, b = {lat:.0f}": dict(zip(maps, row * seen, strict=True))
-            for (lon, lat, _), row, seen in zip(centres, images, kept, strict=True)
+            f"l = {lon:.0f}, b = {lat:.0f}": dict(zip(maps, row, strict=True))
+            for (lon, lat, _), row in zip(centres, images, strict=True)
         }
         return cutouts_figure(rows, self.cutouts.spec(dust.spec).widest_deg)
 

@@ -356,7 +356,7 @@ class DrawHydrogen(Executor):
         spectrum = cube.values[:, seen].sum(axis=1, dtype=np.float64)
         latitude = hp.pix2ang(cube.spec.maps.nside, seen, lonlat=True)[1]
         halves = {
-            f"{name}, mean": cube.values[:, seen[inside]].mean(axis=1, dtype=np.float64) * len(seen)
+            f"{name}, brought to as many": cube.values[:, seen[inside]].mean(axis=1, dtype=np.float64) * len(seen)
             for name, inside in (("north", latitude > 0), ("south", latitude < 0))
             if inside.any()
         }
