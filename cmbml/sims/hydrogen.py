@@ -5,7 +5,9 @@ of intermediate and high velocity. Published anchors: about 3 clouds a sightline
 sky (Panopoulou & Lenz 2020, ApJ 902, 120); 25, 41 and 34 % of the mass cold, lukewarm and warm, lines of 3.9, 11.8 and
 24 km/s FWHM (Kalberla & Haud 2018, A&A 619, A58); N(HI) / E(B-V) = 8.3e21 cm^-2 mag^-1 (Liszt 2014, ApJ 780, 10); a
 fifth of that dust in high-velocity gas; spin temperatures of 50 to 100 K in the cold medium. What has no published
-number is a choice, and said to be one: dust ratios of the phases, gas dark in CO, where clouds lie and how they move.
+number is a choice, and said to be one: dust ratios of the phases, gas dark in CO, where clouds lie and how
+they move; the first two are such that the integrated intensity correlates with dust not much better than on the real
+sky (docs/numbers.md).
 
 Dust ratios that differ between phases (which the width of a line tells), gas dark in CO and lines that are optically
 thick make dust a non-linear function of the spectrum of a line of sight; ratios that depend on velocity do not. Each
@@ -51,8 +53,8 @@ class CoDark:
         strength: molecular over atomic column beyond that.
     """
 
-    threshold_cm2: PositiveFloat = 1.5e20
-    strength: NonNegativeFloat = 0.5
+    threshold_cm2: PositiveFloat = 1.0e20
+    strength: NonNegativeFloat = 1.5
 
 
 @settings
@@ -109,12 +111,12 @@ class Hydrogen:
     turbulence: Turbulence = Turbulence(sigma=0.5, slope=3.2, knee=15, filaments=0.25)
     mass: Phases = (0.25, 0.41, 0.34)
     fwhm_km_s: Phases = (3.9, 11.8, 24.0)
-    contrast: NonNegativeFloat = 0.8
+    contrast: NonNegativeFloat = 1.0
     velocity_km_s: float = -3.0
     scatter_km_s: NonNegativeFloat = 6.0
     rotation_km_s: float = 6.0
     column_per_mag: PositiveFloat = 8.3e21
-    phase_ratio: Phases | None = (1.4, 1.0, 0.706)
+    phase_ratio: Phases | None = (1.8, 0.9, 0.53)
     spin_temperature_k: tuple[PositiveFloat, PositiveFloat] | None = (50.0, 100.0)
     co_dark: CoDark | None = CoDark()
     intermediate: DistantGas | None = DistantGas(
