@@ -5,9 +5,8 @@ of intermediate and high velocity. Published anchors: about 3 clouds a sightline
 sky (Panopoulou & Lenz 2020, ApJ 902, 120); 25, 41 and 34 % of the mass cold, lukewarm and warm, lines of 3.9, 11.8 and
 24 km/s FWHM (Kalberla & Haud 2018, A&A 619, A58); N(HI) / E(B-V) = 8.3e21 cm^-2 mag^-1 (Liszt 2014, ApJ 780, 10); a
 fifth of that dust in high-velocity gas; spin temperatures of 50 to 100 K in the cold medium. What has no published
-number is a choice, and said to be one: dust ratios of the phases, gas dark in CO, where clouds lie and how
-they move; the first two are such that the integrated intensity correlates with dust not much better than on the real
-sky (docs/numbers.md).
+number is a choice, and said to be one: dust ratios of the phases, gas dark in CO, where clouds lie and how they move;
+the first two are such that the integrated intensity correlates with dust not much better than on the real sky.
 
 Dust ratios that differ between phases (which the width of a line tells), gas dark in CO and lines that are optically
 thick make dust a non-linear function of the spectrum of a line of sight; ratios that depend on velocity do not. Each

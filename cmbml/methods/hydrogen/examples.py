@@ -116,11 +116,11 @@ class HydrogenExamples(Squares):
         if self.whole_sky:
             return Answer(SkyMap(replies[0].astype(np.float32), spec.asked))
         stitcher = _stitcher(self.cutouts.spec(spec.asked), self.overlap)
-        # Bilinearly: a cutout ends abruptly at the mask, about which an exact interpolation would ring. Replies are
-        zero # where, and only where, they are masked; what is there enters nowhere. total, share =
-        (stitcher.stitch(part, exact=False) for part in (replies, (replies != 0).astype(np.float32))) value =
-        np.divide(total, share, out=np.zeros_like(total), where=share > LEAST_SHARE) return
-        Answer(SkyMap(value.astype(np.float32), spec.asked))
+        # Bilinearly: a cutout ends abruptly at the mask, about which an exact interpolation would ring. Replies are zero
+        # where they are masked, and nowhere else; what is there enters nowhere.
+        total, share = (stitcher.stitch(part, exact=False) for part in (replies, (replies != 0).astype(np.float32)))
+        value = np.divide(total, share, out=np.zeros_like(total), where=share > LEAST_SHARE)
+        return Answer(SkyMap(value.astype(np.float32), spec.asked))
 
     def describe(self, spec: CaseSpec[Any]) -> dict[str, Any]:
         """Say what cube and dust are."""
