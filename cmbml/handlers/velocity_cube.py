@@ -199,7 +199,8 @@ def _velocities(header: fits.Header, axis: int, number: int, path: Path) -> NDAr
     """Return the velocities that a header states, km/s; None where it does not."""
     if f"CDELT{axis}" not in header:
         return None
-    unit = str(header.get(f"CUNIT{axis}", "")).strip()
+    # Some telescopes shout.
+    unit = str(header.get(f"CUNIT{axis}", "")).strip().lower()
     if unit and unit not in KM_S:
         message = f"{path}: its velocities are in '{unit}', which is none of {', '.join(KM_S)}"
         raise MapError(message)

@@ -116,7 +116,7 @@ class HydrogenExamples(Squares):
         if self.whole_sky:
             return Answer(SkyMap(replies[0].astype(np.float32), spec.asked))
         stitcher = _stitcher(self.cutouts.spec(spec.asked), self.overlap)
-        # Bilinearly: a cutout ends abruptly at the mask, about which an exact interpolation would ring. Replies are zero
+        # Bilinearly: a cutout ends abruptly at the mask, about which an exact one would ring. Replies are zero
         # where they are masked, and nowhere else; what is there enters nowhere.
         total, share = (stitcher.stitch(part, exact=False) for part in (replies, (replies != 0).astype(np.float32)))
         value = np.divide(total, share, out=np.zeros_like(total), where=share > LEAST_SHARE)
