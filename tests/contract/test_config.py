@@ -26,14 +26,19 @@ GIVEN = {
     "stages=import": ["import_from=/given"],
     "stages=learnt": ["weights=/given"],
     "stages=learnt_with_parts": ["weights=/given"],
+    "hydrogen=files": ["hydrogen.source.cube=/given", "hydrogen.source.dust=/given"],
 }
+# What a program works on, where it is no ordinary dataset.
+DATASETS = {"predict": ("stages=hi", "scenario=nside64", "vary=shared")}
 # Sequences of stages whose names do not begin with that of the program's own.
 PROGRAM_OF_STAGES = {
     "stages=import": "sims",
     "stages=patches": "sims",
+    "stages=hi": "sims",
     "stages=comparison": "analysis",
     "stages=hole_analysis": "analysis",
     "stages=patch_analysis": "analysis",
+    "stages=dust_analysis": "analysis",
     "stages=sweep": "analysis",
     "stages=learn": "cmbnncs",
     "stages=learnt": "cmbnncs",
@@ -99,7 +104,7 @@ def targets(node: Any, place: str = "") -> Iterator[tuple[str, DictConfig]]:
 
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_defaults_make_a_pipeline_that_holds_together(program: str, tmp_path: Path) -> None:
-    pipeline = built(on_a_dataset(program, tmp_path), tmp_path)
+    pipeline = built(on_a_dataset(program, tmp_path, DATASETS.get(program, ())), tmp_path)
     assert pipeline.graph.stages
     assert {path.name for path in tmp_path.iterdir()} <= {".records"}
 
@@ -110,9 +115,10 @@ def test_every_method_makes_a_pipeline(option: str, tmp_path: Path) -> None:
     name, folder = option.partition("=")[2], tmp_path / "given"
     more = [f"predictions.folder={folder}", "predictions.fwhm_arcmin=5"] if name == "imported" else []
     config = composed("clean", option)
-    drawn = config.cases["_target_"].endswith(".DrawnPatches")
+    drawn, cubes = (config.cases["_target_"].endswith(name) for name in (".DrawnPatches", ".VelocityCubes"))
     program = "inpaint" if config.method.get("_target_", "").startswith("cmbml.methods.holes.") else "clean"
-    dataset = ("stages=patches",) if drawn else ("scenario=nside64",)
+    program = "predict" if cubes else program
+    dataset = ("stages=patches",) if drawn else DATASETS.get(program, ("scenario=nside64",))
     try:
         pipeline = built(on_a_dataset(program, tmp_path, dataset, option, *more), tmp_path)
     except ConfigError as error:
