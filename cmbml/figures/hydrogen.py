@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from cmbml.figures.maps import mollweide
-from cmbml.figures.palette import method_styles
+from cmbml.figures.palette import MethodStyle, method_styles
 from cmbml.figures.style import GREY, SMALL_TEXT_SIZE, round_to
 
 Float = NDArray[np.float64]
@@ -70,22 +70,31 @@ class Band:
     sigma: Float
 
 
-def correlation_figure(ell: Float, panels: Mapping[str, Mapping[str, Band]]) -> Figure:
+def correlation_figure(ell: Float, panels: Mapping[str, Mapping[str, Band]], reference: str) -> Figure:
     """Draw the mean correlation by multipole, a panel for each half of the sky (figures 5 and 7).
 
     Args:
         ell: `(n_bin,)`.
         panels: title -> method -> curve; bands are one standard deviation of the mean.
+        reference: of these, what is drawn on top of all, in black.
     """
     figure, axes = plt.subplots(
         1, len(panels), figsize=(4.6 * len(panels), 3.9), sharey=True, squeeze=False, layout="constrained"
     )
-    styles = method_styles(sorted({method for methods in panels.values() for method in methods}))
+    styles = method_styles(sorted({method for methods in panels.values() for method in methods} - {reference}))
+    styles[reference] = MethodStyle("black", "", ":")
     lowest = 1.0
     for panel, (title, methods) in zip(axes[0], panels.items(), strict=True):
         for method, band in methods.items():
             style = styles[method]
-            panel.plot(ell, band.mean, color=style.colour, ls=style.dashes, label=method)
+            panel.plot(
+                ell,
+                band.mean,
+                color=style.colour,
+                ls=style.dashes,
+                label=method,
+                zorder=3 if method == reference else 2,
+            )
             panel.fill_between(
                 ell, band.mean - band.sigma, band.mean + band.sigma, color=style.colour, alpha=0.18, lw=0
             )
@@ -98,12 +107,15 @@ def correlation_figure(ell: Float, panels: Mapping[str, Mapping[str, Band]]) -> 
     return figure
 
 
-def wins_figure(reference: Float, methods: Mapping[str, Float], bins: Sequence[str], name: str) -> Figure:
+def wins_figure(
+    reference: Float, methods: Mapping[str, Float], wins: Mapping[str, Sequence[int]], bins: Sequence[str], name: str
+) -> Figure:
     """Draw the correlation of each cutout against that of the reference (figure 4).
 
     Args:
         reference: `(n_cutout, n_bin)`.
         methods: method -> the same.
+        wins: method -> in how many cutouts it is higher, of each bin.
         bins: what each bin is called.
         name: of the reference.
     """
@@ -114,7 +126,6 @@ def wins_figure(reference: Float, methods: Mapping[str, Float], bins: Sequence[s
         low = min(float(values.min()) for values in every)
         panel.plot((low, 1), (low, 1), color=GREY, ls="--", lw=1)
         for method, found in methods.items():
-            better = int((found[:, number] > reference[:, number]).sum())
             panel.scatter(
                 reference[:, number],
                 found[:, number],
@@ -123,7 +134,7 @@ def wins_figure(reference: Float, methods: Mapping[str, Float], bins: Sequence[s
                 marker=styles[method].marker,
                 alpha=0.5,
                 lw=0,
-                label=f"{method}: higher in {better} of {len(found)}",
+                label=f"{method}: higher in {wins[method][number]} of {len(found)}",
             )
         panel.set_xlabel(f"{label}, {name}")
         panel.set_ylabel(f"{label}, other methods")
@@ -147,7 +158,9 @@ def cutouts_figure(rows: Mapping[str, Mapping[str, NDArray[np.floating]]], side_
     image = None
     for line, (title, images) in zip(axes, rows.items(), strict=True):
         for panel, (name, values) in zip(line, images.items(), strict=False):
-            image = panel.imshow(values / values.max(), origin="lower", extent=extent, cmap="viridis", vmin=0, vmax=1)
+            image = panel.imshow(
+                values / (np.abs(values).max() or 1.0), origin="lower", extent=extent, cmap="viridis", vmin=0, vmax=1
+            )
             panel.set_title(name, fontsize=SMALL_TEXT_SIZE)
             panel.tick_params(labelsize=6)
         line[0].set_ylabel(f"{title}\n[deg]", fontsize=SMALL_TEXT_SIZE)

@@ -26,8 +26,8 @@ METRICS = (
     Metric("wins150", "cutouts with a higher r150 than integrated intensity", "", HIGH),
 )
 """What `cutout_scores` gives, in its order."""
-TIE = 1e-6
-"""Differences of r that rounding makes are no win."""
+TIE = 1e-4
+"""Differences of r that the rounding of maps in single precision makes are no win."""
 
 
 @dataclass(frozen=True)
@@ -69,8 +69,11 @@ def correlations(truth: Float, answer: Float, pixel_rad: tuple[float, float], wi
         [c / np.sqrt(np.maximum(p * q, np.finfo(float).tiny)) for c, p, q in zip(*sums, strict=True)], axis=1
     )
     edges = np.arange(0.5, BROAD_BINS["r150"][1] / width) * width
-    narrow = [r[:, (ell >= low) & (ell < high)].mean(axis=1) for low, high in pairwise(edges)]
-    return Correlations(broad, power, (edges[1:] + edges[:-1]) / 2, np.stack(narrow, axis=1))
+    # Of coarse pixels, the last bins hold no modes.
+    rings = {(low + high) / 2: (ell >= low) & (ell < high) for low, high in pairwise(edges)}
+    rings = {centre: ring for centre, ring in rings.items() if ring.any()}
+    narrow = np.stack([r[:, ring].mean(axis=1) for ring in rings.values()], axis=1)
+    return Correlations(broad, power, np.array(list(rings)), narrow)
 
 
 def wins(mine: Float, reference: Float) -> NDArray[np.bool_]:
@@ -123,5 +126,7 @@ def over_tiles(values: Float, tiles: NDArray[np.integer], rng: np.random.Generat
     times = np.stack([np.bincount(row, minlength=len(counts)) for row in drawn])
     means = (times @ sums) / (times @ counts)[:, None]
     low, high = np.percentile(means, (2.5, 97.5), axis=0)
-    parts = (flat.mean(axis=0), low, high, means.std(axis=0))
-    return Bootstrap(*(part.reshape(values.shape[1:]) for part in parts), n_tiles=len(counts))
+    value, low, high, sigma = (
+        part.reshape(values.shape[1:]) for part in (flat.mean(axis=0), low, high, means.std(axis=0))
+    )
+    return Bootstrap(value, low, high, sigma, len(counts))

@@ -109,8 +109,8 @@ class Cutouts:
         inside = (mask > KEPT).astype(np.float32)
         found = cut(np.concatenate([values * inside, inside[None]]), self.spec(maps), centres)
         # A pixel is kept if the nearest one is, which has a quarter of the weight at least.
-        share = np.maximum(found[:, -1:], LEAST_SHARE)
-        return found[:, :-1] * kept / share, kept
+        share = np.maximum(found[:, -1:], np.float32(LEAST_SHARE))
+        return (found[:, :-1] * kept / share).astype(np.float32, copy=False), kept
 
     def visible(self, number: int, candidates: Float, mask: NDArray[Any], maps: MapSpec) -> Float:
         """Return the first of the candidates of which the mask leaves enough, `(number, 3)`.
@@ -119,7 +119,7 @@ class Cutouts:
             MapError: the mask leaves too few.
         """
         shares = 1 - self.masks(mask, candidates, maps).mean(axis=(1, 2))
-        found = candidates[shares <= self.most_masked]
+        found: Float = candidates[shares <= self.most_masked]
         if len(found) < number:
             message = (
                 f"the mask, of which {np.mean(mask > KEPT):.2f} of the sky is left, covers more than "

@@ -110,13 +110,11 @@ class LinearDust(TrainedMethod):
 
     def _solve(self, within: Float, across: Float, spec: CaseSpec[Any]) -> Float:
         """Return the weights of one bin, `(n_channel,)`."""
-        given = {
-            "integrated": lambda: np.ones(len(across)),
-            "inverse_noise": lambda: 1 / np.square(cube_of(spec).noise_k),
-        }
-        if make := given.get(self.weights):
-            shape: Float = make() / make().sum()
-            return shape * (shape @ across) / (shape @ within @ shape)
+        if self.weights in ("integrated", "inverse_noise"):
+            noise = np.ones(len(across)) if self.weights == "integrated" else np.array(cube_of(spec).noise_k)
+            shape = noise**-2.0 / np.sum(noise**-2.0)
+            gain = (shape @ across) / (shape @ within @ shape)
+            return np.asarray(gain * shape, dtype=np.float64)
         level = self.ridge * np.trace(within) / len(within)
         solved: Float = np.linalg.solve(within + level * np.eye(len(within)), across)
         return solved

@@ -177,11 +177,13 @@ class EmissivityModule(nn.Module):
         super().__init__()
         self.layout = layout
         sizes = (n_in, *([layout.width] * (layout.layers - 1)), n_in)
-        self.over_velocity = nn.ModuleList(nn.Conv2d(*pair, 1) for pair in pairwise(sizes))
+        layers = [nn.Conv2d(*pair, 1) for pair in pairwise(sizes)]
+        self.over_velocity = nn.ModuleList(layers)
         self.spatial = nn.Conv2d(1, 1, layout.kernel, padding=layout.kernel // 2, bias=False)
         # It starts as the integrated intensity.
-        nn.init.zeros_(self.over_velocity[-1].weight)
-        nn.init.zeros_(self.over_velocity[-1].bias)
+        nn.init.zeros_(layers[-1].weight)
+        if layers[-1].bias is not None:
+            nn.init.zeros_(layers[-1].bias)
         nn.init.dirac_(self.spatial.weight)
 
     def emissivities(self, images: Tensor) -> Tensor:

@@ -166,9 +166,10 @@ class CompareDust(Executor):
             rows += [self._row(io, name, region, found, reference, tile) for name, found in methods.items()]
         io.write(CORRELATION_SUMMARY, Table(rows))
         io.write(CORRELATION_TABLE, _markdown(rows))
-        io.write(CORRELATION_FIGURE, correlation_figure(_found(first, 0).ell, panels))
-        others = {name: _found(table, 0).broad for name, table in joined.items()}
-        io.write(WINS_FIGURE, wins_figure(_found(first, 0, "reference_").broad, others, BINS, self.reference))
+        io.write(CORRELATION_FIGURE, correlation_figure(_found(first, 0).ell, panels, self.reference))
+        mine, reference_r = {n: _found(t, 0).broad for n, t in joined.items()}, _found(first, 0, "reference_").broad
+        higher = {name: wins(found, reference_r).sum(axis=0).tolist() for name, found in mine.items()}
+        io.write(WINS_FIGURE, wins_figure(reference_r, mine, higher, BINS, self.reference))
         io.write(CUTOUTS_FIGURE, self._examples(io, first))
 
     def _bootstrap(self, io: UnitIO, values: Float, tile: NDArray[np.integer]) -> Bootstrap:

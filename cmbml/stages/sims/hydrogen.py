@@ -259,7 +259,7 @@ class HydrogenFiles(HydrogenSource):
         """
         header = read_raw_header(path)
         header.frame("G", "the frame of the dataset")
-        values = read_raw_columns(path, (column,), unknown=True)[0][0]
+        values: Float = read_raw_columns(path, (column,), unknown=True)[0][0]
         if bad := int(np.isnan(values).sum()):
             message = (
                 f"{what}, {path}, has {bad} pixels that are NaN or UNSEEN: fill them, or mask them and fill them with 0"
