@@ -16,6 +16,7 @@ from cmbml.handlers.rows import Rows, StackFile
 from cmbml.handlers.table import EcsvTable, FitsTable, SpectraTable
 from cmbml.handlers.tensors import TensorFile
 from cmbml.handlers.text import TextFile
+from cmbml.handlers.velocity_cube import CubeFile
 from cmbml.handlers.yaml_file import YamlFile
 from cmbml.metrics.scores import WORDS
 
@@ -83,6 +84,10 @@ HOLED_NOISE = Asset("holed_noise", HealpixMap(), per=(SPLIT, SIM, HOLES))  # sta
 HOLED_NOISE_SPECTRA = Asset(
     "holed_noise_spectra", Array(), per=(SPLIT, SIM, HOLES)
 )  # (n_comp, lmax + 1) float64: that of the noise beyond white one, zero where there is none; uK_CMB^2
+
+HI_CUBE = Asset("hi_cube", CubeFile(), per=(SKY,))  # brightness temperature of the 21 cm line by velocity, K
+DUST_MAP = Asset("dust_map", HealpixMap(), per=(SKY,))  # the dust that it is to foretell
+HI_MASK = Asset("hi_mask", HealpixMap(), per=(SKY,))  # where both are looked at: 1 keep, 0 leave out
 
 SIGNAL_PART = Asset("signal_part", HealpixMap(), per=(METHOD, SPLIT, SIM))  # what the CMB became in CLEANED_MAP
 FOREGROUND_PART = Asset("foreground_part", HealpixMap(), per=(METHOD, SPLIT, SIM))  # what foregrounds became in it
@@ -170,8 +175,16 @@ POPULATION_SPECTRA = Asset("population_spectra", PngFigure(), per=())  # log10 s
 POPULATION_SCALES = Asset("population_scales", PngFigure(), per=())  # distributions of power at three scales
 POPULATION_SHAPES = Asset("population_shapes", PngFigure(), per=())  # Minkowski functionals with bands
 
+CUTOUT_SCORES = Asset("cutout_scores", FitsTable(), per=(METHOD, SPLIT, SIM))  # a row per cutout: correlations
+CORRELATION_TABLE = Asset("correlation_table", TextFile(".md"), per=(SPLIT,))  # of all methods, to be read
+CORRELATION_SUMMARY = Asset("correlation_summary", EcsvTable(), per=(SPLIT,))  # the same, a row per method and half
+CORRELATION_FIGURE = Asset("correlation", PngFigure(), per=(SPLIT,))  # by multipole, where was learnt and where not
+WINS_FIGURE = Asset("wins", PngFigure(), per=(SPLIT,))  # cutout by cutout, against the integrated intensity
+CUTOUTS_FIGURE = Asset("cutouts", PngFigure(), per=(SPLIT,))  # some of them
+
 COMPONENTS_FIGURE = Asset("components", PngFigure(), per=(SKY,))  # the same patch of every foreground
 COMPONENT_SPECTRA_FIGURE = Asset("component_spectra", PngFigure(), per=(SKY,))
 BEAMS_FIGURE = Asset("beams", PngFigure(), per=(SKY,))  # the same source in every channel
+CHANNELS_FIGURE = Asset("channels", PngFigure(), per=(SKY,))  # spectrum of HI_CUBE, its integral, and the dust
 MAPS_FIGURE = Asset("maps", PngFigure(), per=(SPLIT, SIM))
 SPECTRA_FIGURE = Asset("power_spectra", PngFigure(), per=(SPLIT, SIM))

@@ -1,7 +1,7 @@
 """The points of a dataset: its splits and simulations, and the sky and the cosmology that each has."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from pydantic import NonNegativeInt, PositiveInt, ValidationError, field_validator
@@ -139,6 +139,17 @@ def _split(name: str, entry: int | Mapping[str, Any]) -> Split:
 def sim_name(number: int) -> str:
     """Return what the simulation of this number is called."""
     return f"sim{number:04d}"
+
+
+def sky_among(skies: Sequence[str], split: str, sim: str) -> str:
+    """Return which of the skies that a split sees is that of one of its simulations: see `Split.sky_of`.
+
+    Example:
+        >>> sky_among(["main"], "test", "sim0003"), sky_among(["main_a_sky0000", "main_a_sky0001"], "a", "sim0003")
+        ('main', 'main_a_sky0001')
+    """
+    own = f"_{split}_{sim}"
+    return next((sky for sky in skies if sky.endswith(own)), skies[int(sim.removeprefix("sim")) % len(skies)])
 
 
 def model_of(sky: str) -> str:

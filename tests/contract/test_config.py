@@ -30,6 +30,7 @@ GIVEN = {
     "stages=learnt_calibrated": ["weights=/given"],
     # Of a network alone.
     "uncertainty=gaussian_nll": ["method=cenn"],
+    "hydrogen=files": ["hydrogen.source.cube=/given", "hydrogen.source.dust=/given"],
 }
 HOLES = "cmbml.stages.tasks.holes."
 # Sequences of stages whose names do not begin with that of the program's own.
@@ -39,9 +40,11 @@ PROGRAM_OF_STAGES = {
     "stages=patches_of_generated_dust": "sims",
     "stages=dust_patches": "sims",
     "stages=population": "analysis",
+    "stages=hi": "sims",
     "stages=comparison": "analysis",
     "stages=hole_analysis": "analysis",
     "stages=patch_analysis": "analysis",
+    "stages=dust_analysis": "analysis",
     "stages=sweep": "analysis",
     "stages=learn_inpaint": "inpaint",
     "stages=learnt_inpaint": "inpaint",
@@ -84,7 +87,8 @@ def choices_of(program: str) -> dict[str, str | None]:
 
 def dataset_of(program: str) -> tuple[str, ...]:
     """Return which dataset a program works on by default."""
-    return ("stages=dust_patches",) if program == "generate" else ()
+    datasets = {"generate": ("stages=dust_patches",), "predict": ("stages=hi", "scenario=nside64", "vary=shared")}
+    return datasets.get(program, ())
 
 
 def on_a_dataset(program: str, root: Path, dataset: tuple[str, ...] = (), *overrides: str) -> DictConfig:
@@ -130,11 +134,11 @@ def test_every_method_makes_a_pipeline(option: str, tmp_path: Path) -> None:
     cases = config.cases["_target_"].rpartition(".")[2]
     holed = (config.method.get("_target_", ""), config.cases["_target_"])
     program = "inpaint" if any(target.startswith(("cmbml.methods.holes.", HOLES)) for target in holed) else "clean"
-    program = "generate" if cases == "DustPatches" else program
+    program = {"DustPatches": "generate", "VelocityCubes": "predict"}.get(cases, program)
     # A network that is too large for a CPU is planned for another machine.
     more += ["hardware.force=true"] if name == "cosmovae_paper" else []
     datasets = {"DrawnPatches": ("stages=patches",), "DustPatches": ("stages=dust_patches",)}
-    dataset = datasets.get(cases, ("scenario=nside64",))
+    dataset = datasets.get(cases, dataset_of(program) or ("scenario=nside64",))
     try:
         pipeline = built(on_a_dataset(program, tmp_path, dataset, option, *more), tmp_path)
     except ConfigError as error:

@@ -1,0 +1,1 @@
+"""Dust foretold from the velocity channels of the 21 cm line."""
