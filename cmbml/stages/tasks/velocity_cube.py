@@ -46,9 +46,9 @@ class VelocityCubes(Cases):
             raise MethodError(message)
         return Case(spec, {CUBE: cube, MASK: next(found for _, found in io.read_all(HI_MASK, only))})
 
-    def read_asked(self, io: UnitIO) -> SkyMap:
-        """Read the dust."""
-        dust: SkyMap = io.read(DUST_MAP)
+    def read_asked(self, io: UnitIO, at: Mapping[Axis, str] | None = None) -> SkyMap:
+        """Read the dust of the sky that a simulation sees."""
+        dust: SkyMap = next(found for _, found in io.read_all(DUST_MAP, {SKY: [sky_seen(io, at)]}))
         return dust
 
     def disk_bytes(self) -> int:
