@@ -39,7 +39,7 @@ def channel_figure(
     for edge in (velocities[0] - half, velocities[-1] + half):
         top.axvline(edge, color=GREY, ls=":")
     top.set_xlabel("velocity [km/s], local standard of rest")
-    top.set_ylabel("brightness temperature, summed [K]")
+    top.set_ylabel("summed brightness [K]")
     top.legend(fontsize=SMALL_TEXT_SIZE, frameon=False)
     for column, (title, values) in enumerate(maps.items()):
         panel = figure.add_subplot(grid[1, column])
