@@ -265,14 +265,15 @@ def _take_over(config: DictConfig, root: Path) -> None:
     if made is None:
         message = f"there is no dataset in {root}; build it first: {_building(config)}"
         raise ConfigError(message)
-    if lacking := [name for name in config.from_dataset if name not in made]:
+    unsaid = [name for name in config.from_dataset if name not in made]
+    if lacking := [name for name in unsaid if name not in config.kinds]:
         message = (
             f"{root} was made by an older version, which did not say {', '.join(lacking)}; build it again: "
             f"{_building(config)}"
         )
         raise ConfigError(message)
     for name in config.from_dataset:
-        config[name] = made[name]
+        config[name] = made.get(name)
 
 
 def _building(config: DictConfig) -> str:
