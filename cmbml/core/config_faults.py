@@ -54,11 +54,12 @@ def describe(error: Exception, place: str, config: DictConfig) -> Iterator[str]:
 
 
 def programs(group: str) -> str:
-    """Name the main programs in which a group of options is chosen, or a key stands; empty where there are none."""
-    chosen = re.compile(rf"^(  - )?{group}:", re.MULTILINE)
-    return " or ".join(
-        script_of(path.stem) for path in sorted(CONFIG_FOLDER.glob("*.yaml")) if chosen.search(path.read_text())
-    )
+    """Name the main programs in which a group of options is chosen, or else a key stands; empty where there are none."""
+    texts = {path.stem: path.read_text() for path in sorted(CONFIG_FOLDER.glob("*.yaml"))}
+    for place in (rf"^  - {group}:", rf"^{group}:"):
+        if found := [name for name, text in texts.items() if re.search(place, text, re.MULTILINE)]:
+            return " or ".join(map(script_of, found))
+    return ""
 
 
 def _undecorated(place: str, config: DictConfig) -> str:
