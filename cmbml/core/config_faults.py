@@ -54,7 +54,7 @@ def describe(error: Exception, place: str, config: DictConfig) -> Iterator[str]:
 
 
 def programs(group: str) -> str:
-    """Name the main programs in which a group of options is chosen, or else a key stands; empty where there are none."""
+    """Name the main programs in which a group of options is chosen, or else a key stands; empty where none is."""
     texts = {path.stem: path.read_text() for path in sorted(CONFIG_FOLDER.glob("*.yaml"))}
     for place in (rf"^  - {group}:", rf"^{group}:"):
         if found := [name for name, text in texts.items() if re.search(place, text, re.MULTILINE)]:
