@@ -52,13 +52,15 @@ def filled_holes_figure(holes: Sequence[FilledHole], side_deg: float) -> Figure:
     methods, half = list(holes[0].filled), side_deg / 2
     rows = 3 if any(hole.sigmas for hole in holes) else 2
     columns = len(methods) + 2
-    figure = Figure(figsize=(1.5 * columns + 1.2, 1.6 * rows * len(holes) + 0.3), facecolor="white")
+    width = 1.5 * columns + 1.2
+    figure = Figure(figsize=(width, 1.6 * rows * len(holes) + 0.3), facecolor="white")
     grid = figure.add_gridspec(
         rows * len(holes),
         columns + 1,
         width_ratios=[1.0] * columns + [0.06],
-        left=0.06,
-        right=0.94,
+        # Room for labels does not grow with the number of methods.
+        left=0.5 / width,
+        right=1 - 0.7 / width,
         top=0.97,
         bottom=0.03,
         wspace=0.08,
