@@ -49,17 +49,20 @@ class DoubleUNet(Network):
             raise MethodError(message)
 
 
-@final
-class DoubleUNetModule(nn.Module):
-    """The network that a `DoubleUNet` describes."""
+class UNetModule(nn.Module):
+    """A U-Net of blocks: the largest of four pixels on the way down, transposed convolutions on the way up.
 
-    def __init__(self, widths: tuple[int, ...], n_in: int, n_out: int) -> None:
-        super().__init__()
-        self.down = nn.ModuleList(map(_pair, (n_in, *widths[:-1]), widths))
-        upwards = widths[::-1]
-        self.rise = nn.ModuleList(nn.ConvTranspose2d(n, half, 2, stride=2) for n, half in pairwise(upwards))
-        self.up = nn.ModuleList(_pair(2 * n, n) for n in upwards[1:])
-        self.head = nn.Conv2d(widths[0], n_out, 1)
+    Attributes:
+        down: the blocks on the way down.
+        rise: what doubles the sides before each block on the way up.
+        up: the blocks on the way up, which see what the way down had at their size, too.
+        head: the last layer.
+    """
+
+    down: nn.ModuleList
+    rise: nn.ModuleList
+    up: nn.ModuleList
+    head: nn.Module
 
     def forward(self, patches: Tensor) -> Tensor:
         """Apply the network: `(batch, n_in, height, width)` to `(batch, n_out, height, width)`."""
@@ -73,6 +76,19 @@ class DoubleUNetModule(nn.Module):
             found = pair(torch.cat((kept.pop(), rise(found)), dim=1))
         answer: Tensor = self.head(found)
         return answer
+
+
+@final
+class DoubleUNetModule(UNetModule):
+    """The network that a `DoubleUNet` describes."""
+
+    def __init__(self, widths: tuple[int, ...], n_in: int, n_out: int) -> None:
+        super().__init__()
+        self.down = nn.ModuleList(map(_pair, (n_in, *widths[:-1]), widths))
+        upwards = widths[::-1]
+        self.rise = nn.ModuleList(nn.ConvTranspose2d(n, half, 2, stride=2) for n, half in pairwise(upwards))
+        self.up = nn.ModuleList(_pair(2 * n, n) for n in upwards[1:])
+        self.head = nn.Conv2d(widths[0], n_out, 1)
 
 
 def _pair(n_in: int, n_out: int) -> nn.Sequential:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import softplus
 
 from cmbml.methods.base import MethodError
+from cmbml.methods.patch_unet import UNetModule
 from cmbml.methods.training.network import Network
 from cmbml.settings import PositiveFloat, settings
 
@@ -79,7 +80,7 @@ class HydrogenUNet(MaskedNetwork):
 
 
 @final
-class UNet(nn.Module):
+class UNet(UNetModule):
     """The network that a `HydrogenUNet` describes."""
 
     def __init__(self, width: int, dropout: float, n_in: int, n_out: int) -> None:
@@ -93,19 +94,6 @@ class UNet(nn.Module):
             _pair(below + skip, n, dropout) for below, skip, n in zip(up[:-1], skips, up[1:], strict=True)
         )
         self.head = nn.Conv2d(up[-1], n_out, 1)
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Apply the network."""
-        kept: list[Tensor] = []
-        found = images
-        for pair in self.down:
-            kept.append(pair(nn.functional.max_pool2d(found, 2) if kept else found))
-            found = kept[-1]
-        kept.pop()
-        for rise, pair in zip(self.rise, self.up, strict=True):
-            found = pair(torch.cat((kept.pop(), rise(found)), dim=1))
-        answer: Tensor = self.head(found)
-        return answer
 
 
 def _pair(n_in: int, n_out: int, dropout: float) -> nn.Sequential:
