@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import erfc
 
 from cmbml.metrics.scores import LOW, Metric, ScoreError
 from cmbml.sky.frechet import frechet_distance, log_spectra
@@ -85,19 +84,6 @@ def minkowski(images: NDArray[Any], thresholds: NDArray[Any]) -> Float:
     d, c, b, a = (reaching(level) for level in np.sort(corners, axis=0))
     euler = ((a - b) - (c - d)) / 4 / ((height - 1) * (width - 1))
     return np.stack([area, np.pi / 16 * length, euler], axis=1)
-
-
-def gaussian_minkowski(nu: Float, tau: float) -> Float:
-    """Return the Minkowski functionals of a Gaussian field, `(3, n)` (Schmalzing and Gorski 1998, MNRAS 297, 355).
-
-    Args:
-        nu: thresholds, in standard deviations above the mean, `(n,)`.
-        tau: half of the variance of the gradient over that of the field, in 1/length^2.
-    """
-    fall = np.exp(-(nu**2) / 2)
-    return np.stack(
-        [erfc(nu / np.sqrt(2)) / 2, np.sqrt(tau) / 8 * fall, tau * nu * fall / (2 * np.pi) ** 1.5],
-    )
 
 
 @dataclass(frozen=True)
