@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy import ndimage, stats
 from scipy.linalg import sqrtm
+from scipy.special import erfc
 
 from cmbml.metrics.population import (
     STATISTICS,
