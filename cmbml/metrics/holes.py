@@ -7,11 +7,13 @@ A Gaussian sky has a limit that nothing passes: the scatter of what may be in a 
 import math
 from collections.abc import Iterator
 from itertools import pairwise
+from typing import Any
 
 import healpy as hp
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
+from scoringrules import es_ensemble
 
 from cmbml.metrics.scores import HIGH, LOW, Metric
 from cmbml.metrics.uncertainty import ERROR_BAR_METRICS, error_state, uncertainty_metrics
@@ -30,6 +32,9 @@ HOLE_METRICS = (
     Metric("rms_ratio", "rms of the filling / rms of the signal", "", 1.0),
 )
 """What `hole_metrics` gives, in its order."""
+
+ENERGY_SCORE = Metric("energy_score", "energy score of draws", "uK_CMB", LOW)
+"""What `energy_score` gives."""
 
 EDGES_DEG = (0.0, 0.5, 1.0, 2.0, math.inf)
 """Distances from the edge that are told apart, deg."""
@@ -129,6 +134,21 @@ def hole_metrics(truth: Float, filled: Float, signal_variance: float) -> tuple[f
     psnr = 10 * math.log10(span**2 / square) if square > 0 and span > 0 else math.inf if span > 0 else math.nan
     ratio = math.sqrt(float(np.mean(filled**2)) / signal_variance)
     return math.sqrt(square), float(np.mean(np.abs(error))), psnr, square / signal_variance, ratio
+
+
+def energy_score(truth: Float, samples: NDArray[np.floating[Any]]) -> float:
+    """Return the energy score of draws of all pixels together, without bias by how few draws there are.
+
+    Gneiting & Raftery (2007), J. Am. Stat. Assoc. 102, 359, eq. 22, over the square root of the number of pixels: of
+    the exact posterior it is 1/sqrt(2) of its standard deviation in the limit of many pixels, of an answer without
+    scatter its rms error. Unlike scores of single pixels it tells draws whose pixels do not belong together.
+
+    Args:
+        truth: `(n,)`, uK_CMB.
+        samples: `(n_draw, n)`, two draws at least.
+    """
+    score = es_ensemble(truth, samples.astype(np.float64), estimator="fair", backend="numba")
+    return float(score) / math.sqrt(truth.size)
 
 
 def hole_uncertainty(truth: Float, filled: Float, sigma: Float) -> tuple[float, ...]:

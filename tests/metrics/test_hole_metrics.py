@@ -4,7 +4,7 @@ import healpy as hp
 import numpy as np
 import pytest
 
-from cmbml.metrics.holes import RADII_DEG, colour_metrics, hole_regions, pixels_around
+from cmbml.metrics.holes import RADII_DEG, colour_metrics, energy_score, hole_regions, pixels_around
 from cmbml.sky.maps import MapSpec
 
 NSIDE = 64
@@ -45,3 +45,23 @@ def test_colours_go_from_the_least_to_the_greatest_truth() -> None:
     assert whole == pytest.approx((0.005, 0.05, -10 * np.log10(0.005)))
     assert inside == pytest.approx((0.01, 0.1, 20.0))
     assert colour_metrics(truth, truth, [(np.arange(40), np.arange(20))])[0][2] == np.inf
+
+
+def test_the_energy_score_tells_a_posterior_from_what_only_looks_like_it_pixel_by_pixel() -> None:
+    """Of the truth's own law in n dimensions it is s (sqrt(2) - 1 / sqrt(2)) in the limit; of one answer, its error.
+
+    The truth here is one number in all pixels: draws whose pixels are independent have the right scatter each.
+    """
+    rng = np.random.default_rng(1)
+    n, scatter = 4000, 3.0
+    truth, samples = scatter * rng.standard_normal(n), scatter * rng.standard_normal((30, n))
+    # The norm of n normal numbers scatters by 1 / sqrt(2 n) of itself: 1 %.
+    assert energy_score(truth, samples) == pytest.approx(scatter / np.sqrt(2), rel=0.03)
+    assert energy_score(truth, np.zeros((2, n))) == pytest.approx(np.sqrt(np.mean(truth**2)))
+    assert energy_score(truth, 2 * samples) > energy_score(truth, samples)
+    together, apart = [], []
+    for _ in range(200):
+        ones = np.full(50, rng.standard_normal())
+        together.append(energy_score(ones, np.repeat(rng.standard_normal((10, 1)), 50, axis=1)))
+        apart.append(energy_score(ones, rng.standard_normal((10, 50))))
+    assert np.mean(apart) - np.mean(together) > 3 * np.std(np.subtract(apart, together)) / np.sqrt(200)

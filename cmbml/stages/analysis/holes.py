@@ -15,8 +15,10 @@ from cmbml.figures.report.embed import figure_uri
 from cmbml.metrics.footing import map_window
 from cmbml.metrics.holes import (
     COLOUR_METRICS,
+    ENERGY_SCORE,
     HOLE_METRICS,
     colour_metrics,
+    energy_score,
     hole_metrics,
     hole_regions,
     hole_uncertainty,
@@ -39,6 +41,7 @@ from cmbml.stages.assets import (
     HOLE_PICTURES,
     METHOD,
     PAGE_PICTURES,
+    SAMPLES,
     SIM,
     SPLIT,
     UNCERTAINTY_MAP,
@@ -69,12 +72,13 @@ class InHoles(Judge):
     maps: Maps
     patch_deg: PositiveFloat = 10.0
     reads: ClassVar = (CLEANED_MAP, HOLE_MASK, CMB_ALM)
-    may_read: ClassVar = (UNCERTAINTY_MAP,)
+    may_read: ClassVar = (UNCERTAINTY_MAP, SAMPLES)
 
     def scores(self, io: UnitIO) -> Iterator[Score]:
         """Give the metrics of each field, in all holes, by distance from the edge, by radius, and of patches."""
         filled = require_map(io.read(CLEANED_MAP))
         given = io.read_optional(UNCERTAINTY_MAP)
+        drawn = io.read_optional(SAMPLES) or ()
         truth = true_map(io.read(CMB_ALM), filled.spec, self.maps, io.threads)
         observed = io.read(HOLE_MASK).values[0] > 0.5
         regions = list(hole_regions(observed))
@@ -93,6 +97,9 @@ class InHoles(Judge):
                     sigma = given.values[i][pixels].astype(np.float64)
                     for metric, value in zip(ERROR_BAR_METRICS, hole_uncertainty(t, f, sigma), strict=True):
                         yield Score(metric, IN_HOLES, field, region, value, count=pixels.size)
+                if len(drawn) > 1:
+                    samples = np.stack([one.values[i][pixels] for one in drawn])
+                    yield Score(ENERGY_SCORE, IN_HOLES, field, region, energy_score(t, samples), count=pixels.size)
 
 
 @settings
