@@ -13,7 +13,6 @@ import healpy as hp
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
-from scoringrules import es_ensemble
 
 from cmbml.metrics.scores import HIGH, LOW, Metric
 from cmbml.metrics.uncertainty import ERROR_BAR_METRICS, error_state, uncertainty_metrics
@@ -147,6 +146,9 @@ def energy_score(truth: Float, samples: NDArray[np.floating[Any]]) -> float:
         truth: `(n,)`, uK_CMB.
         samples: `(n_draw, n)`, two draws at least.
     """
+    # Not before it is needed: it compiles for seconds, whatever a program then does.
+    from scoringrules import es_ensemble
+
     score = es_ensemble(truth, samples.astype(np.float64), estimator="fair", backend="numba")
     return float(score) / math.sqrt(truth.size)
 
