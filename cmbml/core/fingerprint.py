@@ -17,7 +17,8 @@ from cmbml.core.space import Key
 def canonical(value: Any) -> Any:  # noqa: ANN401
     """Turn settings into plain JSON values that are equal if and only if the settings mean the same.
 
-    A path counts for nothing: what stands in the file counts, through `file_digest`.
+    A path counts for nothing: what stands in the file counts, through `file_digest`. A setting that came with a later
+    release is marked `later`, and counts for nothing while it is at its default: what was made before still holds.
 
     Raises:
         TypeError: a setting is neither a plain value nor a dataclass, so it would be different in every run.
@@ -34,6 +35,7 @@ def canonical(value: Any) -> Any:  # noqa: ANN401
             entry.name: canonical(getattr(value, entry.name))
             for entry in fields(value)
             if entry.metadata.get("matters", True)
+            and not (entry.metadata.get("later") and getattr(value, entry.name) == entry.default)
         }
     if isinstance(value, Mapping):
         return {str(name): canonical(entry) for name, entry in value.items()}

@@ -13,8 +13,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn.functional import pad
 
 from cmbml.methods.base import MethodError
+from cmbml.methods.planes import FACE_ROWS
 
 # The face past each edge, for faces 0 to 11: along x past its end and before its start, and along y.
 FACE_AFTER = np.array(((1, 2, 3, 0, 0, 1, 2, 3, 5, 6, 7, 4), (3, 0, 1, 2, 3, 0, 1, 2, 4, 5, 6, 7)))
@@ -109,3 +111,49 @@ def _cross(face: Index, x: Index, y: Index, nside: int, axis: int) -> tuple[Inde
     new_across = np.where(turned, (-1 - along) % nside, across)
     new_face = np.where(after, FACE_AFTER[axis][face], np.where(before, FACE_BEFORE[axis][face], face))
     return (new_face, new_along, new_across) if axis == 0 else (new_face, new_across, new_along)
+
+
+def faces_of_planes(planes: Tensor) -> Tensor:
+    """Cut planes, `(batch, channel, 4 nside, 3 nside)`, into faces: `(12 batch, channel, nside, nside)`."""
+    nside = planes.shape[-1] // 3
+    blocks = planes.unflatten(3, (3, nside)).unflatten(2, (4, nside)).permute(0, 2, 4, 1, 3, 5).flatten(1, 2)
+    order = torch.tensor(FACE_ROWS, device=planes.device).flatten().argsort()
+    return blocks[:, order].flatten(0, 1)
+
+
+def planes_of_faces(images: Tensor) -> Tensor:
+    """Lay faces, `(12 batch, channel, nside, nside)`, out as planes: the inverse of `faces_of_planes`."""
+    faces = images.unflatten(0, (-1, 12))[:, torch.tensor(FACE_ROWS, device=images.device).flatten()]
+    return faces.unflatten(1, (4, 3)).permute(0, 3, 1, 4, 2, 5).flatten(4, 5).flatten(2, 3)
+
+
+@final
+class FaceFrame(nn.Module):
+    """Put a frame of true neighbours, one pixel wide, around faces that are as many images.
+
+    As `FacePadding` does; but only the frame itself is looked up, so that a gradient comes back as fast as it went.
+
+    Args:
+        nside: of the faces.
+    """
+
+    places: Tensor
+    sources: Tensor
+
+    def __init__(self, nside: int) -> None:
+        super().__init__()
+        frame = np.pad(np.zeros((nside, nside), bool), 1, constant_values=True)
+        places = np.flatnonzero(np.broadcast_to(frame, (12, *frame.shape)))
+        sources = np.stack([framed_index(nside, 1, first)[places] for first in (0, 1)])
+        self.register_buffer("places", torch.from_numpy(places), persistent=False)
+        self.register_buffer("sources", torch.from_numpy(sources), persistent=False)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Frame `(12 batch, channel, nside, nside)`; returns `(12 batch, channel, nside + 2, nside + 2)`."""
+        n_channel, side = images.shape[1], images.shape[-1] + 2
+        # Innermost in memory, as convolutions like it: what is looked up for a pixel lies in one piece.
+        pixels = images.permute(0, 2, 3, 1).reshape(-1, 12 * (side - 2) ** 2, n_channel)
+        framed = pad(images.permute(0, 2, 3, 1), (0, 0, 1, 1, 1, 1)).reshape(-1, 12 * side**2, n_channel)
+        around = 0.5 * (pixels[:, self.sources[0]] + pixels[:, self.sources[1]])
+        framed = framed.index_copy(1, self.places, around)
+        return framed.reshape(-1, side, side, n_channel).permute(0, 3, 1, 2)

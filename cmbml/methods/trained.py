@@ -75,7 +75,7 @@ class Examples(ABC):
             chosen: which samples: what `choose` returned, or None for those that an answer is made of.
 
         Returns:
-            `(n_sample, n_channel, ...)`, in the unit of what is shown; linear in it.
+            `(n_sample, n_channel, ...)`, in the unit of what is shown; linear in it, if `linear`.
         """
 
     @abstractmethod
@@ -85,6 +85,13 @@ class Examples(ABC):
         Raises:
             MethodError: the case does not hold its true answer.
         """
+
+    def pair(self, case: Case[Any], chosen: Any = None) -> tuple[NDArray[np.float32], NDArray[np.float32]]:  # noqa: ANN401
+        """Return features and target of one case, where they have work in common."""
+        return self.features(case, chosen), self.target(case, chosen)
+
+    linear: ClassVar[bool] = True
+    """Whether features of a sum of observations are the sum of their features."""
 
     @abstractmethod
     def answer(

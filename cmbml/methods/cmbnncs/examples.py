@@ -17,7 +17,22 @@ from cmbml.sky.symmetry import N_SYMMETRIES, handedness
 
 
 @settings
-class Planes(Examples):
+class WholeSkies(Examples):
+    """One sample for each simulation: its maps as planes of 4 nside x 3 nside."""
+
+    n_symmetries: ClassVar[int] = N_SYMMETRIES
+
+    def turned(self, values: NDArray[np.float32], number: int, n_field: int) -> NDArray[np.float32]:
+        """Move every pixel of the planes to where the symmetry takes it."""
+        flat = values.reshape(-1, n_field, values.shape[-2] * values.shape[-1])
+        out = np.take(flat, turned_plane(values.shape[-1] // 3, number), axis=-1)
+        if n_field == 3:
+            out[:, 2] *= handedness(number)
+        return out.reshape(values.shape)
+
+
+@settings
+class Planes(WholeSkies):
     """Lay the twelve base faces of every channel out on a plane of 4 nside x 3 nside (Wang et al. 2022).
 
     Attributes:
@@ -63,16 +78,6 @@ class Planes(Examples):
         promised = self.accepts(spec)
         value = SkyMap(from_plane(replies[0]), promised)
         return Answer(value, None if sigma is None else SkyMap(from_plane(sigma[0]), promised))
-
-    n_symmetries: ClassVar[int] = N_SYMMETRIES
-
-    def turned(self, values: NDArray[np.float32], number: int, n_field: int) -> NDArray[np.float32]:
-        """Move every pixel of the planes to where the symmetry takes it."""
-        flat = values.reshape(-1, n_field, values.shape[-2] * values.shape[-1])
-        out = np.take(flat, turned_plane(values.shape[-1] // 3, number), axis=-1)
-        if n_field == 3:
-            out[:, 2] *= handedness(number)
-        return out.reshape(values.shape)
 
     def describe(self, spec: ObservationSpec) -> dict[str, object]:
         """Say what the observations are, as far as the arrays depend on it."""

@@ -185,6 +185,17 @@ class LinearMethod(BlindMethod, Generic[Plan, Weights]):
         sigma = SkyMap(self._sigma(variances, spec.nside, threads), spec) if self.uncertainty else None
         return Answer(self._evaluate(np.stack(cleaned), spec, threads), sigma)
 
+    def combined(self, observation: Observation, threads: int) -> tuple[Coefficients, Coefficients]:
+        """Return the channels at the common beam, `(n_comp, n_channel, n_alm)`, and the result, `(n_comp, n_alm)`.
+
+        Raises:
+            MethodError, MapError: it cannot be.
+        """
+        spec = observation.spec
+        alm = self._coefficients(observation.shown, spec, threads)
+        found = [self.find(channels, self.plan(spec, component), threads)[0] for component, channels in enumerate(alm)]
+        return alm, np.stack(found)
+
     def _chance(
         self, spec: ObservationSpec, component: int, alm: Coefficients, cleaned: Coefficients, threads: int
     ) -> list[Coefficients]:

@@ -34,7 +34,29 @@ class Pairs(Dataset[Item]):
         return features, target, number
 
 
-class Mixtures(Pairs):
+class Turned(Pairs):
+    """Features and targets turned or reflected together; how hangs on the seed, the epoch and the simulation alone.
+
+    Args:
+        features: an array for each simulation.
+        targets: the same.
+        turn: gives an array a symmetry of the sphere.
+        n_symmetries: how many there are.
+        seed: of what is drawn.
+    """
+
+    def __init__(self, features: Arrays, targets: Arrays, turn: Turn, n_symmetries: int, seed: int) -> None:
+        super().__init__(features, targets)
+        self.turn, self.n_symmetries, self.seed = turn, n_symmetries, seed
+
+    def __getitem__(self, index: int) -> Item:
+        epoch, number = divmod(index, len(self))
+        symmetry = int(np.random.default_rng([self.seed, epoch, number]).integers(self.n_symmetries))
+        features, target = (torch.from_numpy(self.turn(a[number], symmetry)) for a in (self.features, self.targets))
+        return features, target, number
+
+
+class Mixtures(Turned):
     """Features and targets put together anew each time: CMB of one simulation, foregrounds and noise of others.
 
     Observations are linear in their parts, so that n simulations make n^3 observations, times the turns and
@@ -53,8 +75,8 @@ class Mixtures(Pairs):
     def __init__(
         self, features: Arrays, targets: Arrays, parts: Arrays, turn: Turn, n_symmetries: int, seed: int
     ) -> None:
-        super().__init__(features, targets)
-        self.parts, self.turn, self.n_symmetries, self.seed = parts, turn, n_symmetries, seed
+        super().__init__(features, targets, turn, n_symmetries, seed)
+        self.parts = parts
 
     def __getitem__(self, index: int) -> Item:
         epoch, number = divmod(index, len(self))

@@ -25,7 +25,7 @@ from cmbml.methods.trained import Hardware, Lesson, Reply, State, Trained, Train
 from cmbml.methods.training.callbacks import BEST, COLUMNS, LAST, Clock, Curve, Keeper, MovingAverage, Patience
 from cmbml.methods.training.checkpoint import WholeCheckpoints, read_checkpoint
 from cmbml.methods.training.cost import TRAINING, gflop, seconds_on_cpu
-from cmbml.methods.training.data import Mixtures, Pairs
+from cmbml.methods.training.data import Mixtures, Pairs, Turned
 from cmbml.methods.training.devices import chosen_device, quiet, threads_of
 from cmbml.methods.training.faults import interruptible, out_of_memory, relayed, told_by_processes
 from cmbml.methods.training.module import Normalised, Trainee, mixed_seed
@@ -197,6 +197,9 @@ class NetworkMethod(TrainedMethod):
         if hardware.device == "cpu" and self.train.precision == "16-mixed":
             message = "method.train.precision=16-mixed needs a GPU; take bf16-mixed or 32-true"
             raise MethodError(message)
+        if self.train.turn and self.examples.n_symmetries == 1:
+            message = f"{type(self.examples).__name__} know no symmetries of the sphere; take method.train.turn=false"
+            raise MethodError(message)
         if self.objective.one_device and hardware.devices > 1:
             message = f"{self.name} cannot be trained on several devices at once; take hardware.devices=1"
             raise MethodError(message)
@@ -279,12 +282,14 @@ class NetworkMethod(TrainedMethod):
             trainer.fit(trainee, ckpt_path=last if last.exists() else None, weights_only=True)
 
     def _training_pairs(self, lesson: Lesson, seed: int) -> Pairs:
-        if not self.train.mix:
+        if not (self.train.mix or self.train.turn):
             return Pairs(*lesson.train)
+        turn = partial(self.examples.turned, n_field=len(lesson.spec.asked.fields))
+        if not self.train.mix:
+            return Turned(*lesson.train, turn, self.examples.n_symmetries, seed)
         if lesson.parts is None:
             message = "method.train.mix=true needs what signal and noise are in the arrays; take stages=learn_mixed"
             raise MethodError(message)
-        turn = partial(self.examples.turned, n_field=len(lesson.spec.asked.fields))
         return Mixtures(*lesson.train, lesson.parts, turn, self.examples.n_symmetries, seed)
 
     def _callbacks(self, lesson: Lesson, report: Callable[[str], None], phase: Phase) -> list[Callback]:

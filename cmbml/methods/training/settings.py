@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Literal, Self, final
 
 from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
@@ -41,6 +41,7 @@ class Training:
         passes: steps of the optimiser that each batch is used for, one after the other.
         mix: whether CMB, foregrounds and noise of different simulations are put together anew in each epoch, turned and
             reflected, so that no sky is seen twice.
+        turn: whether every sample is turned or reflected anew in each epoch, as one of HEALPix's own symmetries does.
         optimiser: `adam`, `adamw` (weights decay by themselves), `adamax`, or `adagrad` with the constants of Keras.
         betas: the memories of Adam's kin: of the gradient and of its square.
         weight_decay: strength of the decay of weights: added to the gradient, times the weight, but for `adamw`.
@@ -64,6 +65,7 @@ class Training:
     batch_size: PositiveInt
     passes: PositiveInt = 1
     mix: bool = False
+    turn: bool = field(default=False, metadata={"later": True})
     optimiser: Literal["adam", "adamw", "adamax", "adagrad"] = "adam"
     betas: tuple[Fraction, Fraction] = (0.9, 0.999)
     weight_decay: NonNegativeFloat = 0.0

@@ -84,9 +84,10 @@ class Calibrate(CaseStage):
         bands: Ratios | None = None
         for at, replies, _ in asked_one_by_one(io, places, self.method, state, self.cases, self.hardware):
             value = np.stack([reply.value for reply in replies])
-            answer = self.method.examples.answer(value, sigmas(replies), spec)
+            case = self.cases.read(io, at)
+            answer = self.method.examples.completed(value, sigmas(replies), case)
             truth = seen_as(self.cases.read_asked(io, at), answer, io.threads)
-            sorting = self.cases.read(io, at).shown[tracer]
+            sorting = case.shown[tracer]
             gather(pixels, *without_dipole(answer, truth, sorting), sorting, edges)
             if (told := spectra(replies)) is not None:
                 told = placed(told, self.method.examples.places(spec))

@@ -132,6 +132,6 @@ class DecomposeTrained(Parts):
 
         def clean(part: Observation) -> SkyMap:
             replies = list(self.method.predict(state, examples.features(part), self.hardware))
-            return require_map(examples.answer(np.stack([reply.value for reply in replies]), None, part.spec).value)
+            return require_map(examples.completed(np.stack([reply.value for reply in replies]), None, part).value)
 
         return paired_parts(clean, made.observation, made.foregrounds, made.noise)

@@ -46,7 +46,7 @@ class Preprocess(CaseStage):
         """Read the case, choose what is learnt from it, write."""
         case = replace(self.cases.read(io), asked=self.cases.read_asked(io))
         chosen = self.examples.choose(case.spec, io.rng("samples", per=(SPLIT, SIM)))
-        features, target = self.examples.features(case, chosen), self.examples.target(case, chosen)
+        features, target = self.examples.pair(case, chosen)
         io.write(FEATURES, features)
         io.write(TARGET, target)
         arrays = {"features": features, "target": target}
@@ -75,6 +75,12 @@ class PreprocessParts(CaseStage):
         self.examples.accepts(self.cases.spec())
         if self.examples.n_symmetries == 1:
             message = f"{type(self.examples).__name__} know no symmetries of the sphere; take method.train.mix=false"
+            raise ValueError(message)
+        if not self.examples.linear:
+            message = (
+                f"features of {type(self.examples).__name__} are not linear in the observation, so that parts of it "
+                "cannot be put together; take method.train.mix=false, and method.train.turn=true"
+            )
             raise ValueError(message)
 
     def disk_bytes(self) -> int:

@@ -1,0 +1,131 @@
+"""Channels from which the CMB is cancelled, and what is to be subtracted from a first estimate of it.
+
+McCarthy, Hill, Coulton & Hogg (2024, arXiv:2404.03557): an internal linear combination leaves the CMB as it is. What
+lies between it and a channel holds no CMB, and yet most of what there is to be known of the foregrounds. A network that
+sees nothing else may say what the combination has left of them: whatever it answers, the CMB's response stays 1.
+"""
+
+from pathlib import Path
+from typing import Any, ClassVar, final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cmbml.methods.base import MethodError
+from cmbml.methods.cmbnncs.examples import WholeSkies
+from cmbml.methods.ilc.linear import Coefficients, LinearMethod
+from cmbml.methods.ilc.needlets import Bands
+from cmbml.methods.ilc.transforms import analysed
+from cmbml.methods.planes import from_plane, plane_shape, to_plane
+from cmbml.methods.trained import describe, known, plain
+from cmbml.settings import settings
+from cmbml.sky.beams import gaussian_window, pixel_window
+from cmbml.sky.case import Answer, Observation, ObservationSpec
+from cmbml.sky.harmonics import filter_components, synthesise
+from cmbml.sky.maps import MapSpec, SkyMap
+
+Float32 = NDArray[np.float32]
+Maps = NDArray[np.float64]
+
+
+@final
+@settings
+class CmbFree(WholeSkies):
+    """Show what lies between each channel and a first estimate of the CMB, as planes; ask what to subtract from that.
+
+    Each difference is taken where both have something to tell: at the channel's beam if that is wider than the
+    estimate's, and at the estimate's otherwise; nothing is above the band limit of the estimate.
+
+    Attributes:
+        name: where the arrays stand on the axis of arrays.
+        estimate: a linear method that leaves the CMB as it is.
+        bands: scales, in each of which the differences are shown by themselves; None: all in one.
+        pixel_windows: folder of HEALPix's pixel windows, for maps that are averaged over pixels.
+    """
+
+    estimate: LinearMethod[Any, Any]
+    bands: Bands | None = None
+    pixel_windows: Path | None = None
+    linear: ClassVar[bool] = False
+    keeps_shown: ClassVar[bool] = True
+
+    def accepts(self, spec: ObservationSpec) -> MapSpec:
+        """Ask the estimate."""
+        return self.estimate.accepts(spec)
+
+    def channels_shown(self, spec: ObservationSpec) -> tuple[str, ...]:  # noqa: ARG002
+        """Return the channels of the estimate."""
+        return self.estimate.channels
+
+    def shapes(self, spec: ObservationSpec) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Return `(n_channel n_scale n_field, 4 nside, 3 nside)` and `(n_field, 4 nside, 3 nside)`."""
+        n_field, plane = len(spec.asked.fields), plane_shape(spec.asked.nside)
+        n_shown = len(self.estimate.channels) * len(self._windows(spec))
+        return (n_shown * n_field, *plane), (n_field, *plane)
+
+    def _windows(self, spec: ObservationSpec) -> Maps:
+        """Return the windows of the scales, `(n_scale, lmax + 1)`."""
+        lmax = self.estimate.lmax(spec)
+        return np.ones((1, lmax + 1)) if self.bands is None else self.bands.windows(lmax, spec.asked.nside)
+
+    def features(self, case: Observation, chosen: None = None) -> Float32:  # noqa: ARG002
+        """Lay the differences out: all scales of the first channel, then of the second, ...; one sample."""
+        return self._differences(case.spec, *self.estimate.combined(case, 1))
+
+    def _differences(self, spec: ObservationSpec, alm: Coefficients, found: Coefficients) -> Float32:
+        n_comp, n_channel, _ = alm.shape
+        common = self._common(spec)
+        beams = np.stack([self.estimate.beams(spec, component) for component in range(n_comp)])
+        there = np.stack([self.estimate.rebeaming(spec, component) > 0 for component in range(n_comp)])
+        share = np.where(there, np.minimum(beams / common[:, np.newaxis], 1.0), 0.0)
+        maps = [
+            synthesise(filter_components(alm[:, i] - found, share[:, i] * window), spec.asked.nside)
+            for i in range(n_channel)
+            for window in self._windows(spec)
+        ]
+        return to_plane(np.concatenate(maps).astype(np.float32))[np.newaxis]
+
+    def _common(self, spec: ObservationSpec) -> Maps:
+        """Return the beam of the estimate, `(n_comp, lmax + 1)`."""
+        spins, lmax = (0, 2, 2)[: len(spec.asked.fields)], self.estimate.lmax(spec)
+        return np.stack([gaussian_window(self.estimate.fwhm_arcmin, lmax, spin) for spin in spins])
+
+    def target(self, case: Observation, chosen: None = None) -> Float32:  # noqa: ARG002
+        """Lay out the error of the estimate."""
+        return self._error(case, self.estimate.combined(case, 1)[1])
+
+    def _error(self, case: Observation, found: Coefficients) -> Float32:
+        spec, asked = case.spec, known(case)
+        lmax, n_comp = self.estimate.lmax(spec), len(found)
+        folder = self.pixel_windows if asked.spec.pixel_window else None
+        if asked.spec.pixel_window and folder is None:
+            message = "the CMB is averaged over pixels; name the folder of HEALPix's windows, scenario.pixel_windows"
+            raise MethodError(message)
+        averaged = pixel_window(folder, spec.asked.nside, lmax, n_comp)
+        truth = filter_components(analysed(asked.values.astype(np.float64), lmax, 1), self._common(spec) / averaged)
+        return to_plane(synthesise(found - truth, spec.asked.nside).astype(np.float32))[np.newaxis]
+
+    def pair(self, case: Observation, chosen: None = None) -> tuple[Float32, Float32]:  # noqa: ARG002
+        """Return features and target with one estimate."""
+        alm, found = self.estimate.combined(case, 1)
+        return self._differences(case.spec, alm, found), self._error(case, found)
+
+    def completed(self, replies: Float32, sigma: Float32 | None, case: Observation) -> Answer[SkyMap]:
+        """Subtract the reply from the estimate."""
+        promised = self.accepts(case.spec)
+        first = synthesise(self.estimate.combined(case, 1)[1], promised.nside)
+        value = SkyMap((first - from_plane(replies[0])).astype(np.float32), promised)
+        return Answer(value, None if sigma is None else SkyMap(from_plane(sigma[0]), promised))
+
+    def answer(self, replies: Float32, sigma: Float32 | None, spec: ObservationSpec) -> Answer[SkyMap]:
+        """Refuse: a correction is nothing without what it corrects."""
+        del replies, sigma, spec
+        message = "what is subtracted from an estimate is nothing without the maps that it was made from"
+        raise MethodError(message)
+
+    def describe(self, spec: ObservationSpec) -> dict[str, object]:
+        """Say what the observations are, and how the estimate is made."""
+        return describe(spec, self.estimate.channels) | {
+            "estimate": plain(self.estimate),
+            "lmax": self.estimate.lmax(spec),
+        }

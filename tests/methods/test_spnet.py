@@ -1,0 +1,157 @@
+"""The network that is shown nothing of the CMB: its samples, and its faces."""
+
+import numpy as np
+import pytest
+import torch
+from test_ilc_methods import LMAX, NSIDE, at_common_beam, method, sky
+
+from cmbml.methods.base import MethodError
+from cmbml.methods.faces import FaceFrame, FacePadding, faces_of_planes, planes_of_faces
+from cmbml.methods.ilc.needlets import CosineNeedlets
+from cmbml.methods.planes import from_plane, to_faces
+from cmbml.methods.spnet.examples import CmbFree
+from cmbml.methods.spnet.network import FaceUNet
+from cmbml.methods.training.data import Turned
+from cmbml.sky.case import Observation
+from cmbml.sky.harmonics import analyse, filter_alm, synthesise
+from cmbml.sky.maps import Fields, SkyMap
+
+
+def examples(kind: str = "needlet", **settings: object) -> CmbFree:
+    return CmbFree(name="cmb_free", estimate=method(kind, uncertainty=False), **settings)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("fields", ["I", "IQU"])
+def test_nothing_of_the_cmb_is_shown(fields: Fields) -> None:
+    """With weights that are kept, another CMB changes the estimate and no feature."""
+    observation, parts = sky(fields)
+    ours = examples()
+    spec, estimate = observation.spec, ours.estimate
+    alm, found = estimate.combined(observation, 1)
+    cmb = estimate._coefficients(parts["cmb"], spec, 1)
+    moved = []
+    for component, channels in enumerate(alm):
+        plan = estimate.plan(spec, component)
+        _, weights = estimate.find(channels, plan, 1)
+        moved.append(estimate.apply(cmb[component], plan, weights, 1))
+    shown = ours._differences(spec, alm, found)
+    with_more = ours._differences(spec, alm + 3 * cmb, found + 3 * np.stack(moved))
+    # The CMB's own maps, for scale; maps are single precision, and foregrounds a hundred times the CMB.
+    alone = ours._differences(spec, cmb, np.zeros_like(found))
+    assert np.std(with_more - shown) < 1e-4 * np.std(alone)
+
+
+@pytest.mark.parametrize("kind", ["needlet", "harmonic"])
+def test_a_right_reply_gives_the_cmb(kind: str) -> None:
+    observation, _ = sky()
+    ours = examples(kind)
+    features, target = ours.pair(observation)
+    np.testing.assert_array_equal(features, ours.features(observation))
+    np.testing.assert_array_equal(target, ours.target(observation))
+    answer = ours.completed(target, np.full_like(target, 7.0), observation)
+    truth = at_common_beam(observation)
+    # HEALPix's own quadrature at 2 nside, after six steps, and single precision of maps of a hundred uK.
+    assert np.std(answer.value.values - truth) < 1e-4 * np.std(truth)
+    assert answer.sigma is not None
+    assert (answer.sigma.values == 7.0).all()
+    assert answer.value.spec == ours.accepts(observation.spec)
+    nothing = ours.completed(np.zeros_like(target), None, observation)
+    first = ours.estimate.clean(observation, None, 1).value  # type: ignore[arg-type]
+    np.testing.assert_allclose(nothing.value.values, first.values, rtol=1e-5, atol=1e-3)
+
+
+def test_scales_are_shown_one_by_one() -> None:
+    observation, _ = sky()
+    whole, apart = examples(), examples(bands=CosineNeedlets(peaks=(20, 45)))
+    n_scale = len(apart._windows(observation.spec))
+    assert n_scale == 3
+    assert apart.shapes(observation.spec)[0] == (6 * n_scale, 4 * NSIDE, 3 * NSIDE)
+    found, one = (from_plane(each.features(observation)[0]) for each in (apart, whole))
+    windows = apart._windows(observation.spec)
+    alm = analyse(one[2:3].astype(float), LMAX)
+    for scale in range(n_scale):
+        again = synthesise(filter_alm(alm, windows[scale]), NSIDE)[0]
+        np.testing.assert_allclose(found[2 * n_scale + scale], again, atol=1e-3 * np.std(again))
+
+
+def test_wide_channels_are_not_sharpened() -> None:
+    """A channel of 200 arcmin is shown at its own beam, not at the estimate's of 180: its noise stays white."""
+    observation, parts = sky()
+    ours, spec = examples(), observation.spec
+    noise = {
+        name: parts["noise"][name] if name == "30" else SkyMap(0 * m.values, m.spec)
+        for name, m in parts["noise"].items()
+    }
+    alm = ours.estimate._coefficients(noise, spec, 1)
+    shown = from_plane(ours._differences(spec, alm, np.zeros_like(alm[:, 0]))[0])[0]
+    white = parts["noise"]["30"].values[0]
+    modes = (LMAX + 1) ** 2
+    # White noise of all modes up to the band limit, of which there are 4,225: their scatter is 1 %.
+    assert np.std(shown) == pytest.approx(np.std(white) * np.sqrt(modes / white.size), rel=0.05)
+
+
+def test_a_correction_is_nothing_without_the_maps() -> None:
+    observation, _ = sky()
+    with pytest.raises(MethodError, match="nothing without the maps"):
+        examples().answer(np.zeros((1, 1, 4 * NSIDE, 3 * NSIDE), np.float32), None, observation.spec)
+    blind = Observation(observation.spec, observation.shown)
+    with pytest.raises(MethodError, match="without its true answer"):
+        examples().target(blind)
+
+
+def test_frames_are_those_of_the_slow_way_and_so_are_gradients() -> None:
+    planes = torch.randn(2, 3, 32, 24, dtype=torch.float64)
+    faces = faces_of_planes(planes)
+    assert torch.equal(planes_of_faces(faces), planes)
+    np.testing.assert_array_equal(
+        faces.unflatten(0, (2, 12)).transpose(1, 2).numpy(), to_faces(from_plane(planes.numpy()))
+    )
+    first, second = (faces.clone().requires_grad_() for _ in range(2))
+    quick = FaceFrame(8)(first)
+    slow = FacePadding(8, 1)(second.unflatten(0, (2, 12)).transpose(1, 2)).transpose(1, 2).flatten(0, 1)
+    torch.testing.assert_close(quick, slow)
+    weights = torch.randn_like(quick)
+    gradients = [torch.autograd.grad((weights * found).sum(), of)[0] for found, of in ((quick, first), (slow, second))]
+    torch.testing.assert_close(*gradients)
+
+
+@pytest.mark.parametrize("borders", ["neighbours", "zeros"])
+def test_a_fresh_network_corrects_nothing_and_sees_across_borders(borders: str) -> None:
+    network = FaceUNet(nside=8, widths=(4, 6), borders=borders).build(2, 1)  # type: ignore[arg-type]
+    planes = torch.randn(1, 2, 32, 24)
+    assert not network(planes).any()
+    torch.nn.init.ones_(network.head.weight)
+    # The faces 0 and 4 adjoin: a pixel of the one changes what is found in the other where neighbours are seen.
+    moved = faces_of_planes(planes).clone()
+    moved[0, :, 0, :] += 5.0
+    moved[0, :, :, 0] += 5.0
+    moved[0, :, -1, :] += 5.0
+    moved[0, :, :, -1] += 5.0
+    change = (network(planes_of_faces(moved)) - network(planes)).detach()
+    changed = {face for face in range(12) if faces_of_planes(change)[face].abs().max() > 1e-6}
+    assert changed == ({0} if borders == "zeros" else {0, 1, 2, 3, 4, 5, 8})
+
+
+def test_planes_that_do_not_fit_are_refused() -> None:
+    with pytest.raises(MethodError, match="nside 8, not for arrays"):
+        FaceUNet(nside=8).require_shape(64, 48)
+    with pytest.raises(MethodError, match="cannot be halved 4 times"):
+        FaceUNet(nside=8, widths=(2, 2, 2, 2, 2)).require_shape(32, 24)
+
+
+def test_features_and_targets_are_turned_together() -> None:
+    rng = np.random.default_rng(1)
+    target = rng.standard_normal((3, 1, 32, 24)).astype(np.float32)
+    features = np.concatenate([target, 2 * target], axis=1)
+    turn = lambda values, number: examples().turned(values, number, 1)  # noqa: E731
+    pairs, again, other = (Turned(features, target, turn, 16, seed) for seed in (1, 1, 2))
+    seen = set()
+    for epoch in range(20):
+        shown, asked, number = pairs[3 * epoch + 1]
+        assert number == 1
+        np.testing.assert_array_equal(shown, torch.cat([asked, 2 * asked]))
+        np.testing.assert_array_equal(shown, again[3 * epoch + 1][0])
+        assert np.array_equal(np.sort(asked.numpy().ravel()), np.sort(target[1].ravel()))
+        seen.add(asked.numpy().tobytes())
+    assert len(seen) > 8
+    assert any(not torch.equal(pairs[3 * e + 1][0], other[3 * e + 1][0]) for e in range(3))
