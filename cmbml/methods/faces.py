@@ -115,16 +115,20 @@ def _cross(face: Index, x: Index, y: Index, nside: int, axis: int) -> tuple[Inde
 
 def faces_of_planes(planes: Tensor) -> Tensor:
     """Cut planes, `(batch, channel, 4 nside, 3 nside)`, into faces: `(12 batch, channel, nside, nside)`."""
-    nside = planes.shape[-1] // 3
-    blocks = planes.unflatten(3, (3, nside)).unflatten(2, (4, nside)).permute(0, 2, 4, 1, 3, 5).flatten(1, 2)
-    order = torch.tensor(FACE_ROWS, device=planes.device).flatten().argsort()
-    return blocks[:, order].flatten(0, 1)
+    batch, n_channel, _, width = planes.shape
+    nside = width // 3
+    blocks = planes.reshape(batch, n_channel, 4, nside, 3, nside).permute(0, 2, 4, 1, 3, 5)
+    faces = blocks.reshape(batch, 12, n_channel, nside, nside)
+    return faces[:, torch.tensor(FACE_ROWS, device=planes.device).flatten().argsort()].flatten(0, 1)
 
 
 def planes_of_faces(images: Tensor) -> Tensor:
     """Lay faces, `(12 batch, channel, nside, nside)`, out as planes: the inverse of `faces_of_planes`."""
-    faces = images.unflatten(0, (-1, 12))[:, torch.tensor(FACE_ROWS, device=images.device).flatten()]
-    return faces.unflatten(1, (4, 3)).permute(0, 3, 1, 4, 2, 5).flatten(4, 5).flatten(2, 3)
+    _, n_channel, nside, _ = images.shape
+    faces = images.reshape(-1, 12, n_channel, nside, nside)
+    blocks = faces[:, torch.tensor(FACE_ROWS, device=images.device).flatten()]
+    found = blocks.reshape(-1, 4, 3, n_channel, nside, nside).permute(0, 3, 1, 4, 2, 5)
+    return found.reshape(-1, n_channel, 4 * nside, 3 * nside)
 
 
 @final
