@@ -154,7 +154,7 @@ def test_what_is_slow_is_said_before_it_starts(lesson: Lesson) -> None:
     lesson.workdir.mkdir()
     long = method(TINY, epochs=10**9)
     long._say_what_is_slow(lesson, CPU)
-    assert any("hours on this CPU" in line and "a GPU" in line for line in said(lesson))
+    assert any("hours on a CPU" in line and "a GPU" in line for line in said(lesson))
     said(lesson).clear()
     method(TINY)._say_what_is_slow(lesson, CPU)
     assert not said(lesson)

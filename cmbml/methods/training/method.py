@@ -162,9 +162,11 @@ class NetworkMethod(TrainedMethod):
         number = sum(n * (steps * self.train.batch_size if steps else len(lesson.names)) for n, steps in sizes)
         hours = seconds_on_cpu(work * number, hardware.threads_used) / 3600
         if hours > SLOW_HOURS:
+            half = "" if self.train.precision == "bf16-mixed" else "method.train.precision=bf16-mixed if it has AMX, "
             lesson.report(
                 f"{self.name}: a sample takes {work:.3g} GFLOP in training, and {number:,} of them about {hours:.0f} "
-                "hours on this CPU; a GPU, smaller patches, a narrower network or fewer epochs are faster"
+                f"hours on a CPU in single precision; {half}a GPU, smaller patches, a narrower network or fewer epochs "
+                "are faster"
             )
 
     def _like(self, spec: CaseSpec[Any]) -> int | None:
