@@ -149,8 +149,9 @@ class FaceFrame(nn.Module):
         frame = np.pad(np.zeros((nside, nside), bool), 1, constant_values=True)
         places = np.flatnonzero(np.broadcast_to(frame, (12, *frame.shape)))
         sources = np.stack([framed_index(nside, 1, first)[places] for first in (0, 1)])
-        self.register_buffer("places", torch.from_numpy(places), persistent=False)
-        self.register_buffer("sources", torch.from_numpy(sources), persistent=False)
+        # Not from_numpy, which leaves them in memory where a network is made without any, to be counted.
+        self.register_buffer("places", torch.tensor(places), persistent=False)
+        self.register_buffer("sources", torch.tensor(sources), persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
         """Frame `(12 batch, channel, nside, nside)`; returns `(12 batch, channel, nside + 2, nside + 2)`."""

@@ -34,6 +34,7 @@ PIXEL_METRICS = (
     Metric("psnr_union", "PSNR, union range", "dB", HIGH),
     Metric("psnr_truth", "PSNR, truth's range", "dB", HIGH),
     Metric("r2", "R2", "", HIGH),
+    Metric("response", "response to the CMB", "", 1.0),
 )
 """What `pixel_metrics` gives, in its order."""
 
@@ -294,7 +295,8 @@ def sweep(truth: Values, prediction: Values, regions: Regions, blocks: slice = s
         blocks: which of the regions' blocks to visit; all by default.
 
     Returns:
-        Region -> state: sums of the error, |error|, error^2, truth, truth^2; extremes of truth and prediction.
+        Region -> state: sums of the error, |error|, error^2, truth, truth^2, error times truth; extremes of truth and
+        prediction.
 
     Raises:
         ScoreError: the maps have another nside than the regions, or a pixel is not finite.
@@ -303,7 +305,7 @@ def sweep(truth: Values, prediction: Values, regions: Regions, blocks: slice = s
     for cell, (t, p) in regions.walk(truth, prediction, blocks=blocks):
         error = p - t
         size = np.abs(error)
-        sums = (error.sum(), size.sum(), np.square(error).sum(), t.sum(), np.square(t).sum())
+        sums = (error.sum(), size.sum(), np.square(error).sum(), t.sum(), np.square(t).sum(), (error * t).sum())
         if not np.isfinite(sums).all():
             bad = [n_bad_pixels(values) for values in (truth, prediction)]
             message = f"{bad[0]} pixels of the truth and {bad[1]} of the prediction are NaN or infinite; mend the map"
@@ -318,7 +320,8 @@ def pixel_metrics(state: State) -> dict[str, float]:
     With t the truth and p the prediction over the n pixels of a region:
     `bias` mean (p - t); `mae` mean |p - t|; `rmse` (mean (p - t)^2)^1/2; `nrmse` ||p - t|| / ||t|| (Euclidean norms);
     `psnr_union` 20 log10 (R / rmse) with R the range of both maps together (the paper's), `psnr_truth` with that of the
-    truth; `r2` 1 - sum (p - t)^2 / sum (t - mean t)^2.
+    truth; `r2` 1 - sum (p - t)^2 / sum (t - mean t)^2; `response` the slope of p against t, which is below 1 where a
+    method takes some of the CMB away, and scatters about it by rmse / (rms of t) / sqrt(modes) by chance.
 
     Returns:
         Metric -> value: uK_CMB for `bias`, `mae`, `rmse`, dB for the PSNR; NaN where it is not defined (a region
@@ -327,7 +330,7 @@ def pixel_metrics(state: State) -> dict[str, float]:
     names = [metric.name for metric in PIXEL_METRICS]
     if not state.n:
         return dict.fromkeys(names, math.nan)
-    error, size, square, truth, power = state.totals
+    error, size, square, truth, power, product = state.totals
     variance = power - truth**2 / state.n
     rmse = math.sqrt(square / state.n)
     union = max(state.highs) - min(state.lows)
@@ -339,6 +342,7 @@ def pixel_metrics(state: State) -> dict[str, float]:
         _decibels(union, rmse),
         _decibels(state.highs[0] - state.lows[0], rmse),
         float(1 - square / variance) if variance > 0 else math.nan,
+        float(1 + (product - error * truth / state.n) / variance) if variance > 0 else math.nan,
     )
     return dict(zip(names, values, strict=True))
 

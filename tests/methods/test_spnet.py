@@ -11,6 +11,7 @@ from cmbml.methods.ilc.needlets import CosineNeedlets
 from cmbml.methods.planes import from_plane, to_faces
 from cmbml.methods.spnet.examples import CmbFree
 from cmbml.methods.spnet.network import FaceUNet
+from cmbml.methods.training.cost import gflop
 from cmbml.methods.training.data import Turned
 from cmbml.sky.case import Observation
 from cmbml.sky.harmonics import analyse, filter_alm, synthesise
@@ -130,6 +131,15 @@ def test_a_fresh_network_corrects_nothing_and_sees_across_borders(borders: str) 
     change = (network(planes_of_faces(moved)) - network(planes)).detach()
     changed = {face for face in range(12) if faces_of_planes(change)[face].abs().max() > 1e-6}
     assert changed == ({0} if borders == "zeros" else {0, 1, 2, 3, 4, 5, 8})
+
+
+def test_it_is_counted_without_memory() -> None:
+    """Two convolutions of 3 x 3 at each of two levels and back, by hand, in multiplications and additions."""
+    with torch.device("meta"):
+        network = FaceUNet(nside=8, widths=(4, 6)).build(2, 1)
+    fine, coarse = 768, 192
+    pairs = 9 * (fine * (2 * 4 + 4 * 4) + coarse * (4 * 6 + 6 * 6) + fine * (8 * 4 + 4 * 4))
+    assert gflop(network, (2, 32, 24)) == pytest.approx(2e-9 * (pairs + coarse * 6 * 4 * 4 + fine * 4))
 
 
 def test_planes_that_do_not_fit_are_refused() -> None:

@@ -15,7 +15,7 @@ from cmbml.sky.harmonics import analyse, filter_alm, filter_components, random_a
 from cmbml.sky.maps import MapSpec
 
 NSIDE, LMAX, N_PIX = 128, 256, 12 * 128**2
-METRICS = ("bias", "mae", "rmse", "nrmse", "psnr_union", "psnr_truth", "r2")
+METRICS = ("bias", "mae", "rmse", "nrmse", "psnr_union", "psnr_truth", "r2", "response")
 
 
 def latitude(nside):
@@ -60,6 +60,7 @@ def test_definitions_as_scikit_image_and_scikit_learn_have_them(maps, mask, regi
         "psnr_union": 10 * np.log10(union**2 / mse),
         "psnr_truth": 10 * np.log10(own**2 / mse),
         "r2": 1 - np.sum((t - p) ** 2) / np.sum((t - t.mean()) ** 2),
+        "response": np.polyfit(t, p, 1)[0],
     }
     found = score(*maps, regions)
     assert tuple(found) == METRICS
@@ -133,12 +134,13 @@ def test_a_multiplicative_bias(maps, mask, regions):
     assert found["r2"] == pytest.approx(1 - 0.01 * np.mean(kept**2) / np.var(kept), rel=1e-12)
     assert found["mae"] == pytest.approx(0.1 * np.abs(kept).mean(), rel=1e-12)
     assert found["bias"] == pytest.approx(-0.1 * kept.mean(), rel=1e-9)
+    assert found["response"] == pytest.approx(0.9, rel=1e-12)
 
 
 def test_the_truth_scores_perfectly(maps, regions):
     found = score(maps[0], maps[0], regions)
     assert [found[name] for name in ("bias", "mae", "rmse", "nrmse")] == [0.0] * 4
-    assert found["r2"] == 1.0
+    assert found["r2"] == found["response"] == 1.0
     assert found["psnr_union"] == found["psnr_truth"] == math.inf
 
 
@@ -146,7 +148,7 @@ def test_what_is_not_defined_is_nan_and_not_an_error(regions):
     zero = np.zeros(N_PIX)
     found = score(zero, zero, regions)
     assert found["rmse"] == 0
-    assert all(math.isnan(found[name]) for name in ("nrmse", "psnr_union", "r2"))
+    assert all(math.isnan(found[name]) for name in ("nrmse", "psnr_union", "r2", "response"))
     assert all(math.isnan(value) for value in pixel_metrics(State()).values())
 
 

@@ -78,6 +78,7 @@ class JudgeAnswers(Executor):
     judges: Mapping[str, Judge]
     writes: ClassVar = (SCORES,)
     per: ClassVar = (METHOD, SPLIT, SIM)
+    version: ClassVar[int] = 2
 
     def needs(self) -> tuple[Asset[Any], ...]:
         """Return what the judges read."""
