@@ -7,6 +7,7 @@ its elements is the mean of the two that are reached by leaving the face over th
 frame one pixel wide these are the two pixels of the frame beside the corner.
 """
 
+from functools import lru_cache
 from typing import final
 
 import numpy as np
@@ -131,34 +132,29 @@ def planes_of_faces(images: Tensor) -> Tensor:
     return found.reshape(-1, n_channel, 4 * nside, 3 * nside)
 
 
+@lru_cache(maxsize=16)
+def _frame(nside: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Return where the frames lie in the flattened framed faces, `(n,)`, and the pixels that they show, `(2, n)`."""
+    frame = np.pad(np.zeros((nside, nside), bool), 1, constant_values=True)
+    places = np.flatnonzero(np.broadcast_to(frame, (12, *frame.shape)))
+    sources = np.stack([framed_index(nside, 1, first)[places] for first in (0, 1)])
+    return torch.tensor(places, device=device), torch.tensor(sources, device=device)
+
+
 @final
 class FaceFrame(nn.Module):
-    """Put a frame of true neighbours, one pixel wide, around faces that are as many images.
+    """Put a frame of true neighbours, one pixel wide, around faces of any size that are as many images.
 
     As `FacePadding` does; but only the frame itself is looked up, so that a gradient comes back as fast as it went.
-
-    Args:
-        nside: of the faces.
     """
-
-    places: Tensor
-    sources: Tensor
-
-    def __init__(self, nside: int) -> None:
-        super().__init__()
-        frame = np.pad(np.zeros((nside, nside), bool), 1, constant_values=True)
-        places = np.flatnonzero(np.broadcast_to(frame, (12, *frame.shape)))
-        sources = np.stack([framed_index(nside, 1, first)[places] for first in (0, 1)])
-        # Not from_numpy, which leaves them in memory where a network is made without any, to be counted.
-        self.register_buffer("places", torch.tensor(places), persistent=False)
-        self.register_buffer("sources", torch.tensor(sources), persistent=False)
 
     def forward(self, images: Tensor) -> Tensor:
         """Frame `(12 batch, channel, nside, nside)`; returns `(12 batch, channel, nside + 2, nside + 2)`."""
         n_channel, side = images.shape[1], images.shape[-1] + 2
+        places, sources = _frame(side - 2, images.device)
         # Innermost in memory, as convolutions like it: what is looked up for a pixel lies in one piece.
-        pixels = images.permute(0, 2, 3, 1).reshape(-1, 12 * (side - 2) ** 2, n_channel)
-        framed = pad(images.permute(0, 2, 3, 1), (0, 0, 1, 1, 1, 1)).reshape(-1, 12 * side**2, n_channel)
-        around = 0.5 * (pixels[:, self.sources[0]] + pixels[:, self.sources[1]])
-        framed = framed.index_copy(1, self.places, around)
+        pixels = images.permute(0, 2, 3, 1)
+        framed = pad(pixels, (0, 0, 1, 1, 1, 1)).reshape(-1, 12 * side**2, n_channel)
+        pixels = pixels.reshape(-1, 12 * (side - 2) ** 2, n_channel)
+        framed.index_copy_(1, places, 0.5 * (pixels[:, sources[0]] + pixels[:, sources[1]]))
         return framed.reshape(-1, side, side, n_channel).permute(0, 3, 1, 2)

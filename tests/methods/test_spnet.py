@@ -108,7 +108,7 @@ def test_frames_are_those_of_the_slow_way_and_so_are_gradients() -> None:
         faces.unflatten(0, (2, 12)).transpose(1, 2).numpy(), to_faces(from_plane(planes.numpy()))
     )
     first, second = (faces.clone().requires_grad_() for _ in range(2))
-    quick = FaceFrame(8)(first)
+    quick = FaceFrame()(first)
     slow = FacePadding(8, 1)(second.unflatten(0, (2, 12)).transpose(1, 2)).transpose(1, 2).flatten(0, 1)
     torch.testing.assert_close(quick, slow)
     weights = torch.randn_like(quick)
@@ -118,7 +118,7 @@ def test_frames_are_those_of_the_slow_way_and_so_are_gradients() -> None:
 
 @pytest.mark.parametrize("borders", ["neighbours", "zeros"])
 def test_a_fresh_network_corrects_nothing_and_sees_across_borders(borders: str) -> None:
-    network = FaceUNet(nside=8, widths=(4, 6), borders=borders).build(2, 1)  # type: ignore[arg-type]
+    network = FaceUNet(widths=(4, 6), borders=borders).build(2, 1)  # type: ignore[arg-type]
     planes = torch.randn(1, 2, 32, 24)
     assert not network(planes).any()
     torch.nn.init.ones_(network.head.weight)
@@ -136,17 +136,17 @@ def test_a_fresh_network_corrects_nothing_and_sees_across_borders(borders: str) 
 def test_it_is_counted_without_memory() -> None:
     """Two convolutions of 3 x 3 at each of two levels and back, by hand, in multiplications and additions."""
     with torch.device("meta"):
-        network = FaceUNet(nside=8, widths=(4, 6)).build(2, 1)
+        network = FaceUNet(widths=(4, 6)).build(2, 1)
     fine, coarse = 768, 192
     pairs = 9 * (fine * (2 * 4 + 4 * 4) + coarse * (4 * 6 + 6 * 6) + fine * (8 * 4 + 4 * 4))
     assert gflop(network, (2, 32, 24)) == pytest.approx(2e-9 * (pairs + coarse * 6 * 4 * 4 + fine * 4))
 
 
 def test_planes_that_do_not_fit_are_refused() -> None:
-    with pytest.raises(MethodError, match="nside 8, not for arrays"):
-        FaceUNet(nside=8).require_shape(64, 48)
+    with pytest.raises(MethodError, match="not on arrays of shape"):
+        FaceUNet().require_shape(64, 64)
     with pytest.raises(MethodError, match="cannot be halved 4 times"):
-        FaceUNet(nside=8, widths=(2, 2, 2, 2, 2)).require_shape(32, 24)
+        FaceUNet(widths=(2, 2, 2, 2, 2)).require_shape(32, 24)
 
 
 def test_features_and_targets_are_turned_together() -> None:

@@ -5,7 +5,6 @@ lies between it and a channel holds no CMB, and yet most of what there is to be 
 sees nothing else may say what the combination has left of them: whatever it answers, the CMB's response stays 1.
 """
 
-from pathlib import Path
 from typing import Any, ClassVar, final
 
 import numpy as np
@@ -19,7 +18,7 @@ from cmbml.methods.ilc.transforms import analysed
 from cmbml.methods.planes import from_plane, plane_shape, to_plane
 from cmbml.methods.trained import describe, known, plain
 from cmbml.settings import settings
-from cmbml.sky.beams import gaussian_window, pixel_window
+from cmbml.sky.beams import gaussian_window
 from cmbml.sky.case import Answer, Observation, ObservationSpec
 from cmbml.sky.harmonics import filter_components, synthesise
 from cmbml.sky.maps import MapSpec, SkyMap
@@ -40,12 +39,10 @@ class CmbFree(WholeSkies):
         name: where the arrays stand on the axis of arrays.
         estimate: a linear method that leaves the CMB as it is.
         bands: scales, in each of which the differences are shown by themselves; None: all in one.
-        pixel_windows: folder of HEALPix's pixel windows, for maps that are averaged over pixels.
     """
 
     estimate: LinearMethod[Any, Any]
     bands: Bands | None = None
-    pixel_windows: Path | None = None
     linear: ClassVar[bool] = False
     keeps_shown: ClassVar[bool] = True
 
@@ -96,13 +93,9 @@ class CmbFree(WholeSkies):
 
     def _error(self, case: Observation, found: Coefficients) -> Float32:
         spec, asked = case.spec, known(case)
-        lmax, n_comp = self.estimate.lmax(spec), len(found)
-        folder = self.pixel_windows if asked.spec.pixel_window else None
-        if asked.spec.pixel_window and folder is None:
-            message = "the CMB is averaged over pixels; name the folder of HEALPix's windows, scenario.pixel_windows"
-            raise MethodError(message)
-        averaged = pixel_window(folder, spec.asked.nside, lmax, n_comp)
-        truth = filter_components(analysed(asked.values.astype(np.float64), lmax, 1), self._common(spec) / averaged)
+        # Averaged over pixels or not, as the channels are.
+        truth = analysed(asked.values.astype(np.float64), self.estimate.lmax(spec), 1)
+        truth = filter_components(truth, self._common(spec))
         return to_plane(synthesise(found - truth, spec.asked.nside).astype(np.float32))[np.newaxis]
 
     def pair(self, case: Observation, chosen: None = None) -> tuple[Float32, Float32]:  # noqa: ARG002
