@@ -20,7 +20,7 @@ from cmbml.methods.trained import describe, known, plain
 from cmbml.settings import settings
 from cmbml.sky.beams import gaussian_window
 from cmbml.sky.case import Answer, Observation, ObservationSpec
-from cmbml.sky.harmonics import filter_components, synthesise
+from cmbml.sky.harmonics import cut_alm, filter_components, synthesise
 from cmbml.sky.maps import MapSpec, SkyMap
 
 Float32 = NDArray[np.float32]
@@ -93,9 +93,9 @@ class CmbFree(WholeSkies):
 
     def _error(self, case: Observation, found: Coefficients) -> Float32:
         spec, asked = case.spec, known(case)
-        # Averaged over pixels or not, as the channels are.
-        truth = analysed(asked.values.astype(np.float64), self.estimate.lmax(spec), 1)
-        truth = filter_components(truth, self._common(spec))
+        # Averaged over pixels or not, as the channels are. What is above the limit would be taken for what is below.
+        whole = analysed(asked.values.astype(np.float64), asked.spec.lmax or 3 * asked.spec.nside - 1, 1)
+        truth = filter_components(cut_alm(whole, self.estimate.lmax(spec)), self._common(spec))
         return to_plane(synthesise(found - truth, spec.asked.nside).astype(np.float32))[np.newaxis]
 
     def pair(self, case: Observation, chosen: None = None) -> tuple[Float32, Float32]:  # noqa: ARG002
@@ -118,7 +118,6 @@ class CmbFree(WholeSkies):
 
     def describe(self, spec: ObservationSpec) -> dict[str, object]:
         """Say what the observations are, and how the estimate is made."""
-        return describe(spec, self.estimate.channels) | {
-            "estimate": plain(self.estimate),
-            "lmax": self.estimate.lmax(spec),
-        }
+        made = plain(self.estimate, "name", "uncertainty", "draws") | {"kind": type(self.estimate).__name__}
+        bands = None if self.bands is None else plain(self.bands) | {"kind": type(self.bands).__name__}
+        return describe(spec, self.estimate.channels) | {"estimate": made, "bands": bands}
