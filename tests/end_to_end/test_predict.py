@@ -1,5 +1,6 @@
 """Dust foretold from hydrogen, by the programs: gas made or read, methods that learn in half of the sky, a judge."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -103,8 +104,13 @@ def test_comparison_says_who_wins(foretold: Path) -> None:
         assert (foretold / f"dust_comparison/test/{name}.png").stat().st_size > 10_000
     verdict = yaml.safe_load((foretold / "summary/test/verdict.yaml").read_text())
     assert "mean r of modes, 100 < l < 200 at cutouts, in test half" in verdict["Winner"]
-    assert "neutral hydrogen and its dust" in verdict["Data"]
-    assert "hi_emissivity" in (foretold / "report/test/report.html").read_text()
+    assert "; neutral hydrogen and its dust, one sky for all; " in verdict["Data"]
+    assert re.search(r"hi_\w+ 0\.\d+ \[0\.\d+, 0\.\d+\]\. Next is", verdict["Winner"]), "the interval of the tiles"
+    assert re.match(r"The \d+ tiles of the sky (cannot )?tell", verdict["Certainty"])
+    assert "Memory" not in verdict
+    page = (foretold / "report/test/report.html").read_text()
+    assert "python main_predict.py dataset=gas method=hi_emissivity" in page
+    assert "python main_analysis.py dataset=gas stages=dust_analysis methods=[" in page
 
 
 def write_real(folder: Path, unit: str = "K", nan: int = 0) -> tuple[str, ...]:
