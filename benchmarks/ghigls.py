@@ -3,9 +3,9 @@
 python benchmarks/ghigls.py $CMBML_ASSETS/hi/GHIGLS_DFN_Tb.fits --figure ghigls.png
 
 The real one is the GBT's deep field north (GHIGLS, Martin et al. 2015, ApJ 809, 153): 2 degrees at b = 55, pixels of
-3.5', a beam of 9.4', channels of 1 km/s. Fields of the same size and pixels are cut from a sky of the generator at the same
-latitudes, in channels to which the real ones are averaged. Spectra are those of tapered fields, by the same estimator,
-the real ones without the noise (that of channels without a line) and the beam.
+3.5', a beam of 9.4', channels of 1 km/s. Fields of the same size and pixels are cut from a sky of the generator at the
+same latitudes, in channels to which the real ones are averaged. Spectra are those of tapered fields, by the same
+estimator, the real ones without the noise (that of channels without a line) and the beam.
 """
 
 import argparse

@@ -185,7 +185,8 @@ class CompareDust(Executor):
             reference = _found(first, half, "reference_")
             methods = {self.reference: reference} | {name: _found(table, half) for name, table in joined.items()}
             where = (self.cutouts.test_half, self.cutouts.train_half)[half]
-            panels[f"{region} ({where})"] = {name: self._band(io, found.narrow, tile) for name, found in methods.items()}
+            title = f"{region} ({where})"
+            panels[title] = {name: self._band(io, found.narrow, tile) for name, found in methods.items()}
             rows += [self._row(io, name, region, found, reference, tile) for name, found in methods.items()]
         io.write(RESAMPLED, {"pieces": "tiles of the sky", "rows": list(self._intervals(io, joined))})
         io.write(CORRELATION_SUMMARY, Table(rows))
