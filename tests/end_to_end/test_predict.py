@@ -124,12 +124,12 @@ def test_a_sweep_of_correlations_is_gathered(foretold: Path, command: Command) -
 
 
 def test_the_sky_may_be_split_from_east_to_west_in_wider_channels(command: Command, tmp_path: Path) -> None:
-    """The paper's figure 7 and its wider range: learnt from in the east, judged 18 degrees and half a cutout from it."""
+    """The paper's figure 7 and its wider range: judged 18 degrees and half a cutout from the east."""
     wide_range = ("hydrogen.source.axis.low_km_s=-120", "hydrogen.source.axis.high_km_s=120")
     split = ("hydrogen.cutouts.train_half=east", "hydrogen.cutouts.buffer_deg=18")
     done(command("sims", tmp_path, "dataset=gas", "stages=hi", *SIZE, *CUBE, *wide_range, *split))
     cube = fits.getheader(tmp_path / "gas/hydrogen/main/hi_cube.fits")
-    assert cube["CDELT2"] * N_CHANNEL == pytest.approx(240e3) or cube["CDELT2"] * N_CHANNEL == pytest.approx(240)
+    assert cube["CDELT2"] * N_CHANNEL == pytest.approx(240)
     few = ("method.examples.per_simulation=8", "runner.threads=1")
     done(command("predict", tmp_path, "dataset=gas", "method=hi_linear", *few))
     few = ("stages.cutouts.number=10", "stages.dust_comparison.examples=1", "runner.threads=1")
