@@ -5,7 +5,8 @@ python benchmarks/ghigls.py $CMBML_ASSETS/hi/GHIGLS_DFN_Tb.fits --figure ghigls.
 The real one is the GBT's deep field north (GHIGLS, Martin et al. 2015, ApJ 809, 153): 2 degrees at b = 55, pixels of
 3.5', a beam of 9.4', channels of 1 km/s. Fields of the same size and pixels are cut from a sky of the generator at the
 same latitudes, in channels to which the real ones are averaged. Spectra are those of tapered fields, by the same
-estimator, the real ones without the noise (that of channels without a line) and the beam.
+estimator, over the square of each field's mean, the real ones without the noise (that of channels without a line) and
+the beam.
 """
 
 import argparse
@@ -46,7 +47,9 @@ def main() -> None:
     print("|---|---|---|---|---|---|")
     for name, cubes in lines.items():
         print(f"| {name} | {' | '.join(spread(values) for values in of_lines(cubes).T)} |")
-    print(f"\n| l^2 C_l / 2 pi, (K km/s)^2, at l = | {' | '.join(f'{value:.0f}' for value in ell)} | slope of C_l |")
+    print(
+        f"\n| l^2 C_l / 2 pi over the squared mean, 1e-3, at l = | {' | '.join(f'{value:.0f}' for value in ell)} | slope of C_l |"
+    )
     print("|" + "---|" * (len(ell) + 2))
     curves = {}
     for title, (low, high) in {"all": (AXIS.low_km_s, AXIS.high_km_s), **RANGES}.items():
@@ -56,12 +59,14 @@ def main() -> None:
             power = np.stack([spectrum(one, len(ell)) for one in maps])
             held = np.ones(len(ell), dtype=bool)
             if name == "GHIGLS":
-                level = spectrum(noise[: inside.sum()].sum(axis=0) * AXIS.width_km_s, len(ell))
+                # Channels are independent: so many times the noise power of one.
+                level = np.mean([spectrum(one * AXIS.width_km_s, len(ell)) for one in noise], axis=0) * inside.sum()
                 power = (power - level) / gaussian_window(BEAM_ARCMIN, 1200)[ell.astype(int)] ** 2
                 held = power[0] > level
             else:
                 held = ell < 2 * options.nside
-            curves[title, name] = np.where(held, power * ell**2 / (2 * np.pi), np.nan)
+            scale = 1e3 * ell**2 / (2 * np.pi) / maps.mean(axis=(1, 2))[:, None] ** 2
+            curves[title, name] = np.where(held, power * scale, np.nan)
             slopes = np.array([np.polyfit(np.log(ell[held]), np.log(one[held]), 1)[0] for one in power])
             cells = [spread(column) for column in curves[title, name].T]
             print(f"| {name}, {title} | {' | '.join(cells)} | {spread(slopes)} |")
@@ -70,10 +75,7 @@ def main() -> None:
 
 
 def read(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Read the real cube, averaged to `AXIS`, and as many averages of channels without a line.
-
-    Both are `(n_channel, 35, 35)`, K.
-    """
+    """Read the real cube, averaged to `AXIS`, `(n_channel, 35, 35)`, and averages of channels without a line, K."""
     with fits.open(path) as hdus:
         header, values = hdus[0].header, hdus[0].data[0].astype(float)
     step = header["CDELT3"] / 1000
@@ -83,9 +85,7 @@ def read(path: Path) -> tuple[np.ndarray, np.ndarray]:
     # As many channels go into each as into those of the cube, so that their noise is as large.
     width = max(round(AXIS.width_km_s / abs(step)), 1)
     quiet = values[(velocity > QUIET_KM_S[0]) & (velocity < QUIET_KM_S[1])]
-    groups = [quiet[i : i + width].mean(axis=0) for i in range(0, len(quiet) - width + 1, width)]
-    repeats = -(-AXIS.number // len(groups))
-    return cube, np.stack((groups * repeats)[: AXIS.number])
+    return cube, np.stack([quiet[i : i + width].mean(axis=0) for i in range(0, len(quiet) - width + 1, width)])
 
 
 def fields_of(options: argparse.Namespace) -> np.ndarray:
@@ -162,9 +162,11 @@ def draw(lines: dict[str, np.ndarray], ell: np.ndarray, curves: dict[tuple[str, 
         panel.fill_between(ell, low, high, color="C0", alpha=0.25, lw=0)
         panel.plot(ell, middle, "o-", color="C0", ms=3, label="generator")
         panel.plot(ell, curves[title, "GHIGLS"][0], "s-", color="black", ms=3, label="GHIGLS, beam and noise taken out")
-        panel.set(xscale="log", yscale="log", title=title, xlabel=r"multipole $\ell$")
-        panel.set_ylabel(r"$\ell^2 C_\ell / 2\pi$ [(K km/s)$^2$]")
-        panel.legend(fontsize=7, frameon=False)
+        panel.set(xscale="log", yscale="log", title=title, xlabel=r"multipole $\ell$", xlim=(150, 1050))
+        panel.set_xticks([200, 400, 800], labels=["200", "400", "800"], minor=False)
+        panel.xaxis.minorticks_off()
+        panel.set_ylabel(r"$\ell^2 C_\ell / 2\pi$ over squared mean [$10^{-3}$]")
+    axes[1, 0].legend(fontsize=7, frameon=False)
     return figure
 
 

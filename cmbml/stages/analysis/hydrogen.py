@@ -129,8 +129,8 @@ class OnCutouts(Judge):
     reads: ClassVar = (CUTOUT_SCORES, DUST_MAP)
 
     def sky(self, io: UnitIO) -> str:
-        """Return the sky whose dust it is: simulations may share one."""
-        return sky_seen(io, io.key[SPLIT], io.key[SIM])
+        """Return the sky whose dust it is, which simulations may share; it is none of those of foregrounds."""
+        return f"hydrogen of {sky_seen(io, io.key[SPLIT], io.key[SIM])}"
 
     def scores(self, io: UnitIO) -> Iterator[Score]:
         """Give the metrics of each half."""
