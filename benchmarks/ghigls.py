@@ -47,9 +47,8 @@ def main() -> None:
     print("|---|---|---|---|---|---|")
     for name, cubes in lines.items():
         print(f"| {name} | {' | '.join(spread(values) for values in of_lines(cubes).T)} |")
-    print(
-        f"\n| l^2 C_l / 2 pi over the squared mean, 1e-3, at l = | {' | '.join(f'{value:.0f}' for value in ell)} | slope of C_l |"
-    )
+    heads = " | ".join(f"{value:.0f}" for value in ell)
+    print(f"\n| l^2 C_l / 2 pi over the squared mean, 1e-3, at l = | {heads} | slope of C_l |")
     print("|" + "---|" * (len(ell) + 2))
     curves = {}
     for title, (low, high) in {"all": (AXIS.low_km_s, AXIS.high_km_s), **RANGES}.items():
@@ -147,7 +146,8 @@ def draw(lines: dict[str, np.ndarray], ell: np.ndarray, curves: dict[tuple[str, 
     panel.plot(AXIS.centres, middle, color="C0", label="generator, median")
     panel.plot(AXIS.centres, lines["GHIGLS"][0].mean(axis=(1, 2)), color="black", label="GHIGLS")
     panel.set(xlabel="velocity [km/s]", ylabel="mean brightness temperature [K]")
-    panel.legend(fontsize=7, frameon=False)
+    panel.set_ylim(top=1.4 * high.max())
+    panel.legend(fontsize=7, frameon=False, loc="upper left")
     half = N * PIXEL_ARCMIN / 120
     for panel, (title, (first, last)) in zip(axes[0, 1:], RANGES.items(), strict=True):
         inside = (AXIS.centres > first) & (AXIS.centres < last)
