@@ -1,5 +1,6 @@
 """Templates are read with what their headers say, and refused with one clear message."""
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -118,6 +119,18 @@ def test_bad_templates_get_one_clear_message(name: str, tmp_path: Path) -> None:
     make, settings, message = BAD[name]
     with pytest.raises(MapError, match=message):
         with_templates(observation(), [ExternalMap(file=make(tmp_path), **settings)])
+
+
+def test_what_was_masked_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging.getLogger("cmbml"), "propagate", True)
+    values = VALUES.copy()
+    with_templates(observation(), [ExternalMap(file=ours(tmp_path, values))])
+    assert not caplog.records
+    values[: VALUES.size // 4] = 0
+    with_templates(observation(), [ExternalMap(file=ours(tmp_path, values))])
+    assert "exactly zero in 25 % of its pixels" in caplog.text
 
 
 def test_a_template_is_shown_once(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Put maps of foregrounds from elsewhere beside the channels of an observation."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,11 @@ from cmbml.sky.case import Case, CaseSpec
 from cmbml.sky.maps import MapError, MapSpec, SkyMap
 from cmbml.sky.plausibility import require_beam
 
+log = logging.getLogger(f"cmbml.{__name__}")
+
 SETTING = "method.external"
+MASKED = 0.01
+"""Part of its pixels that are exactly zero from which on a template looks as if it had been masked."""
 
 
 def spec_with_templates(spec: CaseSpec[Any], templates: Sequence[ExternalMap]) -> CaseSpec[Any]:
@@ -128,4 +133,11 @@ def _read(entry: ExternalMap, spec: MapSpec) -> SkyMap:
     if values.std() == 0:
         message = f"the template {entry.file} has the same value in every pixel, and tells nothing"
         raise MapError(message)
+    if (blank := float(np.mean(values == 0))) > MASKED:
+        log.warning(
+            "the template %s is exactly zero in %.0f %% of its pixels: if it was masked, its edge costs more than it "
+            "tells; foretell the whole sky (hydrogen.source.sky_fraction=1 of its dataset)",
+            entry.file,
+            100 * blank,
+        )
     return SkyMap(values, spec)
