@@ -34,6 +34,8 @@ class RawHeader:
         units: column -> what its unit is said to be, possibly empty; in the file's order.
         coordsys: what COORDSYS says, possibly empty.
         polcconv: what POLCCONV says, possibly empty: COSMO or IAU.
+        fwhm_arcmin: of the beam, of files that say what FWHM is by BEAMTYPE, as this project's do; None where unknown.
+        pixel_window: whether PIXWIN says that the signal is averaged over pixels; None where it says nothing.
     """
 
     path: Path
@@ -42,6 +44,8 @@ class RawHeader:
     units: Mapping[str, str]
     coordsys: str
     polcconv: str
+    fwhm_arcmin: float | None
+    pixel_window: bool | None
 
     def names(self, columns: Columns) -> list[str]:
         """Return the names of columns that are given by name or number.
@@ -191,6 +195,8 @@ def _read(path: Path, fields: Columns) -> tuple[RawHeader, NDArray[np.float64]]:
                 units={column.name: str(column.unit or "") for column in columns},
                 coordsys=str(card.get("COORDSYS", "")).strip(),
                 polcconv=str(card.get("POLCCONV", "")).strip().upper(),
+                fwhm_arcmin=float(card["FWHM"]) if card.get("BEAMTYPE") in {"none", "gaussian"} else None,
+                pixel_window=card.get("PIXWIN"),
             )
             wanted = [table.data.field(name) for name in header.names(fields)]
             values = np.array([np.asarray(column, dtype=np.float64).ravel() for column in wanted])

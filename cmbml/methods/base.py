@@ -8,6 +8,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
+from cmbml.methods.external import ExternalMap
 from cmbml.settings import settings
 from cmbml.sky.case import Answer, Observation, ObservationSpec
 from cmbml.sky.maps import MapSpec, SkyMap
@@ -74,6 +75,10 @@ class BlindMethod(Method):
         Returns:
             The CMB, and how sure the method is of it if it can tell.
         """
+
+    def maps_from_elsewhere(self) -> tuple[ExternalMap, ...]:
+        """Return the templates that it wants to be shown beside the channels: its setting `external`, if it has one."""
+        return tuple(getattr(self, "external", ()))
 
     def decompose(
         self,

@@ -25,7 +25,7 @@ class About:
     Attributes:
         maps: what its maps are, such as `nside 64`.
         channels: of its observations.
-        sky: the model of its foregrounds; empty where nobody knows.
+        sky: what its sky is, in words, such as `foregrounds EmbeddedSky`; empty where nobody knows.
         seed: root of its randomness.
         split: which was scored.
         benchmark: how it compares with the frozen one that it is called after; None where it is called after none.
@@ -37,6 +37,21 @@ class About:
     seed: int
     split: str
     benchmark: str | None = None
+
+
+@dataclass(frozen=True)
+class Resampled:
+    """How sure scores of few skies are, from pieces of these skies that were drawn again.
+
+    Attributes:
+        pieces: how many of what, such as `23 tiles of the sky`.
+        means: method -> its score, and where it may lie.
+        worse: method and another -> by how much the first is worse than the second.
+    """
+
+    pieces: str
+    means: Mapping[str, Interval]
+    worse: Mapping[tuple[str, str], Interval]
 
 
 @dataclass(frozen=True)
@@ -111,12 +126,19 @@ class Contest:
         place: that decides.
         controls: methods that are shown apart, and cannot win.
         memory: of these, those that only remember what they were trained on.
+        resampled: what pieces of the skies say, where the skies are too few to say anything.
     """
 
     book: ScoreBook
     place: Place
     controls: Collection[str] = ()
     memory: Collection[str] = ()
+    resampled: Resampled | None = None
+
+    @property
+    def by_pieces(self) -> Resampled | None:
+        """What intervals are taken from, if not from simulations."""
+        return self.resampled if len(set(self.skies or ())) < FEWEST else None
 
     @property
     def sims(self) -> list[str]:
@@ -160,12 +182,17 @@ class Contest:
 
     def between(self, method: str, other: str) -> Interval:
         """Return by how much a method's score is worse than another's."""
+        if self.by_pieces is not None:
+            return self.by_pieces.worse[method, other]
         worse, better = (self.metric.badness(self.values[name]) for name in (method, other))
         return paired_interval(worse, better, self.skies)
 
     def score(self, method: str) -> str:
         """Write a method and its score."""
         _, mean, std = mean_and_std(self.values[method])
+        if self.by_pieces is not None:
+            low, high = self.by_pieces.means[method].low, self.by_pieces.means[method].high
+            return f"{method} {mean:.3g} [{low:.3g}, {high:.3g}]{self.unit}"
         return f"{method} {plus_minus(mean, std)}{self.unit}"
 
 
@@ -176,6 +203,7 @@ def verdict(
     controls: Collection[str] = (),
     memory: Collection[str] = (),
     parts: Sequence[PartRow] = (),
+    resampled: Resampled | None = None,
 ) -> dict[str, str]:
     """Say in a few sentences what the scores of a comparison come to.
 
@@ -184,13 +212,15 @@ def verdict(
         about: what they hold for.
         place: the score that decides.
         controls: methods that are shown apart, and cannot win.
-        memory: controls that only remember their training: what all others must beat.
+        memory: controls that only remember their training: what all others must beat; none where there are none of
+            such a task.
         parts: of the methods' errors, where they were scored.
+        resampled: what pieces of the skies say of the score that decides, where they were drawn again.
 
     Returns:
         Heading -> sentences, in the order in which they are to be read.
     """
-    contest = Contest(book, place, controls, memory)
+    contest = Contest(book, place, controls, memory, resampled)
     lines = {"Data": data_line(about, contest), "Benchmark": benchmark_line(about.benchmark)}
     if place in book.places and contest.ranked:
         lines["Winner"] = f"{contest.metric.label} at {place.footing}, {inside(place.region)}: {winner_line(contest)}"
@@ -204,7 +234,8 @@ def verdict(
     if found := [contest.score(name) for name in contest.values if name in {*controls, *memory}]:
         lines["Controls"] = f"Not in the running: {', '.join(found)}."
     remembered = [name for name in contest.values if name in memory]
-    lines["Memory"] = memory_line(contest, remembered[0]) if remembered else UNKNOWN_MEMORY
+    if remembered or memory:
+        lines["Memory"] = memory_line(contest, remembered[0]) if remembered else UNKNOWN_MEMORY
     return lines
 
 
@@ -222,8 +253,9 @@ def data_line(about: About, contest: Contest) -> str:
     """Say what the dataset is."""
     n_skies = len(set(contest.skies or ()))
     skies = "how many skies is not known" if not n_skies else "one sky for all" if n_skies == 1 else f"{n_skies} skies"
+    channels = f"channels {', '.join(about.channels)}; " if about.channels else ""
     return (
-        f"{about.maps}; channels {', '.join(about.channels)}; foregrounds {about.sky or 'made elsewhere'}, "
+        f"{about.maps}; {channels}{about.sky or 'foregrounds made elsewhere'}, "
         f"{skies}; seed {about.seed}; {count(len(contest.sims), 'simulation')} of split {about.split}."
     )
 
@@ -254,20 +286,31 @@ def difference(contest: Contest, method: str, best: str) -> str:
 def certainty_line(contest: Contest) -> str:
     """Say which methods the simulations cannot tell from the winner, and what the intervals do not hold."""
     best, *others = contest.ranked
-    n = len(contest.sims)
+    n, pieces = len(contest.sims), contest.by_pieces
     these = "This 1 simulation" if n == 1 else f"These {n} simulations"
+    if pieces is not None:
+        these = f"The {pieces.pieces}"
     found = {name: contest.between(name, best) for name in others}
     alike = [name for name, interval in found.items() if not interval.low > 0]
     if not others:
         text = "A method alone is neither better nor worse."
-    elif n < FEWEST:
+    elif n < FEWEST and pieces is None:
         text = f"{these} cannot tell {best} from any other method: there is no interval below {FEWEST} simulations."
     elif alike:
         text = f"{these} cannot tell {best} from {' or '.join(alike)} (95 % intervals of the paired differences)."
     else:
         text = f"{these} tell {best} from every other method (95 % intervals of the paired differences)."
+    if pieces is not None:
+        return f"{text} {by_pieces_note(contest)}"
     skies = dict(zip(contest.sims, contest.skies or [""] * n, strict=True))
     return f"{text} {intervals_note(skies)}" if n >= FEWEST else text
+
+
+def by_pieces_note(contest: Contest) -> str:
+    """Say what intervals of pieces of few skies leave out."""
+    n_skies = len(set(contest.skies or ()))
+    some = "one sky" if n_skies == 1 else f"{n_skies} skies"
+    return f"Intervals are those of a bootstrap over these tiles of {some}: the scatter over skies is not in them."
 
 
 def intervals_note(skies: Mapping[str, str]) -> str:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -26,11 +27,20 @@ class CaseSpec(Generic[Spec]):
             channel. Empty for what draws out of nothing.
         asked: what is to be found; of observations, the CMB without a beam.
         channels: what is known of the instrument, for those of `shown` that are its channels.
+        templates: those of `shown` that hold foregrounds and no CMB, and the window b_l that each has of the sky's
+            intensity, `(lmax + 1,)`.
     """
 
     shown: Mapping[str, Spec]
     asked: Spec
     channels: Mapping[str, Channel] = field(default_factory=dict)
+    templates: Mapping[str, NDArray[np.float64]] = field(default_factory=dict)
+
+    def described(self, template: str) -> str:
+        """Say what a template is, in the words of a file's header."""
+        spec: Any = self.shown[template]
+        beam = f"{spec.fwhm_arcmin:g} arcmin" if spec.beam == "gaussian" else "no beam"
+        return f"{Path(template).name}: {spec.unit or 'no unit'}, nside {spec.nside}, {beam}"
 
     def require_channel(self, name: str) -> Channel:
         """Return one channel.

@@ -123,6 +123,9 @@ SUMMARY_MARKDOWN = Asset("summary_table", TextFile(".md"), per=(SPLIT,))  # its 
 SUMMARY_LATEX = Asset("summary_latex", TextFile(".tex"), per=(SPLIT,))  # the same, for a paper
 BENCHMARK = Asset("benchmark", YamlFile(), per=(SPLIT,))  # whether the split is the frozen one that it is called after
 VERDICT = Asset("verdict", YamlFile(), per=(SPLIT,))  # what SUMMARY comes to, in sentences
+RESAMPLED = Asset(
+    "resampled", YamlFile(), per=(SPLIT,)
+)  # how sure scores of few skies are, from pieces of these drawn again: means, and paired differences
 PARTS_SUMMARY = Asset("parts_summary", EcsvTable(), per=(SPLIT,))  # a row per method, footing and part of its error
 BUNDLE = Asset(
     "bundle", TextFile(".json.gz"), per=(SPLIT,)

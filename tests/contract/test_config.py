@@ -46,6 +46,7 @@ PROGRAM_OF_STAGES = {
     "stages=patch_analysis": "analysis",
     "stages=dust_analysis": "analysis",
     "stages=sweep": "analysis",
+    "stages=dust_sweep": "analysis",
     "stages=learn_inpaint": "inpaint",
     "stages=learnt_inpaint": "inpaint",
     "stages=learn": "cmbnncs",

@@ -203,6 +203,32 @@ def test_decompose_of_linear_methods_is_whole(sky: Path, clean: Clean, method: s
     done(clean(sky, f"method={method}", *more, "stages=clean_with_parts"))
 
 
+@pytest.mark.parametrize("method", ["hilc", "nilc", "template_fit"])
+def test_templates_from_elsewhere(sky: Path, clean: Clean, tmp_path: Path, method: str) -> None:
+    """They are foregrounds of the parts, their bytes are in the fingerprint, and the header names them."""
+    path = tmp_path / "dust.fits"
+
+    def write(values: np.ndarray) -> None:
+        hp.write_map(path, values, coord="G", column_units="K km/s", overwrite=True, dtype=np.float64)
+
+    write(np.random.default_rng(1).standard_normal(12 * 16**2))
+    more = ['method.channels=["100","143","217","353"]', "method.fwhm_arcmin=60", "method.name=helped"]
+    if method == "template_fit":
+        more += ['method.cleaned=["143"]', 'method.templates=[["353","217"]]']
+    external = f"method.external=[{{file: {path}, fwhm_arcmin: 0}}]"
+    words = (f"method={method}", *more, external, "stages=clean_with_parts")
+    done(clean(sky, *words))
+    header = fits.getheader(sky / "sky/clean/helped/test/sim0000/cleaned_map.fits", 1)
+    assert header["TEMPL0"] == "dust.fits: K km/s, nside 16, no beam"
+    parts = [hp.read_map(part) for part in sorted((sky / "sky/parts/helped/test/sim0000").glob("*_part.fits"))]
+    np.testing.assert_allclose(np.sum(parts, axis=0, dtype=float), read(sky, "helped"), atol=1e-3)
+    assert "0 units to do, 6 fresh" in done(clean(sky, *words))
+    write(np.random.default_rng(2).standard_normal(12 * 16**2))
+    assert "6 units to do" in done(clean(sky, *words))
+    path.unlink()
+    refused(clean(sky, *words), "there is no such file", str(path))
+
+
 def test_parts_of_a_single_channel_are_those_of_the_simulation(sky: Path, clean: Clean) -> None:
     """Which shows that the noise made again from the seed is the noise that was observed."""
     done(clean(sky, "method=control_channel", "stages=clean_with_parts"))

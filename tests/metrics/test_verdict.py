@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 from books import Given, book
 
+from cmbml.metrics.intervals import Interval
 from cmbml.metrics.scores import Place
-from cmbml.metrics.verdict import About, PartRow, markdown, part_grid, part_rows, verdict
+from cmbml.metrics.verdict import About, PartRow, Resampled, markdown, part_grid, part_rows, verdict
 
 FOOTING = "60 arcmin"
 PLACE = Place(FOOTING, "I", "mask", "rmse")
-ABOUT = About("nside 64", ("100", "143"), "EmbeddedSky", 7, "test")
+ABOUT = About("nside 64", ("100", "143"), "foregrounds EmbeddedSky", 7, "test")
 
 
 def scores(sky="own", n=20, **means):
@@ -110,7 +111,7 @@ def test_any_metric_may_decide():
 
 
 def test_the_frozen_benchmark_is_named():
-    about = About("nside 64", ("100",), "EmbeddedSky", 7, "test", "benchmark_v1, 40 simulations")
+    about = About("nside 64", ("100",), "foregrounds EmbeddedSky", 7, "test", "benchmark_v1, 40 simulations")
     assert said(scores(nilc=2.0), about=about)["Benchmark"] == "Benchmark_v1, 40 simulations."
     assert "None of the frozen" in said(scores(nilc=2.0))["Benchmark"]
 
@@ -118,3 +119,35 @@ def test_the_frozen_benchmark_is_named():
 def test_markdown_has_a_line_for_each():
     lines = said(scores(nilc=2.0, cnilc=4.0))
     assert markdown(lines).count("\n") == len(lines)
+
+
+def test_one_sky_has_the_interval_of_its_tiles():
+    """Where skies are too few for an interval, pieces of them that were drawn again give it; else they do not."""
+    means = {"nilc": Interval(2.0, 1.8, 2.2), "cnilc": Interval(4.0, 3.7, 4.3), "hilc": Interval(2.3, 2.1, 2.6)}
+    worse = {
+        (one, other): Interval(means[one].value - means[other].value, means[one].value - means[other].value - 0.5, 9.0)
+        for one in means
+        for other in means
+        if one != other
+    }
+    tiles = Resampled("23 tiles of the sky", means, worse)
+    one = scores(sky="main", n=1, nilc=2.0, cnilc=4.0, hilc=2.3)
+    lines = verdict(book(one), ABOUT, PLACE, resampled=tiles)
+    assert "[1.8, 2.2] µK. Next is hilc" in lines["Winner"]
+    assert lines["Winner"].endswith("0.3 [-0.2, 9] µK more.")
+    assert "cannot tell nilc from hilc (95 % intervals" in lines["Certainty"]
+    assert lines["Certainty"].endswith(
+        "Intervals are those of a bootstrap over these tiles of one sky: the scatter over skies is not in them."
+    )
+    assert lines["Certainty"].startswith("The 23 tiles of the sky")
+    assert "Memory" not in lines, "no method of such a task remembers"
+    many = scores(nilc=2.0, cnilc=4.0, hilc=2.3)
+    assert verdict(book(many), ABOUT, PLACE, resampled=tiles) == verdict(book(many), ABOUT, PLACE)
+    assert "no interval below" in verdict(book(one), ABOUT, PLACE)["Certainty"]
+
+
+def test_what_a_dataset_lacks_is_not_spoken_of():
+    about = About("nside 64", (), "the CMB alone", 7, "test")
+    assert said(scores(nilc=2.0), about=about)["Data"].startswith("nside 64; the CMB alone, 20 skies; seed 7")
+    unknown = About("nside 64", ("100",), "", 7, "test")
+    assert "foregrounds made elsewhere, how many skies" in said(scores(sky="", nilc=2.0), about=unknown)["Data"]

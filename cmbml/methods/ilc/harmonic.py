@@ -71,22 +71,22 @@ class HarmonicIlc(LinearMethod[Plan, Maps]):
         beams = self.beams(spec, component)
         reach = [falls_to(beam, self.beam_criterion) for beam in beams]
         bins = []
-        for first, last in self._edges(self.lmax(spec)):
+        for first, last in self._edges(self.lmax(spec), len(beams)):
             channels = tuple(i for i, end in enumerate(reach) if last <= end)
             if len(channels) <= len(self.nulled):
                 message = (
                     f"the bin from l = {first} to {last} needs more channels than the {len(self.nulled)} nulled "
                     f"components, and has {len(channels)}: "
-                    f"{', '.join(self.channels[i] for i in channels) or 'none'} of {', '.join(self.channels)} have "
+                    f"{', '.join(self.rows(spec)[i] for i in channels) or 'none'} of {', '.join(self.rows(spec))} have "
                     "beams that reach it; null fewer, lower method.lmax_per_nside, or give more channels"
                 )
                 raise MethodError(message)
             bins.append(Bin(first, last, channels))
         return Plan(tuple(bins), self.mixing(spec))
 
-    def _edges(self, lmax: int) -> list[tuple[int, int]]:
+    def _edges(self, lmax: int, n_row: int) -> list[tuple[int, int]]:
         """Return first and last multipole of each bin."""
-        n_free = len(self.channels) - 1 - len(self.nulled)
+        n_free = n_row - 1 - len(self.nulled)
         least = 0.0 if self.bias_tolerance is None else n_free / self.bias_tolerance
         firsts = [0]
         for start in range(self.bin_width, lmax + 2 - self.bin_width, self.bin_width):

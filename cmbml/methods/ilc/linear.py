@@ -1,6 +1,10 @@
 """What the methods that combine channels in harmonic space share: channels, a common beam, the parts of a sky.
 
 Each component (T; or T, E, B) is cleaned by itself, with weights of its own.
+
+Templates from elsewhere are rows beside the channels that hold no CMB: its entry in the mixing vector is 0 there, so
+that weights are free to take them away, and the response to the CMB is that of the channels alone. They are maps of
+intensity, and take part in T.
 """
 
 from abc import abstractmethod
@@ -15,6 +19,7 @@ from numpy.typing import NDArray
 from pydantic import Field, PositiveInt
 
 from cmbml.methods.base import BlindMethod, ChannelName, MethodError
+from cmbml.methods.external import External
 from cmbml.methods.ilc.covariance import upsampled
 from cmbml.methods.ilc.sed import Emission, mixing_matrix
 from cmbml.methods.ilc.transforms import analysed
@@ -50,6 +55,7 @@ class LinearMethod(BlindMethod, Generic[Plan, Weights]):
             3 nside.
         uncertainty: whether to estimate the standard deviation of the result's error.
         draws: how many random skies its part from chance correlations is found from; each takes as long as cleaning.
+        external: maps of foregrounds, without any CMB, that are combined with the channels.
     """
 
     channels: tuple[ChannelName, ...]
@@ -60,9 +66,22 @@ class LinearMethod(BlindMethod, Generic[Plan, Weights]):
     iterations: Annotated[int, Field(ge=0, le=100)] | None = None
     uncertainty: bool = True
     draws: PositiveInt = 2
+    external: tuple[External, ...] = ()
     linear: ClassVar[bool] = True
     left_out: ClassVar[float]
     """By what the squares of the moves from `simpler` methods are multiplied for the foregrounds' part of the error."""
+
+    def files(self) -> tuple[Path, ...]:
+        """Return the templates."""
+        return tuple(entry.file for entry in self.external)
+
+    def rows(self, spec: ObservationSpec) -> tuple[str, ...]:
+        """Return what is combined: the channels, and after them the templates."""
+        return (*self.channels, *spec.templates)
+
+    def response(self, spec: ObservationSpec) -> Maps:
+        """Return what the rows hold of the CMB, `(n_row, 1)`: channels all of it, templates nothing."""
+        return np.array([name not in spec.templates for name in self.rows(spec)], dtype=np.float64)[:, None]
 
     @abstractmethod
     def plan(self, spec: ObservationSpec, component: int) -> Plan:
@@ -70,7 +89,7 @@ class LinearMethod(BlindMethod, Generic[Plan, Weights]):
 
     @abstractmethod
     def find(self, alm: Coefficients, plan: Plan, threads: int) -> tuple[Coefficients, Weights]:
-        """Clean coefficients `(n_channel, n_alm)`; return `(n_alm,)` and the weights."""
+        """Clean coefficients `(n_row, n_alm)`; return `(n_alm,)` and the weights."""
 
     @abstractmethod
     def apply(self, alm: Coefficients, plan: Plan, weights: Weights, threads: int) -> Coefficients:
@@ -83,7 +102,7 @@ class LinearMethod(BlindMethod, Generic[Plan, Weights]):
         Args:
             plan: of the component.
             weights: as found.
-            noise: `(n_channel, lmax + 1)`, noise spectra of the channels at the common beam, uK^2.
+            noise: `(n_row, lmax + 1)`, noise spectra at the common beam, uK^2; zero for templates.
 
         Returns:
             `(n_pix,)` at any nside up to the result's, uK^2.
@@ -145,20 +164,27 @@ class LinearMethod(BlindMethod, Generic[Plan, Weights]):
         return min(int(self.lmax_per_nside * nside), spec.asked.lmax or 3 * nside - 1, 3 * nside - 1)
 
     def beams(self, spec: ObservationSpec, component: int) -> Maps:
-        """Return the window of each channel, zero beyond what its map can hold, `(n_channel, lmax + 1)`."""
+        """Return the window of each row, zero beyond what its map can hold, `(n_row, lmax + 1)`."""
         lmax = self.lmax(spec)
         n_comp = len(spec.asked.fields)
-        beams = np.stack([spec.channels[name].beam(lmax, n_comp)[component] for name in self.channels])
-        for window, name in zip(beams, self.channels, strict=True):
+        windows = [spec.channels[name].beam(lmax, n_comp)[component] for name in self.channels]
+        # Maps of intensity tell nothing of E and B.
+        windows += [window[: lmax + 1] * (component == 0) for window in spec.templates.values()]
+        beams = np.stack(windows)
+        for window, name in zip(beams, self.rows(spec), strict=True):
             window[3 * spec.shown[name].nside :] = 0
         return beams
 
     def mixing(self, spec: ObservationSpec) -> Maps:
-        """Return what channels see of the CMB and of each nulled component, `(n_channel, 1 + n_nulled)`."""
-        return mixing_matrix(np.array([spec.channels[name].freq_ghz for name in self.channels]), self.nulled)
+        """Return what rows hold of the CMB and of each nulled component, `(n_row, 1 + n_nulled)`.
+
+        What a template holds of a component is not known: components are nulled in what channels see.
+        """
+        seen = mixing_matrix(np.array([spec.channels[name].freq_ghz for name in self.channels]), self.nulled)
+        return np.concatenate([seen, np.zeros((len(spec.templates), seen.shape[1]))])
 
     def rebeaming(self, spec: ObservationSpec, component: int) -> Maps:
-        """Return what brings channels to the common beam, `(n_channel, lmax + 1)`; zero where a channel has ended."""
+        """Return what brings rows to the common beam, `(n_row, lmax + 1)`; zero where one has ended."""
         beams = self.beams(spec, component)
         common = gaussian_window(self.fwhm_arcmin, self.lmax(spec), spin=2 * (component > 0))
         # Channels end at the criterion; what lies a little beyond is kept for the scales that reach over it.
@@ -183,7 +209,10 @@ class LinearMethod(BlindMethod, Generic[Plan, Weights]):
                 left = self.left_out * len(moves) * spread(moves, spec.nside, threads)
                 variances.append(sum_on_grid(noise, chance + left))
         sigma = SkyMap(self._sigma(variances, spec.nside, threads), spec) if self.uncertainty else None
-        return Answer(self._evaluate(np.stack(cleaned), spec, threads), sigma)
+        notes = {
+            f"TEMPL{i}": text for i, text in enumerate(map(observation.spec.described, observation.spec.templates))
+        }
+        return Answer(self._evaluate(np.stack(cleaned), spec, threads), sigma, notes=notes)
 
     def combined(self, observation: Observation, threads: int) -> tuple[Coefficients, Coefficients]:
         """Return the channels at the common beam, `(n_comp, n_channel, n_alm)`, and the result, `(n_comp, n_alm)`.
@@ -200,9 +229,10 @@ class LinearMethod(BlindMethod, Generic[Plan, Weights]):
         self, spec: ObservationSpec, component: int, alm: Coefficients, cleaned: Coefficients, threads: int
     ) -> list[Coefficients]:
         """Find out how far the result moves when weights are found with another CMB, `(n_alm,)` for each draw."""
-        plan, rest = self.plan(spec, component), alm - cleaned
+        plan, response = self.plan(spec, component), self.response(spec)
+        rest = alm - response * cleaned
         drawn = surrogates(cleaned, spec.asked.nside, self.draws, component, threads)
-        return [self.find(rest + other, plan, threads)[0] - other for other in drawn]
+        return [self.find(rest + response * other, plan, threads)[0] - other for other in drawn]
 
     def _moves(
         self, spec: ObservationSpec, component: int, alm: Coefficients, cleaned: Coefficients, threads: int
@@ -211,7 +241,7 @@ class LinearMethod(BlindMethod, Generic[Plan, Weights]):
         moves = []
         for other in self.simpler(spec):
             with suppress(MethodError):
-                rows = [self.channels.index(name) for name in other.channels]
+                rows = [self.rows(spec).index(name) for name in other.rows(spec)]
                 moves.append(other.find(alm[rows], other.plan(spec, component), threads)[0] - cleaned)
         return moves
 
@@ -240,27 +270,30 @@ class LinearMethod(BlindMethod, Generic[Plan, Weights]):
         return {name: self._evaluate(np.stack(alm), spec, threads) for name, alm in found.items()}
 
     def _coefficients(self, maps: Mapping[str, SkyMap], spec: ObservationSpec, threads: int) -> Coefficients:
-        """Analyse the chosen channels and bring them to the common beam, `(n_comp, n_channel, n_alm)`."""
-        missing = [name for name in self.channels if name not in maps]
+        """Analyse the rows and bring them to the common beam, `(n_comp, n_row, n_alm)`."""
+        missing = [name for name in self.rows(spec) if name not in maps]
         if missing:
             message = f"there are no maps of channel {', '.join(missing)}; there are of {', '.join(maps)}"
             raise MapError(message)
         maps, lmax, n_comp = self.prepared(maps), self.lmax(spec), len(spec.asked.fields)
         factors = np.stack([self.rebeaming(spec, component) for component in range(n_comp)])
         alm = []
-        for i, name in enumerate(self.channels):
-            values = maps[name].values[:n_comp].astype(np.float64)
-            found = analysed(values, min(lmax, 3 * maps[name].spec.nside - 1), threads, self.iterations)
-            window = factors[:, i]
-            alm.append(np.stack([filter_alm(a, w) for a, w in zip(cut_alm(found, lmax), window, strict=True)]))
+        for i, name in enumerate(self.rows(spec)):
+            values = maps[name].values[: 1 if name in spec.templates else n_comp].astype(np.float64)
+            found = cut_alm(analysed(values, min(lmax, 3 * maps[name].spec.nside - 1), threads, self.iterations), lmax)
+            row = np.zeros((n_comp, found.shape[1]), dtype=found.dtype)
+            row[: len(found)] = found
+            alm.append(np.stack([filter_alm(a, w) for a, w in zip(row, factors[:, i], strict=True)]))
         return np.stack(alm, axis=1)
 
     def _noise(self, spec: ObservationSpec, component: int) -> Maps:
-        """Return the white noise of each channel at the common beam, `(n_channel, lmax + 1)`, uK^2."""
-        depth = (
-            np.array([spec.channels[name].depth("Q" if component else "I") for name in self.channels]) / ARCMIN_PER_RAD
-        )
-        return depth[:, None] ** 2 * self.rebeaming(spec, component) ** 2
+        """Return the white noise of each row at the common beam, `(n_row, lmax + 1)`, uK^2.
+
+        That of templates is not known, and taken for none: what it does to the map is found with the foregrounds.
+        """
+        depth = [spec.channels[name].depth("Q" if component else "I") for name in self.channels]
+        depth += [0.0] * len(spec.templates)
+        return (np.array(depth)[:, None] / ARCMIN_PER_RAD) ** 2 * self.rebeaming(spec, component) ** 2
 
     def _evaluate(self, alm: Coefficients, spec: MapSpec, threads: int) -> SkyMap:
         return SkyMap(synthesise(alm, spec.nside, threads).astype(np.float32), spec)

@@ -82,8 +82,9 @@ class NeedletIlc(LinearMethod[Plan, list[ScaleWeights]]):
     left_out: ClassVar[float] = 0.65
 
     def files(self) -> tuple[Path, ...]:
-        """Return the masks."""
-        return tuple(path for path in (self.mask, self.observation_mask) if path is not None)
+        """Return the templates and the masks."""
+        masks = tuple(path for path in (self.mask, self.observation_mask) if path is not None)
+        return (*super().files(), *masks)
 
     def prepared(self, maps: Mapping[str, SkyMap]) -> Mapping[str, SkyMap]:
         """Set the maps to zero where they are not to be seen."""
@@ -102,8 +103,8 @@ class NeedletIlc(LinearMethod[Plan, list[ScaleWeights]]):
         nside = spec.asked.nside
         windows = self.bands.windows(self.lmax(spec), nside)
         if self.join_tolerance is not None:
-            windows = joined_windows(windows, len(self.channels) - 1 - len(self.nulled), self.join_tolerance)
-        scales = plan_scales(windows, self.beams(spec, component), nside, self.channels, demands)
+            windows = joined_windows(windows, len(self.rows(spec)) - 1 - len(self.nulled), self.join_tolerance)
+        scales = plan_scales(windows, self.beams(spec, component), nside, self.rows(spec), demands)
         return Plan(scales, self.mixing(spec), mask, self._noise(spec, component))
 
     def find(self, alm: Coefficients, plan: Plan, threads: int) -> tuple[Coefficients, list[ScaleWeights]]:

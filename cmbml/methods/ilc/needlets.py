@@ -184,7 +184,12 @@ class TopHatBands(Bands):
 
 
 def falls_to(window: NDArray[np.float64], level: float) -> int:
-    """Return the multipole, past its peak, at which a window is nearest to a level; the last where it stays above."""
+    """Return the multipole, past its peak, at which a window is nearest to a level; the last where it stays above.
+
+    A window that is zero everywhere ends before l = 0, at -1.
+    """
+    if not window.any():
+        return -1
     if window[-1] > level:
         return window.size - 1
     peak = int(np.argmax(window))

@@ -1,7 +1,8 @@
 """Template fitting in the manner of SEVEM (Leach et al. 2008, arXiv:0805.0269; Planck 2018 IV, arXiv:1807.06208).
 
-Templates are differences of two channels at one beam, so that they hold foregrounds and no CMB. From each channel that
-is to be cleaned, the combination of templates is taken away that leaves the least variance outside the Galaxy.
+Templates are differences of two channels at one beam, so that they hold foregrounds and no CMB, and maps from elsewhere
+that hold none. From each channel that is to be cleaned, the combination of templates is taken away that leaves the
+least variance outside the Galaxy.
 """
 
 from dataclasses import dataclass, replace
@@ -22,7 +23,7 @@ from cmbml.methods.masking import read_mask
 from cmbml.settings import settings
 from cmbml.sky.beams import gaussian_window
 from cmbml.sky.case import ObservationSpec
-from cmbml.sky.harmonics import filter_alm, synthesise
+from cmbml.sky.harmonics import synthesise
 from cmbml.sky.masks import degrade_mask
 
 Pixels = NDArray[np.bool_]
@@ -34,14 +35,15 @@ class Plan:
 
     Attributes:
         rows: index of each channel that is cleaned.
-        pairs: indices of the two channels of each template.
-        windows: `(n_template, lmax + 1)`, what brings a template from the common beam to that of its wider channel.
+        differences: `(n_template, n_row)`, what templates are made of: 1 and -1 for two channels, 1 for a map from
+            elsewhere.
+        windows: `(n_template, lmax + 1)`, what brings a template from the common beam to the widest of its own.
         blend: `(n_cleaned, lmax + 1)`, how cleaned channels are averaged; adds up to one at each l.
         fitted: `(n_pix,)`, where templates are fitted.
     """
 
     rows: tuple[int, ...]
-    pairs: tuple[tuple[int, int], ...]
+    differences: Maps
     windows: Maps
     blend: Maps
     fitted: Pixels
@@ -66,25 +68,30 @@ class TemplateFit(LinearMethod[Plan, Maps]):
     left_out: ClassVar[float] = 0.25
 
     def files(self) -> tuple[Path, ...]:
-        """Return the mask."""
-        return () if self.mask is None else (self.mask,)
+        """Return the templates from elsewhere, and the mask."""
+        return (*super().files(), *(() if self.mask is None else (self.mask,)))
 
     def plan(self, spec: ObservationSpec, component: int) -> Plan:
         """Settle the templates, where they are fitted, and the average of what is cleaned."""
         self._require_names()
         index = {name: i for i, name in enumerate(self.channels)}
         rows = tuple(index[name] for name in self.cleaned)
-        pairs = tuple((index[first], index[second]) for first, second in self.templates)
         factors = self.rebeaming(spec, component)
         beams = self.beams(spec, component)
         common = gaussian_window(self.fwhm_arcmin, self.lmax(spec), spin=2 * (component > 0))
         seen = np.where(factors > 0, np.minimum(beams / common, 1.0), 0.0)
-        windows = np.stack([np.minimum(seen[a], seen[b]) for a, b in pairs])
+        differences = np.zeros((len(self.templates) + len(spec.templates), len(seen)))
+        for row, (first, second) in zip(differences, self.templates, strict=False):
+            row[index[first]], row[index[second]] = 1, -1
+        differences[len(self.templates) :, len(self.channels) :] = np.eye(len(spec.templates))
+        windows = np.stack([seen[row != 0].min(axis=0) for row in differences])
         fitted = self._fitted(spec.asked.nside)
-        if fitted.sum() <= 10 * len(pairs):
-            message = f"the mask leaves {fitted.sum()} pixels to fit {len(pairs)} templates in; give a smaller one"
+        if fitted.sum() <= 10 * len(differences):
+            message = (
+                f"the mask leaves {fitted.sum()} pixels to fit {len(differences)} templates in; give a smaller one"
+            )
             raise MethodError(message)
-        return Plan(rows, pairs, windows, self._blend(spec, component, list(rows)), fitted)
+        return Plan(rows, differences, windows, self._blend(spec, component, list(rows)), fitted)
 
     def simpler(self, spec: ObservationSpec) -> tuple["TemplateFit", ...]:  # noqa: ARG002
         """Return the method without its last template, unless no more are left than tell dust from synchrotron."""
@@ -129,19 +136,17 @@ class TemplateFit(LinearMethod[Plan, Maps]):
         return blend
 
     def find(self, alm: Coefficients, plan: Plan, threads: int) -> tuple[Coefficients, Maps]:
-        """Fit the templates to each channel; return what is cleaned, and the weights `(n_channel, lmax + 1)`."""
+        """Fit the templates to each channel; return what is cleaned, and the weights `(n_row, lmax + 1)`."""
         nside = round(np.sqrt(plan.fitted.size / 12))
         templates = [
-            filter_alm(alm[a] - alm[b], window) for (a, b), window in zip(plan.pairs, plan.windows, strict=True)
+            weighted(alm, row[:, None] * window) for row, window in zip(plan.differences, plan.windows, strict=True)
         ]
         maps = synthesise(np.stack([*templates, *alm[list(plan.rows)]])[:, None], nside, threads)[:, 0, plan.fitted]
         coefficients = fit(maps[: len(templates)], maps[len(templates) :])
         weights = np.zeros((len(alm), plan.blend.shape[1]))
         for row, blend, found in zip(plan.rows, plan.blend, coefficients, strict=True):
             weights[row] += blend
-            for (a, b), window, value in zip(plan.pairs, plan.windows, found, strict=True):
-                weights[a] -= value * window * blend
-                weights[b] += value * window * blend
+            weights -= blend * np.einsum("t,tr,tl->rl", found, plan.differences, plan.windows)
         return weighted(alm, weights), weights
 
     def apply(self, alm: Coefficients, plan: Plan, weights: Maps, threads: int) -> Coefficients:  # noqa: ARG002

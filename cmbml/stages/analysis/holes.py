@@ -73,6 +73,7 @@ class InHoles(Judge):
     patch_deg: PositiveFloat = 10.0
     reads: ClassVar = (CLEANED_MAP, HOLE_MASK, CMB_ALM)
     may_read: ClassVar = (UNCERTAINTY_MAP, SAMPLES)
+    own_skies: ClassVar = True
 
     def scores(self, io: UnitIO) -> Iterator[Score]:
         """Give the metrics of each field, in all holes, by distance from the edge, by radius, and of patches."""

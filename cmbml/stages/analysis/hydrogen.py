@@ -1,7 +1,9 @@
 """Judge dust foretold from hydrogen by its correlation with the true dust, on cutouts of either half of a sky."""
 
 from collections.abc import Iterator
-from typing import ClassVar
+from dataclasses import asdict
+from itertools import product
+from typing import Any, ClassVar
 
 import healpy as hp
 import numpy as np
@@ -23,7 +25,7 @@ from cmbml.metrics.correlation import (
     over_tiles,
     wins,
 )
-from cmbml.metrics.scores import Score
+from cmbml.metrics.scores import Place, Score
 from cmbml.settings import Nside, settings
 from cmbml.sky.case import require_map
 from cmbml.sky.cutouts import Cutouts
@@ -40,10 +42,13 @@ from cmbml.stages.assets import (
     HI_CUBE,
     HI_MASK,
     METHOD,
+    RESAMPLED,
     SIM,
+    SKY,
     SPLIT,
     WINS_FIGURE,
 )
+from cmbml.stages.space import sky_among
 
 Float = NDArray[np.float64]
 HALVES = ("test half", "training half")
@@ -104,6 +109,11 @@ class ScoreCutouts(Executor):
         return Table(columns, meta={"LMEAN": " ".join(f"{ell:.3f}" for ell in mine.ell)})
 
 
+def sky_seen(io: UnitIO, split: str, sim: str) -> str:
+    """Return the sky of a simulation, of a unit that reads DUST_MAP."""
+    return sky_among(io.along(DUST_MAP, SKY), split, sim)
+
+
 def _found(table: Table, half: int, prefix: str = "") -> Correlations:
     """Return the correlations of one half."""
     rows = table[np.asarray(table["half"]) == half]
@@ -116,8 +126,11 @@ def _found(table: Table, half: int, prefix: str = "") -> Correlations:
 class OnCutouts(Judge):
     """Judge by the mean correlation over cutouts, in the half that was learnt from, and in the other one."""
 
-    reads: ClassVar = (CUTOUT_SCORES,)
-    own_skies: ClassVar = True
+    reads: ClassVar = (CUTOUT_SCORES, DUST_MAP)
+
+    def sky(self, io: UnitIO) -> str:
+        """Return the sky whose dust it is, which simulations may share; it is none of those of foregrounds."""
+        return f"hydrogen of {sky_seen(io, io.key[SPLIT], io.key[SIM])}"
 
     def scores(self, io: UnitIO) -> Iterator[Score]:
         """Give the metrics of each half."""
@@ -144,8 +157,16 @@ class CompareDust(Executor):
     examples: PositiveInt = 3
     draws: PositiveInt = 1000
     reads: ClassVar = (CUTOUT_SCORES, CLEANED_MAP, DUST_MAP, HI_MASK)
-    writes: ClassVar = (CORRELATION_TABLE, CORRELATION_SUMMARY, CORRELATION_FIGURE, WINS_FIGURE, CUTOUTS_FIGURE)
+    writes: ClassVar = (
+        CORRELATION_TABLE,
+        CORRELATION_SUMMARY,
+        CORRELATION_FIGURE,
+        WINS_FIGURE,
+        CUTOUTS_FIGURE,
+        RESAMPLED,
+    )
     per: ClassVar = (SPLIT,)
+    version: ClassVar[int] = 2
 
     def process(self, io: UnitIO) -> None:
         """Read all scores, summarise, draw."""
@@ -153,7 +174,8 @@ class CompareDust(Executor):
         for key, table in io.read_all(CUTOUT_SCORES):
             found = Table(table, copy=True)
             # The same tile of another sky is another one.
-            found["tile"] = np.asarray(found["tile"]) + 10_000 * int(key[SIM].removeprefix("sim"))
+            sky = io.along(DUST_MAP, SKY).index(sky_seen(io, key[SPLIT], key[SIM]))
+            found["tile"] = np.asarray(found["tile"]) + 10_000 * sky
             tables.setdefault(key[METHOD], []).append(found)
         joined = {method: vstack(parts, metadata_conflicts="silent") for method, parts in sorted(tables.items())}
         rows, panels = [], {}
@@ -162,8 +184,11 @@ class CompareDust(Executor):
             tile = np.asarray(first["tile"])[np.asarray(first["half"]) == half]
             reference = _found(first, half, "reference_")
             methods = {self.reference: reference} | {name: _found(table, half) for name, table in joined.items()}
-            panels[region] = {name: self._band(io, found.narrow, tile) for name, found in methods.items()}
+            where = (self.cutouts.test_half, self.cutouts.train_half)[half]
+            title = f"{region} ({where})"
+            panels[title] = {name: self._band(io, found.narrow, tile) for name, found in methods.items()}
             rows += [self._row(io, name, region, found, reference, tile) for name, found in methods.items()]
+        io.write(RESAMPLED, {"pieces": "tiles of the sky", "rows": list(self._intervals(io, joined))})
         io.write(CORRELATION_SUMMARY, Table(rows))
         io.write(CORRELATION_TABLE, _markdown(rows))
         io.write(CORRELATION_FIGURE, correlation_figure(_found(first, 0).ell, panels, self.reference))
@@ -171,6 +196,23 @@ class CompareDust(Executor):
         higher = {name: wins(found, reference_r).sum(axis=0).tolist() for name, found in mine.items()}
         io.write(WINS_FIGURE, wins_figure(reference_r, mine, higher, BINS, self.reference))
         io.write(CUTOUTS_FIGURE, self._examples(io, first))
+
+    def _intervals(self, io: UnitIO, joined: dict[str, Table]) -> Iterator[dict[str, Any]]:
+        """Give the interval of each mean correlation, and by how much each method is worse than each other one."""
+        for half, region in enumerate(HALVES):
+            tile = next(np.asarray(of["tile"])[np.asarray(of["half"]) == half] for of in joined.values())
+            broad = {name: _found(table, half).broad for name, table in joined.items()}
+            for i, metric in enumerate(METRICS[: len(BINS)]):
+                place = asdict(Place(FOOTING, "I", region, metric.name))
+                for name, other in product(broad, ("", *broad)):
+                    if name == other:
+                        continue
+                    values = broad[name][:, i]
+                    if other:
+                        values = metric.badness(values) - metric.badness(broad[other][:, i])
+                    found = self._bootstrap(io, values, tile)
+                    ends = {end: float(getattr(found, end)) for end in ("value", "low", "high")}
+                    yield {"place": place, "method": name, "other": other, "number": found.n_tiles, **ends}
 
     def _bootstrap(self, io: UnitIO, values: Float, tile: NDArray[np.integer]) -> Bootstrap:
         return over_tiles(values, tile, io.rng("bootstrap over tiles"), self.draws)

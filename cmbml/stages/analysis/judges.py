@@ -55,6 +55,10 @@ class Judge(ABC):
             io: of a unit that reads what the judge reads.
         """
 
+    def sky(self, io: UnitIO) -> str:
+        """Return which sky a simulation sees, where no recipe tells; empty where nobody knows."""
+        return f"{io.key[SPLIT]}_{io.key[SIM]}" if self.own_skies else ""
+
     def files(self) -> tuple[Path, ...]:
         """Return the raw files that it depends on."""
         return ()
@@ -99,9 +103,7 @@ class JudgeAnswers(Executor):
 
     def process(self, io: UnitIO) -> None:
         """Judge, write a row per metric and place."""
-        sky = sky_of(io)
-        if not sky and any(judge.own_skies for judge in self.judges.values()):
-            sky = f"{io.key[SPLIT]}_{io.key[SIM]}"
+        sky = sky_of(io) or next(filter(None, (judge.sky(io) for judge in self.judges.values())), "")
         io.write(SCORES, score_columns((s for judge in self.judges.values() for s in judge.scores(io)), sky))
 
 

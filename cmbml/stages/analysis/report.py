@@ -60,6 +60,8 @@ class WriteReport(Executor):
         gallery: how many simulations the gallery shows, beside outliers.
         decisive: the score that is shown first.
         dataset: its name.
+        program: the main program that made the answers.
+        stages: what the stages are called that make the page; `analysis` by default.
         configuration: what the page says of the dataset.
     """
 
@@ -69,6 +71,8 @@ class WriteReport(Executor):
     gallery: PositiveInt
     decisive: Decisive
     dataset: str
+    program: str = "main_clean.py"
+    stages: str = "analysis"
     configuration: Mapping[str, Any]
     reads: ClassVar = (SUMMARY, VERDICT, SCORE_STACK)
     may_read: ClassVar = (
@@ -119,13 +123,19 @@ class WriteReport(Executor):
             configuration=yaml.safe_dump(dict(self.configuration), sort_keys=False),
             provenance=versions(),
             commands=[
-                *(f"python main_clean.py dataset={self.dataset} method={method}" for method in methods),
-                f"python main_analysis.py dataset={self.dataset} methods=[{','.join(methods)}]{self._splits}",
+                *(f"python {self.program} dataset={self.dataset} method={method}" for method in methods),
+                f"python main_analysis.py dataset={self.dataset}{self._stages} methods=[{','.join(methods)}]"
+                f"{self._splits}",
             ],
             limit=self.limit_uk,
             decisive=asdict(self.decisive),
         )
         io.write(REPORT, render_report(data))
+
+    @property
+    def _stages(self) -> str:
+        """What to add where the stages are not those by default."""
+        return "" if self.stages == "analysis" else f" stages={self.stages}"
 
     @property
     def _splits(self) -> str:

@@ -13,9 +13,10 @@ from cmbml.core.executor import Executor
 from cmbml.core.unit_io import UnitIO
 from cmbml.methods.base import ChannelName
 from cmbml.metrics.footing import map_window
+from cmbml.metrics.intervals import Interval
 from cmbml.metrics.scores import NUMBERS, Place, ScoreBook, ScoreError
 from cmbml.metrics.summary import score_grid, summarise, to_csv
-from cmbml.metrics.verdict import About, PartRow, markdown, part_grid, part_rows, verdict
+from cmbml.metrics.verdict import About, PartRow, Resampled, markdown, part_grid, part_rows, verdict
 from cmbml.settings import settings
 from cmbml.sims.foregrounds import SkyModel
 from cmbml.sky.harmonics import alm_lmax, cut_alm, filter_components, synthesise
@@ -31,6 +32,7 @@ from cmbml.stages.assets import (
     PARTS_SUMMARY,
     PREDICTION_ALM,
     PREDICTION_SPEC,
+    RESAMPLED,
     RESIDUAL_MEAN,
     SCORE_STACK,
     SPLIT,
@@ -59,7 +61,7 @@ class Dataset:
         instrument: the channels that there are.
         channels: those that it has: `all`, or some.
         skies: the models of foregrounds that a split may name.
-        sky: what the foregrounds are, in words, where none of these made them.
+        sky: what the sky is, in words, where none of these made its foregrounds.
         seed: root of its randomness.
     """
 
@@ -75,7 +77,8 @@ class Dataset:
         seen = {n: model for n, model in self.skies.items() if any(s == n or s.startswith(f"{n}_") for s in skies)}
         models = [" ".join((type(model).__name__, *getattr(model, "presets", ()))) for model in seen.values()]
         channels = self.instrument if self.channels == "all" else self.channels
-        return About(self.maps, channels, " and ".join(models) or self.sky, self.seed, split, benchmark)
+        sky = f"foregrounds {' and '.join(models)}" if models else self.sky
+        return About(self.maps, channels, sky, self.seed, split, benchmark)
 
 
 @settings
@@ -120,11 +123,11 @@ class Summarise(Executor):
     columns: tuple[str, ...]
     dataset: Dataset
     reads: ClassVar = (SCORE_STACK,)
-    may_read: ClassVar = (BENCHMARK, TRAINING, PARTS_STACK)
+    may_read: ClassVar = (BENCHMARK, TRAINING, PARTS_STACK, RESAMPLED)
     writes: ClassVar = (SUMMARY, SUMMARY_CSV, SUMMARY_MARKDOWN, SUMMARY_LATEX, BUNDLE, VERDICT)
     may_write: ClassVar = (PARTS_SUMMARY,)
     per: ClassVar = (SPLIT,)
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
 
     def process(self, io: UnitIO) -> None:
         """Read all scores, summarise, write."""
@@ -138,7 +141,8 @@ class Summarise(Executor):
         parts = _parts(stacks_of(io, PARTS_STACK))
         frozen = io.read_optional(BENCHMARK)
         about = self.dataset.about(io.key[SPLIT], set(book.skies or ()), frozen["verdict"] if frozen else None)
-        lines = verdict(book, about, place, self.controls, self.memory_controls, parts)
+        resampled = _resampled(io.read_optional(RESAMPLED), place)
+        lines = verdict(book, about, place, self.controls, self.memory_controls, parts, resampled)
         io.write(VERDICT, lines)
         text = f"{markdown(lines)}\n{grid.markdown()}"
         if parts:
@@ -156,6 +160,17 @@ class Summarise(Executor):
             known = [float(seconds) for seconds in stack.facts["inference_seconds"].tolist() if seconds]
             median[method] = float(np.median(known)) if known else math.nan
         return {method: (trained.get(method, math.nan), median[method]) for method in median}
+
+
+def _resampled(found: Mapping[str, Any] | None, place: Place) -> Resampled | None:
+    """Return what pieces of the skies say of one score; None where they say nothing of it."""
+    rows = [row for row in (found or {"rows": []})["rows"] if Place(**row["place"]) == place]
+    if not found or not rows:
+        return None
+    ends = [(row, Interval(row["value"], row["low"], row["high"], found["pieces"])) for row in rows]
+    means = {row["method"]: interval for row, interval in ends if not row["other"]}
+    worse = {(row["method"], row["other"]): interval for row, interval in ends if row["other"]}
+    return Resampled(f"{rows[0]['number']} {found['pieces']}", means, worse)
 
 
 def _parts(stacks: Mapping[str, Stack]) -> list[PartRow]:

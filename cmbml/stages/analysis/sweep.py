@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Collection, Mapping, Sequence
+from itertools import product
 from typing import Any, ClassVar
 
 from cmbml.core.errors import ConfigError, MissingAssetError, nearest
@@ -37,13 +38,15 @@ class CollectSweep(Executor):
         methods: a row each, in this order.
         splits: whose scores are taken, where there are.
         footings: of the scores, of those that there are.
-        metric: of the scores, field I inside the mask.
+        metrics: of the scores, field I.
+        region: of the sky.
     """
 
     methods: tuple[str, ...]
     splits: tuple[str, ...]
     footings: tuple[str, ...]
-    metric: str = "rmse"
+    metrics: tuple[str, ...] = ("rmse",)
+    region: str = "mask"
     may_read: ClassVar = (TRAINING, STATE, SUMMARY)
     writes: ClassVar = (SWEEP_CSV, SWEEP_MARKDOWN)
 
@@ -81,15 +84,15 @@ class CollectSweep(Executor):
         """
         columns: dict[str, dict[str, Cell]] = {}
         for key, summary in io.read_all(SUMMARY):
-            if self.metric not in summary["metric"]:
+            if unknown := set(self.metrics) - set(summary["metric"].tolist()):
                 known = ", ".join(dict.fromkeys(summary["metric"].tolist()))
-                message = f"stages.sweep.metric={self.metric}: there is no such metric; there are {known}"
+                message = f"stages.sweep.metrics={', '.join(unknown)}: there is no such metric; there are {known}"
                 raise ConfigError(message)
-            for footing in self.footings:
-                wanted = {"footing": footing, "field": "I", "region": "mask", "metric": self.metric}
-                rows = [row for row in summary if all(str(row[name]) == word for name, word in wanted.items())]
+            for footing, name in product(self.footings, self.metrics):
+                wanted = {"footing": footing, "field": "I", "region": self.region, "metric": name}
+                rows = [row for row in summary if all(str(row[word]) == value for word, value in wanted.items())]
                 if rows:
-                    metric = Metric(self.metric, str(rows[0]["label"]), str(rows[0]["unit"]), float(rows[0]["best"]))
+                    metric = Metric(name, str(rows[0]["label"]), str(rows[0]["unit"]), float(rows[0]["best"]))
                     label = metric.axis_label.replace(metric.label, f"{metric.label}, {key[SPLIT]}, {footing}", 1)
                     columns[label] = {str(row["method"]): float(row["mean"]) for row in rows}
         return columns

@@ -22,7 +22,7 @@ class Clean(MethodStage):
 
     def process(self, io: UnitIO) -> None:
         """Read what is shown, answer, write."""
-        case = self.cases.read(io)
+        case = self.shown(self.cases.read(io))
         if self.method.needs_truth:
             case = replace(case, asked=self.cases.read_asked(io))
         started = time.perf_counter()

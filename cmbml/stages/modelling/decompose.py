@@ -95,13 +95,18 @@ class Decompose(Parts, MethodStage):
     """
 
     def decomposed(self, io: UnitIO, made: Simulated, scratch: Path) -> dict[str, SkyMap]:
-        """Ask the method."""
-        seen = replace(made.observation, asked=self.cases.read_asked(io) if self.method.needs_truth else None)
-        found = self.method.decompose(seen, made.foregrounds, made.noise, scratch, io.threads)
+        """Ask the method; templates are foregrounds."""
+        seen = self.shown(made.observation)
+        seen = replace(seen, asked=self.cases.read_asked(io) if self.method.needs_truth else None)
+        templates = {name: seen.shown[name] for name in seen.spec.templates}
+        blank = {name: SkyMap(np.zeros_like(found.values), found.spec) for name, found in templates.items()}
+        foregrounds, noise = {**made.foregrounds, **templates}, {**made.noise, **blank}
+        found = self.method.decompose(seen, foregrounds, noise, scratch, io.threads)
         if self.method.linear:
             # Other weights are found with the CMB in the foregrounds' place, and these leave it as it is, too.
-            cmb = minus(minus(seen, made.foregrounds), made.noise).shown
-            applied = self.method.decompose(seen, cmb, made.noise, scratch, io.threads)["foregrounds"]
+            cmb = minus(minus(seen, foregrounds), noise).shown
+            beside = {**made.noise, **templates}
+            applied = self.method.decompose(seen, cmb, beside, scratch, io.threads)["foregrounds"]
             require_signal(found["signal"].values, applied.values)
         return found
 

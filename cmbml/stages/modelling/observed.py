@@ -24,6 +24,7 @@ from cmbml.sky.instrument import Channel, white_depth
 from cmbml.sky.maps import Fields, Frame, MapError, MapSpec, SkyMap
 from cmbml.sky.plausibility import require_beam, require_error_bars, require_plausible
 from cmbml.stages.assets import CLEANED_MAP, INFERENCE, METHOD, SAMPLES, SIM, SPLIT, UNCERTAINTY_MAP
+from cmbml.stages.modelling.external import spec_with_templates, template_windows, with_templates
 from cmbml.stages.modelling.stage import write_answer
 
 log = logging.getLogger(f"cmbml.{__name__}")
@@ -153,7 +154,7 @@ class CleanObserved(Executor):
             raise MethodError(message)
         for name in self.maps:
             self._inspect(name)
-        self.method.accepts(self.observation_spec(noise=False))
+        self.method.accepts(spec_with_templates(self.observation_spec(noise=False), self.method.maps_from_elsewhere()))
 
     def files(self, key: Key) -> tuple[Path, ...]:  # noqa: ARG002
         """Return the maps, what tells of their noise, and the windows of beams and pixels."""
@@ -161,7 +162,8 @@ class CleanObserved(Executor):
         found = [self.folder / path for entry in entries for path in (entry.file, *entry.noise_files)]
         found += [entry.window for entry in self.maps.values() if entry.window is not None]
         sides = sorted({self._inspect(name).nside for name in self.maps}) if self.pixel_windows else []
-        return (*found, *(path for nside in sides for path in pixel_window_files(self.pixel_windows, nside)))
+        found += [path for nside in sides for path in pixel_window_files(self.pixel_windows, nside)]
+        return (*found, *self.method.files(), *template_windows(self.method.maps_from_elsewhere()))
 
     def disk_bytes(self) -> int:
         """One map, and its uncertainty."""
@@ -171,13 +173,14 @@ class CleanObserved(Executor):
         """Read the maps, clean, write."""
         spec = self.observation_spec()
         maps = {name: SkyMap(self._read(name, io.threads), spec.shown[name]) for name in self.maps}
+        seen = with_templates(Observation(spec, maps), self.method.maps_from_elsewhere())
         started = time.perf_counter()
         with io.scratch() as scratch:
-            answer = self.method.clean(Observation(spec, maps), scratch, io.threads)
+            answer = self.method.clean(seen, scratch, io.threads)
         seconds = time.perf_counter() - started
         if not self._noise_is_known():
             answer = replace(answer, sigma=None)
-        write_answer(io, self.method.name, answer, self.method.accepts(spec))
+        write_answer(io, self.method.name, answer, self.method.accepts(seen.spec))
         shown = list(self.method.channels_shown(spec))
         io.write(INFERENCE, {"inference_seconds": round(seconds, 4), "threads": io.threads, "channels": shown})
 

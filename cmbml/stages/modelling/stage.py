@@ -11,8 +11,9 @@ from cmbml.core.space import Key, Space
 from cmbml.core.unit_io import UnitIO
 from cmbml.methods.base import BlindMethod, MethodError
 from cmbml.settings import settings
-from cmbml.sky.case import Answer
+from cmbml.sky.case import Answer, Case, CaseSpec
 from cmbml.stages.assets import BANDPOWERS, CLEANED_MAP, METHOD, SAMPLES, UNCERTAINTY_MAP
+from cmbml.stages.modelling.external import spec_with_templates, template_windows, with_templates
 from cmbml.stages.tasks.cases import CaseStage
 
 
@@ -32,11 +33,19 @@ class MethodStage(CaseStage):
         if missing := [str(path) for path in self.method.files() if not path.is_file()]:
             message = f"{self.method.name} is told to read {', '.join(missing)}, and there is no such file"
             raise MethodError(message)
-        self.method.accepts(self.cases.spec())
+        self.method.accepts(self.spec())
 
     def files(self, key: Key) -> tuple[Path, ...]:  # noqa: ARG002
-        """Return what the method's settings name."""
-        return self.method.files()
+        """Return what the method's settings name, and the windows of the pixels of its templates."""
+        return (*self.method.files(), *template_windows(self.method.maps_from_elsewhere()))
+
+    def spec(self) -> CaseSpec[Any]:
+        """Say what the method is shown: a case, and the templates that its settings name."""
+        return spec_with_templates(self.cases.spec(), self.method.maps_from_elsewhere())
+
+    def shown(self, case: Case[Any]) -> Case[Any]:
+        """Put the method's templates beside a case."""
+        return with_templates(case, self.method.maps_from_elsewhere())
 
     def disk_bytes(self) -> int:
         """One answer for each asset."""
