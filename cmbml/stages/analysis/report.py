@@ -14,7 +14,7 @@ from cmbml.core.executor import Executor
 from cmbml.core.manifest import versions
 from cmbml.core.unit_io import UnitIO
 from cmbml.figures.report import ReportData, render_report
-from cmbml.figures.results import OUTLIER_Z, PredictionMaps, Stacks, TextTable, TrainingRun, robust_z
+from cmbml.figures.results import OUTLIER_Z, PredictionMaps, Section, Stacks, TextTable, TrainingRun, robust_z
 from cmbml.metrics.footing import Footing
 from cmbml.metrics.scores import ScoreBook
 from cmbml.metrics.uncertainty import TABLE_HEADS, covered, error_bar_lines, error_bar_rows
@@ -30,6 +30,7 @@ from cmbml.stages.assets import (
     GENERALISATION,
     MASK,
     METHOD,
+    PAGE_PARTS,
     PAGE_PICTURES,
     PARTS_SUMMARY,
     PREDICTION_ALM,
@@ -83,6 +84,7 @@ class WriteReport(Executor):
         TRAINING,
         TRAINING_CURVE,
         PAGE_PICTURES,
+        PAGE_PARTS,
     )
     writes: ClassVar = (REPORT,)
     per: ClassVar = (SPLIT,)
@@ -99,7 +101,7 @@ class WriteReport(Executor):
         theories = io.read_optional(THEORY_BAND)
         band = None if theories is None else theory_band(theories)
         said: dict[str, Any] = io.read(VERDICT)
-        pictures = io.read_optional(PAGE_PICTURES)
+        pictures, parts = (json.loads(io.read_optional(asset) or "{}") for asset in (PAGE_PICTURES, PAGE_PARTS))
         data = ReportData(
             title=f"{self.dataset}: {len(methods)} methods on split {io.key[SPLIT]}",
             methods=methods,
@@ -113,7 +115,8 @@ class WriteReport(Executor):
             bands={} if band is None else {"TT": band},
             generalisation=_columns(io.read_optional(GENERALISATION)),
             training=_training_runs(io),
-            pictures={} if pictures is None else json.loads(pictures),
+            pictures=pictures | parts.get("pictures", {}),
+            sections=[Section(**one | {"table": TextTable(**one["table"])}) for one in parts.get("sections", [])],
             maps=self._maps(io, self._shown(scores, book)),
             metric_labels={name: metric.heading for name, metric in book.metrics.items()},
             configuration=yaml.safe_dump(dict(self.configuration), sort_keys=False),
