@@ -1,4 +1,4 @@
-"""What shapes a map and its error have: three Minkowski functionals on the sphere, and how far they are from the truth's.
+"""What shapes a map and its error have: Minkowski functionals on the sphere, and how far they are from the truth's.
 
 They are taken from covariant derivatives of the band-limited field (Schmalzing & Gorski 1998, MNRAS 297, 355), not by
 counting pixels of patches as `cmbml.metrics.population` does: no projection, no tiles, no direction that a pixel grid

@@ -165,6 +165,11 @@ UNCERTAINTY_FIGURE = Asset("error_bars", PngFigure(), per=(SPLIT,))  # whether e
 UNCERTAINTY_FIGURE_PDF = Asset("error_bars_pdf", PdfFigure(), per=(SPLIT,))
 UNCERTAINTY_MARKDOWN = Asset("error_bars_table", TextFile(".md"), per=(SPLIT,))  # the same, to be read
 
+RECOVERED_FIGURE = Asset("recovered", PngFigure(), per=(SPLIT,))  # spectra of patches over the true ones
+RECOVERED_FIGURE_PDF = Asset("recovered_pdf", PdfFigure(), per=(SPLIT,))
+RECOVERED_MARKDOWN = Asset("recovered_table", TextFile(".md"), per=(SPLIT,))  # the same, beside what was published
+RECOVERED_PAGE = Asset("recovered_page", TextFile(".json"), per=(SPLIT,))  # both, for the report
+
 PATCH_SCORES = Asset("patch_scores", FitsTable(), per=(METHOD, SPLIT, SIM))  # a row per patch: spectra, mean, rms
 PATCH_MEAN_RESIDUALS = Asset("patch_residuals", Array(), per=(METHOD, SPLIT, SIM))  # sum of residuals in each band
 PATCH_SUMMARY = Asset("patch_summary", EcsvTable(), per=(SPLIT,))  # a row per method and latitude band

@@ -101,6 +101,17 @@ def test_error_bars_are_judged_on_the_page_in_a_table_and_in_a_figure(answered: 
     assert "Whether error bars are those of the errors" in page
 
 
+def test_recovered_spectra_stand_beside_what_was_published(answered: Path) -> None:
+    table = (answered / "recovered/test/recovered_table.md").read_text()
+    for method in ("resunet_drawn", "calibrated", "ensemble"):
+        assert f"| {method} | spectra of patches | l = 34-" in table
+    assert "ResUNet, as published" in table
+    assert (answered / "recovered/test/recovered.png").stat().st_size > 20_000
+    page = (answered / "report/test/report.html").read_text()
+    assert "Spectra that are recovered on patches" in page
+    assert "(figure 7 of the paper)" in page
+
+
 def test_more_passes_train_nothing_anew(answered: Path, command: Callable) -> None:
     ran = command("clean", answered.parent, "dataset=patches", *RESUNET, "dropout.passes=7", "plan_only=true")
     assert ran.status == 0

@@ -1,9 +1,8 @@
 """Judge generated patches: how far they are from real ones, in units of how far halves of the sky are apart."""
 
-import json
 import logging
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
@@ -19,7 +18,7 @@ from cmbml.core.executor import Executor
 from cmbml.core.space import Space
 from cmbml.core.unit_io import UnitIO
 from cmbml.figures.population import example_draws, pixel_histograms, power_distributions, shape_bands, spectra_bands
-from cmbml.figures.report.embed import figure_uri
+from cmbml.figures.report.inserts import inserts
 from cmbml.figures.results import Section, TextTable
 from cmbml.metrics.population import (
     LEAST_VARIETY,
@@ -238,11 +237,10 @@ class ComparePopulations(Executor):
         copies = self._copies(real, drawn)
         sections = self._sections(rows, copies)
         io.write(POPULATION_TABLE, "\n".join(section.markdown() for section in sections))
-        pictures = {}
-        for asset, (caption, figure) in self._figures(io, real, drawn, limits).items():
+        figures = self._figures(io, real, drawn, limits)
+        for asset, (_, figure) in figures.items():
             io.write(asset, figure)
-            pictures[caption] = figure_uri(figure)
-        io.write(PAGE_PARTS, json.dumps({"pictures": pictures, "sections": [asdict(one) for one in sections]}))
+        io.write(PAGE_PARTS, inserts(dict(figures.values()), sections))
 
     def _names(self, ell: Float) -> list[str]:
         return [m.name for m in STATISTICS] + [f"{POWER.name}_l{ell[i]:.0f}" for i in scale_numbers(ell, self.scales)]

@@ -1,6 +1,5 @@
 """Judge what is left in cleaned maps: their shapes and those of their residuals, and what foregrounds remain."""
 
-import json
 import logging
 from collections.abc import Iterator, Mapping
 from typing import ClassVar
@@ -10,7 +9,7 @@ from pydantic import PositiveInt
 
 from cmbml.core.executor import Executor
 from cmbml.core.unit_io import UnitIO
-from cmbml.figures.report.embed import figure_uri
+from cmbml.figures.report.inserts import inserts
 from cmbml.figures.residuals import foregrounds_figure, shapes_figure
 from cmbml.figures.simulation import nearest_channel
 from cmbml.metrics.coupling import octave_bins
@@ -63,7 +62,7 @@ FIELD = "I"
 class ScoreShapes(Executor):
     """Measure the Minkowski functionals of truth, map and residual, of intensity, at one footing inside the mask.
 
-    They are sampled at half of the dataset's nside: derivatives are exact at any point, so that this costs a mean little;
+    They are sampled at half of the dataset's nside: derivatives are exact at any point, so that means lose little;
     truth and map are looked at in the same places.
 
     Attributes:
@@ -226,7 +225,7 @@ class DrawResiduals(Executor):
         write_both(io, (SHAPES_FIGURE, SHAPES_FIGURE_PDF), figure)
         pictures = {
             "Minkowski functionals at 50 thresholds: the truth, how far maps are from it, and residuals, each in "
-            "standard deviations of its own. Means over simulations": figure_uri(figure)
+            "standard deviations of its own. Means over simulations": figure
         }
         if panels := self._correlations(io):
             edges, chance, of = panels
@@ -236,8 +235,8 @@ class DrawResiduals(Executor):
                 "Correlation of residuals with each foreground. Mean and spread over simulations; grey: what chance "
                 "gives. It says what a residual is made of, not how large it is"
             )
-            pictures[caption] = figure_uri(figure)
-        io.write(PAGE_PICTURES, json.dumps(pictures))
+            pictures[caption] = figure
+        io.write(PAGE_PICTURES, inserts(pictures))
 
     def _correlations(
         self, io: UnitIO
