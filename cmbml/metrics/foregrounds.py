@@ -52,4 +52,5 @@ def chance_correlation(sky_fraction: float, edges: Edges) -> Float:
 
     Of foregrounds that are bright in a small part of the sky only, it is larger: fewer modes count.
     """
-    return 1 / np.sqrt(np.maximum(sky_fraction * (edges[1:] ** 2 - edges[:-1] ** 2), 1.0))
+    chance: Float = 1 / np.sqrt(np.maximum(sky_fraction * (edges[1:] ** 2 - edges[:-1] ** 2), 1.0))
+    return chance

@@ -84,7 +84,8 @@ class Recovered:
         if len(ratios) > 1:
             spread: Float = np.nanstd(ratios, axis=0, ddof=1) / np.sqrt(len(ratios))
             return spread
-        return self.values["d_ell_ratio_error"][0]
+        alone: Float = self.values["d_ell_ratio_error"][0]
+        return alone
 
 
 def recovered_of(book: ScoreBook, field: str = "I") -> dict[str, Recovered]:
