@@ -4,11 +4,11 @@
     python benchmarks/generators.py --root /tmp/dust --print     # only the commands
     python benchmarks/generators.py --root /tmp/dust --table     # only the table of what is there
 
-Everything is a call of a program with overrides of its config: what is finished is not done again, and a training that was
-killed goes on from its last checkpoint when the same command is given again. Seeds and generators may be added one by one:
-all that are there are compared. The map is Planck's E(B-V) (cfg/dust/file.yaml), the north is learnt from, and north and south
-are judged. At the end a table stands beside what was measured on 1034 patches of the same map. More of it is in
-ROOT/dust/populations/population_table.md, on the page ROOT/dust/report/test/report.html, and in the figures beside.
+Everything is a call of a program with overrides of its config: what is finished is not done again, and a training that
+was killed goes on from its last checkpoint when the same command is given again. Seeds and generators may be added one
+by one: all that are there are compared. The map is Planck's E(B-V) (cfg/dust/file.yaml), the north is learnt from, and
+north and south are judged. At the end a table stands beside what was measured on 1034 patches of the same map. More is
+in ROOT/dust/populations/population_table.md, on the page ROOT/dust/report/test/report.html, and in the figures beside.
 """
 
 import argparse

@@ -180,7 +180,8 @@ class JudgeForegrounds(Judge):
         components = io.read_optional(COMPONENT_ALM)
         if components is None:
             return
-        names = [*model_from(io.read(SKY_RECIPE)).parts(), ALL]
+        recipe = io.read(SKY_RECIPE)
+        names = [*model_from(recipe).parts(), ALL]
         spec, prediction, truth = spec_of(io.read(PREDICTION_SPEC)), io.read(PREDICTION_ALM)[:1], io.read(CMB_ALM)[:1]
         top = alm_lmax(prediction.shape[-1])
         own = map_window(spec, top, 1, pixel_windows=self.maps.pixel_windows)
@@ -218,9 +219,9 @@ class DrawResiduals(Executor):
         """Read all, draw, write."""
         stacks = stacks_of(io, SHAPES_STACK)
         methods = list(stacks)
-        found = {method: curves(stack.words | stack.numbers) for method, stack in stacks.items()}
+        found = {method: curves({**stack.words, **stack.numbers}) for method, stack in stacks.items()}
         first = next(iter(stacks.values()))
-        expected = curves(first.words | first.numbers, "gaussian")
+        expected = curves({**first.words, **first.numbers}, "gaussian")
         figure = shapes_figure(THRESHOLDS, {name: expected["truth", name].mean(axis=0) for name in FUNCTIONALS}, found)
         write_both(io, (SHAPES_FIGURE, SHAPES_FIGURE_PDF), figure)
         pictures = {
