@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from cmbml.metrics.recovered import RECOVERED_METRICS, recovered, recovered_lines, recovered_of
-from cmbml.metrics.scores import Score, ScoreBook, score_columns
+from cmbml.metrics.scores import LOW, Metric, Score, ScoreBook, score_columns
 from cmbml.tables import Stack
 
 NAMES = [metric.name for metric in RECOVERED_METRICS]
@@ -44,7 +44,10 @@ def test_bins_are_gathered_in_their_order_with_the_scatter_of_skies() -> None:
             for region, value in zip(bins, row, strict=True)
         ]
         tables.append((f"sim000{sim}", score_columns(scores)))
-    one = recovered_of(ScoreBook({"net": Stack.of(tables), "none": Stack.of([])}))["net"]
+    other = score_columns([Score(Metric("rmse", "RMSE", "uK_CMB", LOW), "as given", "I", "all sky", 1.0)])
+    found = recovered_of(ScoreBook({"net": Stack.of(tables), "none": Stack.of([("sim0000", other)])}))
+    assert list(found) == ["net"], "the other one tells no spectra"
+    one = found["net"]
     assert one.edges[:, 0].tolist() == [20, 100, 1500]
     np.testing.assert_allclose(one.mean["d_ell_ratio"], 1.01)
     np.testing.assert_allclose(one.scatter, 0.01 / np.sqrt(3))

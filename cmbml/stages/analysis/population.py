@@ -314,7 +314,7 @@ class ComparePopulations(Executor):
                 table=TextTable(
                     heads=heads,
                     lines=[[*which, *(f"{ratio:.2f}" for ratio in ratios[which])] for which in sets],
-                    marked=[[False, False, *(bool(ratio < 1) for ratio in ratios[which])] for which in sets],
+                    marked=[[False, False, *(bool(round(ratio, 2) < 1) for ratio in ratios[which])] for which in sets],
                 ),
                 words=2,
             ),
