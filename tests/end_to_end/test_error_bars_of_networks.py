@@ -127,17 +127,19 @@ def test_more_passes_train_nothing_anew(answered: Path, command: Callable) -> No
     ("words", "message"),
     [
         (["method.network.dropout=[0,0,0]"], "the network has no dropout, or none at a rate above 0"),
-        (["dropout.passes=1"], "dropout.passes"),
+        pytest.param(["dropout.passes=1"], "dropout.passes", marks=pytest.mark.slow),
         (["dropout.ring_width=20"], "rings of 20 fundamentals are wider than all that patches of 32 x 32"),
         (["method.network.dropout=[0.1]"], "dropout has 1 entries, widths has 3"),
         (
             ["method.network.widths=[4,4,4,4,4,4,4]", "method.network.dropout=[0.1,0.1,0.1,0.1,0.1,0.1,0.1]"],
             "multiples of 64",
         ),
-        (["uncertainty=ensemble", "ensemble.members=1"], "ensemble.members"),
+        pytest.param(["uncertainty=ensemble", "ensemble.members=1"], "ensemble.members", marks=pytest.mark.slow),
         (["stages=learn_calibrated", "recalibration.tracer=545"], "no channel '545'"),
-        (["stages=learn_calibrated", "recalibration.kind=none"], "recalibration.kind"),
-        (["method.objective.spectrum=-1"], "method.objective.spectrum"),
+        pytest.param(
+            ["stages=learn_calibrated", "recalibration.kind=none"], "recalibration.kind", marks=pytest.mark.slow
+        ),
+        pytest.param(["method.objective.spectrum=-1"], "method.objective.spectrum", marks=pytest.mark.slow),
     ],
 )
 def test_impossible_settings_are_refused_before_work(
@@ -148,6 +150,7 @@ def test_impossible_settings_are_refused_before_work(
     assert message in ran.err
 
 
+@pytest.mark.slow
 def test_recalibration_needs_a_validation_split(answered: Path, command: Callable, tmp_path: Path) -> None:
     words = ("splits.train=0", "splits.valid=0", "splits.test={sims: 1, cosmology: shared}")
     assert command("sims", tmp_path, *SMALL, *words).status == 0

@@ -53,6 +53,7 @@ FLOW = (
 CONTROLS = (("method=control_lognormal",), ("method=control_real",))
 METHODS = ("dcgan", "dust_flow", "control_lognormal", "control_real")
 ANALYSIS = ("stages.metrics.judges.population.n_boot=5", "stages.populations.n_boot=5", "stages.populations.shown=3")
+ANALYSIS += ("~stages.learning", "~stages.generalisation")  # which all comparisons have in common
 
 
 @pytest.fixture(scope="module")
@@ -144,6 +145,7 @@ def test_figures_and_page_are_there(generated: Path) -> None:
     assert verdict
 
 
+@pytest.mark.slow
 def test_generator_is_the_same_wherever_it_is_trained(generated: Path, calling: Callable, tmp_path: Path) -> None:
     """To the bit, on a CPU; that killed trainings end the same, too, is tested beside the methods."""
     assert calling("sims", tmp_path, *DATASET) == 0
@@ -153,6 +155,7 @@ def test_generator_is_the_same_wherever_it_is_trained(generated: Path, calling: 
         assert (tmp_path / "dust" / name).read_bytes() == (generated / name).read_bytes()
 
 
+@pytest.mark.slow
 def test_state_of_another_size_is_refused(generated: Path, command: Command, tmp_path: Path) -> None:
     words = [word for word in DATASET if "n_pixels" not in word]
     done(command("sims", tmp_path, *words, "patches.layout.n_pixels=32"))
@@ -161,6 +164,7 @@ def test_state_of_another_size_is_refused(generated: Path, command: Command, tmp
     refused(ran, "observations.pixels is [16, 16], not [32, 32]")
 
 
+@pytest.mark.slow
 def test_weights_are_used_elsewhere(generated: Path, command: Command, tmp_path: Path) -> None:
     done(command("sims", tmp_path, *DATASET, "seed=5"))
     weights = f"weights={generated}/train/dcgan/state.safetensors"
