@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any
@@ -73,6 +74,12 @@ def run_folder(root: Path, name: str) -> Path:
 
 def versions() -> dict[str, str]:
     """Return the versions of the packages that results may depend on, of those that are installed."""
+    return dict(_versions())
+
+
+@cache
+def _versions() -> Mapping[str, str]:
+    """Look through what is installed, once in a process."""
     found = {dist.metadata["Name"]: dist.version for dist in distributions()}
     return {name: found[name] for name in sorted(PACKAGES & found.keys())}
 

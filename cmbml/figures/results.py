@@ -74,6 +74,39 @@ class TextTable:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Section:
+    """A table with a heading, for a page or for a file that is to be read.
+
+    Attributes:
+        title: the heading.
+        note: what must be known to read it.
+        table: the table.
+        words: how many of its columns, from the first, name a line.
+    """
+
+    title: str
+    note: str
+    table: TextTable
+    words: int = 1
+
+    @classmethod
+    def plain(
+        cls, title: str, note: str, heads: Sequence[str], lines: Sequence[Sequence[str]], words: int = 1
+    ) -> "Section":
+        """Return one in which no cell stands out."""
+        marked = [[False] * len(line) for line in lines]
+        return cls(title=title, note=note, table=TextTable(heads=heads, lines=lines, marked=marked), words=words)
+
+    def markdown(self) -> str:
+        """Write it as Markdown."""
+        rows = [self.table.heads, ["---"] * len(self.table.heads)]
+        for line, marked in zip(self.table.lines, self.table.marked, strict=True):
+            rows.append([f"**{text}**" if stands_out else text for text, stands_out in zip(line, marked, strict=True)])
+        table = "\n".join("| " + " | ".join(row) + " |" for row in rows)
+        return f"# {self.title}\n\n{table}\n\n{self.note}\n"
+
+
+@dataclass(frozen=True, kw_only=True)
 class PredictionMaps:
     """What a method gave for one simulation beside the truth, on one footing.
 

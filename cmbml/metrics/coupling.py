@@ -58,6 +58,36 @@ def linear_bins(l_low: int, l_high: int, width: int = 30) -> Edges:
     return np.array([*starts, l_high + 1], dtype=np.int64)
 
 
+def octave_bins(l_high: int, per_octave: int = 2) -> Edges:
+    """Return the edges of bins that grow with the multipole: one from l = 2 to 7, then so many to each octave.
+
+    What is left over at the end widens the last bin where it is less than half as wide as that.
+
+    Args:
+        l_high: highest multipole.
+        per_octave: bins between a multipole and twice that.
+
+    Returns:
+        `(n_bin + 1,)`: bin i holds edges[i] <= l < edges[i + 1].
+
+    Raises:
+        SpectrumError: there is no such bin.
+
+    Example:
+        >>> octave_bins(40).tolist()
+        [2, 8, 11, 16, 23, 32, 41]
+    """
+    if l_high < 2 or per_octave < 1:
+        message = f"{per_octave} bins to an octave up to l = {l_high}: need one at least, and multipoles from 2 on"
+        raise SpectrumError(message)
+    number = int(per_octave * np.log2(max(l_high, 8) / 8)) + 1
+    starts = [2, *np.unique(np.round(8 * 2 ** (np.arange(number) / per_octave)).astype(int)).tolist()]
+    starts = [start for start in starts if start <= l_high]
+    if len(starts) > 1 and 2 * (l_high + 1 - starts[-1]) < starts[-1] * (2 ** (1 / per_octave) - 1):
+        starts.pop()
+    return np.array([*starts, l_high + 1], dtype=np.int64)
+
+
 @dataclass(frozen=True, kw_only=True)
 class ModeCoupling:
     """What a weight map does to spectra; made once for each mask.

@@ -50,7 +50,6 @@ BANDPOWER_METRICS = (
     Metric("sharpness_d_ell", "mean sigma of D_l", "uK_CMB^2", LOW),
 )
 """The same of spectra, whose unit is another."""
-SPECTRUM_RATIO = Metric("d_ell_ratio", "D_l over the true one", "", 1.0)
 
 
 def crps_gaussian(error: Pixels, sigma: Pixels) -> Pixels:
@@ -67,7 +66,7 @@ def crps_gaussian(error: Pixels, sigma: Pixels) -> Pixels:
         >>> crps_gaussian(np.zeros(1), np.ones(1)).round(4).tolist()
         [0.2337]
     """
-    # Not before it is needed: it compiles for seconds, whatever a program then does.
+    # It compiles what it has at its import: four seconds, which only those shall wait that have error bars.
     from scoringrules import crps_normal
 
     score: Pixels = np.asarray(crps_normal(error, 0.0, sigma), np.float64)
@@ -207,7 +206,7 @@ class ErrorBarRow:
 def error_bar_rows(book: ScoreBook, field: str = "I") -> list[ErrorBarRow]:
     """Gather what was scored of error bars, of one field, in the order of the judges."""
     found: dict[tuple[str, str, str], dict[str, float]] = {}
-    metrics = {m.name for m in (*ERROR_BAR_METRICS, *BANDPOWER_METRICS, SPECTRUM_RATIO)}
+    metrics = {m.name for m in (*ERROR_BAR_METRICS, *BANDPOWER_METRICS)}
     for method, stack in book.stacks.items():
         values = stack.numbers["value"]
         rows = zip(*(stack.words[name].tolist() for name in ("footing", "field", "region", "metric")), strict=True)

@@ -86,7 +86,10 @@ class PysmSky(SkyModel):
 
     def parts(self) -> dict[str, SkyModel]:
         """Return a sky of each preset."""
-        return {preset: replace(self, presets=(preset,)) for preset in self.presets}
+        return {
+            preset: replace(self, presets=(preset,), changes=self.changes[number : number + 1])
+            for number, preset in enumerate(self.presets)
+        }
 
     def check(self, nside: int, fields: Fields) -> None:
         """Say whether the presets exist and, where nothing may be downloaded, whether their templates are there."""

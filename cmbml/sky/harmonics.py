@@ -204,6 +204,34 @@ def synthesise(alm: Alm, nside: int, threads: int = 1) -> Map:
     return out.reshape(*lead, n_comp, out.shape[-1])
 
 
+def derivatives(alm: Alm, nside: int, threads: int = 1) -> NDArray[np.float64]:
+    """Evaluate a scalar field and its covariant derivatives at pixel centres, without any grid's finite differences.
+
+    The traceless part of the second derivatives is a field of spin 2, with coefficients ((l + 2)! / (l - 2)!)^1/2 a_lm,
+    and the trace is that of -l (l + 1) a_lm (Goldberg et al. 1967, J. Math. Phys. 8, 2155).
+
+    Args:
+        alm: `(n_alm,)`.
+        nside: where the field is looked at; nothing need be resolved there, for nothing is analysed again.
+        threads: CPU threads.
+
+    Returns:
+        `(6, n_pix)`, in orthonormal axes along colatitude and longitude: f; f_1; f_2; (f_11 - f_22) / 2; f_12;
+        f_11 + f_22, per radian or square radian.
+    """
+    lmax = alm_lmax(alm.shape[-1])
+    ell = np.arange(lmax + 1, dtype=np.float64)
+    wide = alm.astype(np.complex128)
+    both = np.stack([wide, filter_alm(wide, -ell * (ell + 1))])[:, None]
+    values, laplacian = synthesise(both, nside, threads)[:, 0]
+    slope = ducc0.sht.synthesis_deriv1(alm=wide[None], lmax=lmax, nthreads=threads, **pixel_geometry(nside))
+    spin = np.zeros((2, alm.shape[-1]), np.complex128)
+    # Q + iU = -sum (E + iB) 2Y.
+    spin[0] = filter_alm(wide, -np.sqrt(np.maximum((ell + 2) * (ell + 1) * ell * (ell - 1), 0.0)))
+    bend = synthesise(spin, nside, threads)
+    return np.stack([values, *slope, bend[0] / 2, bend[1] / 2, laplacian])
+
+
 def adjoint_synthesise(maps: Map, lmax: int, threads: int = 1) -> Alm:
     """Apply the transpose of `synthesise`: sum over pixels of the map times the conjugate harmonic, without weights.
 

@@ -112,6 +112,13 @@ SPECTRA_SCORES = Asset("spectra_scores", Rows("kind", "field"), per=(METHOD, SPL
 PARTS_RMS = Asset(
     "parts_rms", Rows("footing", "field", "part"), per=(METHOD, SPLIT, SIM)
 )  # how large each part is, per footing
+SHAPES = Asset(
+    "shapes", Rows("field", "functional"), per=(METHOD, SPLIT, SIM)
+)  # Minkowski functionals of truth, map and residual, a row per threshold
+SHAPES_STACK = Asset("shapes_stack", StackFile(), per=(METHOD, SPLIT))  # SHAPES of all simulations
+COMPONENT_ALM = Asset(
+    "component_alm", Array(), per=(SKY,)
+)  # (n_component, n_alm) complex64: each foreground by itself as one channel sees it, masked; uK_CMB
 SCORE_STACK = Asset("score_stack", StackFile(), per=(METHOD, SPLIT))  # SCORES of all simulations
 SPECTRA_STACK = Asset("spectra_stack", StackFile(), per=(METHOD, SPLIT))  # SPECTRA_SCORES of all simulations
 PARTS_STACK = Asset("parts_stack", StackFile(), per=(METHOD, SPLIT))  # PARTS_RMS of all simulations
@@ -151,11 +158,20 @@ GENERALISATION_FIGURE = Asset("generalisation_figure", PngFigure(), per=())
 GENERALISATION_FIGURE_PDF = Asset("generalisation_figure_pdf", PdfFigure(), per=())
 LEARNING_FIGURE = Asset("learning", PngFigure(), per=())  # the curves of all that have learnt
 LEARNING_FIGURE_PDF = Asset("learning_pdf", PdfFigure(), per=())
+SHAPES_FIGURE = Asset("shapes_figure", PngFigure(), per=(SPLIT,))  # Minkowski functionals of maps and residuals
+SHAPES_FIGURE_PDF = Asset("shapes_figure_pdf", PdfFigure(), per=(SPLIT,))
+FOREGROUNDS_FIGURE = Asset("foregrounds_left", PngFigure(), per=(SPLIT,))  # correlation of residuals with foregrounds
+FOREGROUNDS_FIGURE_PDF = Asset("foregrounds_left_pdf", PdfFigure(), per=(SPLIT,))
 REPORT = Asset("report", HtmlFile(), per=(SPLIT,))  # one page on a comparison
 
 UNCERTAINTY_FIGURE = Asset("error_bars", PngFigure(), per=(SPLIT,))  # whether error bars are those of the errors
 UNCERTAINTY_FIGURE_PDF = Asset("error_bars_pdf", PdfFigure(), per=(SPLIT,))
 UNCERTAINTY_MARKDOWN = Asset("error_bars_table", TextFile(".md"), per=(SPLIT,))  # the same, to be read
+
+RECOVERED_FIGURE = Asset("recovered", PngFigure(), per=(SPLIT,))  # spectra of patches over the true ones
+RECOVERED_FIGURE_PDF = Asset("recovered_pdf", PdfFigure(), per=(SPLIT,))
+RECOVERED_MARKDOWN = Asset("recovered_table", TextFile(".md"), per=(SPLIT,))  # the same, beside what was published
+RECOVERED_PAGE = Asset("recovered_page", TextFile(".json"), per=(SPLIT,))  # both, for the report
 
 PATCH_SCORES = Asset("patch_scores", FitsTable(), per=(METHOD, SPLIT, SIM))  # a row per patch: spectra, mean, rms
 PATCH_MEAN_RESIDUALS = Asset("patch_residuals", Array(), per=(METHOD, SPLIT, SIM))  # sum of residuals in each band
@@ -168,6 +184,7 @@ PATCH_EXAMPLES = Asset("patch_examples", PngFigure(), per=(SPLIT,))
 HOLE_PICTURES = Asset("hole_pictures", PngFigure(), per=(SPLIT,))  # holes as every method fills them
 PAGE_PICTURES = Asset("page_pictures", TextFile(".json"), per=(SPLIT,))  # captions and pictures for the report's page
 
+PAGE_PARTS = Asset("page_parts", TextFile(".json"), per=())  # pictures and tables for the pages of all splits
 LATENT_FIGURE = Asset("latent_walks", PngFigure(), per=(METHOD,))  # patches between two draws
 LATENT_TAIL_FIGURE = Asset("latent_tail", PngFigure(), per=(METHOD,))  # what wider draws do to the brightest pixels
 POPULATION = Asset("population", EcsvTable(), per=())  # a row per generator, set of real patches and statistic

@@ -73,7 +73,7 @@ def analyse(command: Command, shifted: Path) -> Analyse:
     """Return what compares methods, without the slowest figures."""
 
     def run(*overrides: str, methods: tuple[str, ...] = METHODS) -> "Outcome":  # noqa: F821
-        slow = () if "stages=sweep" in overrides else ("residual", "predictions", "comparison")
+        slow = () if "stages=sweep" in overrides else ("residual", "predictions", "comparison", "residual_figures")
         words = (f"methods=[{','.join(methods)}]", "runner.threads=1", *(f"~stages.{name}" for name in slow))
         return command("analysis", shifted, "dataset=sky", *words, *overrides)
 

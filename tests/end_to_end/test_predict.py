@@ -53,6 +53,7 @@ def foretold(tmp_path_factory: pytest.TempPathFactory, calling: Callable[..., in
         assert calling("predict", root, "dataset=gas", f"method={method}", *few, *words, *learning) == 0
     names = f"methods=[{','.join(METHODS)}]"
     few = ("stages.cutouts.number=40", "stages.dust_comparison.examples=1", "runner.threads=1")
+    few += ("~stages.learning", "~stages.generalisation")  # which all comparisons have in common
     assert calling("analysis", root, "dataset=gas", "stages=dust_analysis", names, *few) == 0
     return root / "gas"
 
@@ -161,7 +162,7 @@ def write_real(folder: Path, unit: str = "K", nan: int = 0) -> tuple[str, ...]:
 def test_cubes_in_files(command: Command, tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     words = write_real(tmp_path / "in", "mK")
-    done(command("sims", tmp_path, "dataset=real", *words))
+    done(command("sims", tmp_path, "dataset=real", *words, "~stages.hydrogen_figures"))
     with fits.open(tmp_path / "real/hydrogen/main/hi_cube.fits") as hdus:
         np.testing.assert_allclose(hdus[0].data[3], hp.read_map(tmp_path / "in/hi_03.fits") / 1000, rtol=1e-6)
     kept = hp.read_map(tmp_path / "real/hydrogen/main/hi_mask.fits")
@@ -229,6 +230,7 @@ def test_files_are_one_sky(command: Command, tmp_path: Path) -> None:
 def test_every_sky_may_be_another(command: Command, tmp_path: Path) -> None:
     """And each simulation is foretold from its own."""
     sims = ("dataset=each", "stages=hi", *SIZE, *CUBE, "vary=each", "splits.test=2", "hydrogen.cutouts.train_half=all")
+    sims += ("~stages.hydrogen_figures",)
     done(command("sims", tmp_path, *sims))
     few = ("method.examples.per_simulation=4", "runner.threads=1")
     done(command("predict", tmp_path, "dataset=each", "method=hi_integrated", *few))

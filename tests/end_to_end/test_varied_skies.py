@@ -75,6 +75,7 @@ def test_a_control_that_remembers_is_cleaned_with_and_compared(
         "report",
         "predictions",
         "residual",
+        "residual_figures",
     )
     stages = [f"~stages.{name}" for name in left_out]
     assert (

@@ -1,6 +1,7 @@
 """Generators of patches: their sizes, how they learn, and what they draw."""
 
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from itertools import pairwise
@@ -111,6 +112,18 @@ def alike(first: Trained, second: Trained) -> bool:
 
 def n_weights(module: torch.nn.Module) -> int:
     return sum(weights.numel() for weights in module.parameters())
+
+
+@pytest.mark.parametrize("make", [gan, flow])
+def test_generators_train_in_half_precision_on_a_cpu(tmp_path: Path, make: Callable[..., NetworkMethod]) -> None:
+    """And what is kept scores what was validated, is in single precision, and draws more than the 8 bits of halves."""
+    method = make(precision="bf16-mixed")
+    lesson = lesson_of(method, tmp_path)
+    found = method.fit(lesson, CPU)
+    method.require_score(found.state, lesson, CPU)
+    values = next(method.predict(found.state, draws(method, 4), CPU)).value
+    assert values.dtype == np.float32
+    assert len(np.unique(values)) > 200, "of 256 pixels"
 
 
 @pytest.mark.parametrize(("kernel", "power"), [(5, 210_561), (2, 87_745)])

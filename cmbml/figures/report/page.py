@@ -17,7 +17,7 @@ from cmbml.figures.report.tables import (
     spectra_curves,
     training_rows,
 )
-from cmbml.figures.results import FigureError, PredictionMaps, Stacks, TextTable, TheoryBand, TrainingRun
+from cmbml.figures.results import FigureError, PredictionMaps, Section, Stacks, TextTable, TheoryBand, TrainingRun
 from cmbml.figures.style import round_to
 from cmbml.tables import Columns
 
@@ -51,6 +51,7 @@ class ReportData:
         intervals: what the intervals of differences are, and what they do not hold.
         spectra: of all simulations; may be empty.
         bands: spectrum (`TT`) -> theory over the training cosmologies; may be empty.
+        sections: tables that the comparison has beside its scores; may be empty.
         pictures: caption -> data URI of a picture; may be empty.
         maps: what the gallery shows; may be empty. Outliers are linked to their maps where they are among them.
         generalisation: a row per method, place and other split, as `generalisation_figure` takes them; may be empty.
@@ -76,6 +77,7 @@ class ReportData:
     intervals: str = ""
     spectra: Stacks = field(default_factory=dict)
     bands: Mapping[str, TheoryBand] = field(default_factory=dict)
+    sections: Sequence[Section] = ()
     pictures: Mapping[str, str] = field(default_factory=dict)
     maps: Sequence[PredictionMaps] = ()
     generalisation: Columns = field(default_factory=dict)

@@ -9,17 +9,29 @@ from cmbml.core.asset import Asset
 from cmbml.core.executor import Executor
 from cmbml.core.unit_io import UnitIO
 from cmbml.figures.error_bars import error_bars_figure
+from cmbml.figures.recovered import recovered_figure
+from cmbml.figures.report.inserts import inserts
+from cmbml.figures.results import Section
 from cmbml.methods.base import ChannelName
 from cmbml.metrics.bandpowers import true_bandpowers
 from cmbml.metrics.footing import map_window, to_conventions, unit_factor
 from cmbml.metrics.patches import BANDS
 from cmbml.metrics.pixel import Regions, State
+from cmbml.metrics.recovered import (
+    HEADS,
+    LEVELS,
+    PUBLISHED_LMAX,
+    RECOVERED_METRICS,
+    WITHIN,
+    recovered,
+    recovered_lines,
+    recovered_of,
+)
 from cmbml.metrics.scores import Score
 from cmbml.metrics.uncertainty import (
     BANDPOWER_METRICS,
     PIT_METRICS,
     RIGHT,
-    SPECTRUM_RATIO,
     UNCERTAINTY_METRICS,
     brightness_classes,
     error_bar_rows,
@@ -30,9 +42,11 @@ from cmbml.metrics.uncertainty import (
 )
 from cmbml.settings import settings
 from cmbml.sky.case import Bandpowers, require_map
+from cmbml.sky.centres import tiles
 from cmbml.sky.harmonics import alm_lmax, filter_components, synthesise
 from cmbml.sky.instrument import Channel
 from cmbml.sky.patches import Patches
+from cmbml.stages.analysis.figures import write_both
 from cmbml.stages.analysis.judges import Judge, score_book
 from cmbml.stages.analysis.metrics import AS_GIVEN, BY_PATCHES, OnPixels, spec_of
 from cmbml.stages.assets import (
@@ -45,6 +59,10 @@ from cmbml.stages.assets import (
     OBS_MAP,
     OBS_PATCHES,
     PREDICTION_SPEC,
+    RECOVERED_FIGURE,
+    RECOVERED_FIGURE_PDF,
+    RECOVERED_MARKDOWN,
+    RECOVERED_PAGE,
     SCORE_STACK,
     SPLIT,
     UNCERTAINTY_FIGURE,
@@ -54,6 +72,8 @@ from cmbml.stages.assets import (
 )
 
 T = TypeVar("T")
+TILE_NSIDE = 3
+"""Of the tiles by which patches are left out: 20 degrees wide, as patches are."""
 
 
 @settings
@@ -89,7 +109,10 @@ class ErrorBars(OnPixels):
             t, p = (dipole.remove(values[i]) if field == "I" else values[i] for values in (seen, prediction))
             yield from of_regions(sweep_uncertainty(t, p, bars[i], regions), AS_GIVEN, field)
         if (told := io.read_optional(BANDPOWERS)) is not None:
-            yield from of_spectra(told, true_bandpowers(told, alm, io.threads))
+            truths = true_bandpowers(told, alm, io.threads)
+            yield from of_spectra(told, truths)
+            # Whoever tells of which patches the spectra are tells where these lie.
+            yield from of_recovered(told, truths, tiles(np.asarray(told.centres), TILE_NSIDE))
 
 
 def traced(io: UnitIO, asset: Asset[T], tracer: str | None, channels: Mapping[str, Channel]) -> T | None:
@@ -131,11 +154,23 @@ def of_spectra(told: Bandpowers, truth: np.ndarray) -> Iterator[Score]:
         found = uncertainty_metrics(error_state(error[:, k], told.sigma[:, k]))
         for metric, value in zip(BANDPOWER_METRICS, found.values(), strict=False):
             yield Score(metric, BY_PATCHES, "I", f"l {low:.0f}-{high:.0f}", value, count=len(error))
-        ratio = float(told.d_ell[:, k].mean() / truth[:, k].mean())
-        yield Score(SPECTRUM_RATIO, BY_PATCHES, "I", f"l {low:.0f}-{high:.0f}", ratio, count=len(error))
     whole = uncertainty_metrics(error_state(error.ravel(), told.sigma.ravel()))
     for metric in (*BANDPOWER_METRICS[:3], *PIT_METRICS):
         yield Score(metric, BY_PATCHES, "I", "all bins", whole[metric.name], count=error.size)
+
+
+def of_recovered(told: Bandpowers, truth: np.ndarray, where: np.ndarray) -> Iterator[Score]:
+    """Give how the spectra of a simulation's patches compare with the true ones, in each bin.
+
+    Args:
+        told: by a method.
+        truth: D_l of the true patches, `(n_patch, n_bin)`.
+        where: `(n_patch,)`, the tile that each patch is in.
+    """
+    bins = list(zip(told.l_edges[:-1], told.l_edges[1:], strict=True))
+    for metric, values in zip(RECOVERED_METRICS, recovered(told.d_ell, truth, where), strict=True):
+        for (low, high), value in zip(bins, values, strict=True):
+            yield Score(metric, BY_PATCHES, "I", f"l {low:.0f}-{high:.0f}", float(value), count=len(truth))
 
 
 @settings
@@ -170,7 +205,9 @@ class PatchErrorBars(Judge):
             bands |= brightness_classes(np.asarray(tracer.values)[:, 0].ravel(), everywhere)
         yield from of_regions(sweep_uncertainty(t, p, s, Regions.of_members(bands)), AS_GIVEN, "I")
         if (told := io.read_optional(BANDPOWERS)) is not None:
-            yield from of_spectra(told, true_bandpowers(told, truth, io.threads))
+            truths = true_bandpowers(told, truth, io.threads)
+            yield from of_spectra(told, truths)
+            yield from of_recovered(told, truths, np.arange(len(truths)))
 
 
 @settings
@@ -193,5 +230,45 @@ class CompareErrorBars(Executor):
             return
         io.write(UNCERTAINTY_MARKDOWN, error_bar_table(rows))
         figure = error_bars_figure([(row.method, *row.place, row.values) for row in rows], list(book.stacks), RIGHT)
-        for asset in (UNCERTAINTY_FIGURE, UNCERTAINTY_FIGURE_PDF):
-            io.write(asset, figure)
+        write_both(io, (UNCERTAINTY_FIGURE, UNCERTAINTY_FIGURE_PDF), figure)
+
+
+@settings
+class CompareRecovered(Executor):
+    """Put the spectra that methods recover on patches beside the true ones, and beside what was published."""
+
+    reads: ClassVar = (SCORE_STACK,)
+    may_write: ClassVar = (RECOVERED_FIGURE, RECOVERED_FIGURE_PDF, RECOVERED_MARKDOWN, RECOVERED_PAGE)
+    per: ClassVar = (SPLIT,)
+
+    def disk_bytes(self) -> int:
+        """A figure three times."""
+        return 600_000
+
+    def process(self, io: UnitIO) -> None:
+        """Read all scores, write; nothing where no method tells spectra."""
+        book = score_book(io)
+        found = recovered_of(book)
+        if not found:
+            return
+        drawn = {}
+        for method, one in found.items():
+            mean = one.mean
+            bands = np.stack([mean[name] for name in LEVELS])
+            drawn[method] = (one.edges, mean[RECOVERED_METRICS[0].name], one.scatter, bands)
+        figure = recovered_figure(drawn, list(book.stacks), (PUBLISHED_LMAX, WITHIN))
+        write_both(io, (RECOVERED_FIGURE, RECOVERED_FIGURE_PDF), figure)
+        section = Section.plain(
+            "Spectra that are recovered on patches",
+            "Ratio of the sums over patches to the true ones, up to l = 1400 where there are such bins. Its scatter is "
+            "the standard error over simulations, or over tiles of the sky where there is one. The paper prints "
+            "l < 700, and its multipoles are half of the true ones.",
+            HEADS,
+            recovered_lines(found),
+            words=3,
+        )
+        io.write(RECOVERED_MARKDOWN, section.markdown())
+        io.write(
+            RECOVERED_PAGE,
+            inserts({"Recovered over true spectra of patches (figure 7 of the paper)": figure}, [section]),
+        )

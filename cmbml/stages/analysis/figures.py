@@ -108,7 +108,7 @@ class DrawPrediction(Executor):
         mask = io.read(MASK).values[0]
         spec, where = spec_of(io.read(PREDICTION_SPEC)), (self.footing, self.maps.nside, self.maps.pixel_windows)
         maps = prediction_maps(names, alms, spec, mask, *where, io.threads)
-        _write_both(io, (PREDICTION_FIGURE, PREDICTION_FIGURE_PDF), prediction_figure(maps, self.limit_uk))
+        write_both(io, (PREDICTION_FIGURE, PREDICTION_FIGURE_PDF), prediction_figure(maps, self.limit_uk))
 
 
 def prediction_maps(
@@ -182,10 +182,10 @@ class DrawComparison(Executor):
         label = book.metrics[self.metric].axis_label
         distributions = distributions_figure(scores, methods, self.metric, label=label)
         band = theory_band(io.read(THEORY_BAND))
-        _write_both(io, (DISTRIBUTIONS_FIGURE, DISTRIBUTIONS_FIGURE_PDF), distributions)
+        write_both(io, (DISTRIBUTIONS_FIGURE, DISTRIBUTIONS_FIGURE_PDF), distributions)
         compared = spectra_comparison(spectra, methods, band)
-        _write_both(io, (COMPARED_SPECTRA_FIGURE, COMPARED_SPECTRA_FIGURE_PDF), compared)
-        _write_both(io, (TRANSFER_FIGURE, TRANSFER_FIGURE_PDF), transfer_figure(spectra, methods))
+        write_both(io, (COMPARED_SPECTRA_FIGURE, COMPARED_SPECTRA_FIGURE_PDF), compared)
+        write_both(io, (TRANSFER_FIGURE, TRANSFER_FIGURE_PDF), transfer_figure(spectra, methods))
         mask = io.read(MASK).values[0]
         residuals = {key[METHOD]: found for key, found in io.read_all(RESIDUAL_MEAN)}
         figure = mean_residual_figure(
@@ -194,9 +194,10 @@ class DrawComparison(Executor):
             simulations=len(book.sims),
             footing="each method's own beam",
         )
-        _write_both(io, (RESIDUAL_FIGURE, RESIDUAL_FIGURE_PDF), figure)
+        write_both(io, (RESIDUAL_FIGURE, RESIDUAL_FIGURE_PDF), figure)
 
 
-def _write_both(io: UnitIO, assets: tuple[Asset[Figure], Asset[Figure]], figure: Figure) -> None:
+def write_both(io: UnitIO, assets: tuple[Asset[Figure], Asset[Figure]], figure: Figure) -> None:
+    """Write a figure as a picture and as PDF."""
     for asset in assets:
         io.write(asset, figure)

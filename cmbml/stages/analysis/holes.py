@@ -1,6 +1,5 @@
 """Judge filled holes, and draw them."""
 
-import json
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
@@ -11,7 +10,7 @@ from pydantic import PositiveInt
 from cmbml.core.executor import Executor
 from cmbml.core.unit_io import UnitIO
 from cmbml.figures.holes import FilledHole, filled_holes_figure
-from cmbml.figures.report.embed import figure_uri
+from cmbml.figures.report.inserts import inserts
 from cmbml.metrics.footing import map_window
 from cmbml.metrics.holes import (
     COLOUR_METRICS,
@@ -146,7 +145,7 @@ class DrawHoles(Executor):
             f"Holes of {only[SIM][0]} as every method fills them, patches of {self.patch_deg:g} degrees; below each "
             "its error in the hole, and how large it says that is"
         )
-        io.write(PAGE_PICTURES, json.dumps({caption: figure_uri(figure)}))
+        io.write(PAGE_PICTURES, inserts({caption: figure}))
 
     def _chosen(self, holes: list[Hole]) -> list[Hole]:
         """Return holes of all sizes; the smallest there is where all are too large."""

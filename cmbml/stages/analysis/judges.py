@@ -23,6 +23,8 @@ from cmbml.stages.assets import (
     PREDICTION_SPEC,
     SCORE_STACK,
     SCORES,
+    SHAPES,
+    SHAPES_STACK,
     SIM,
     SKY,
     SKY_RECIPE,
@@ -166,6 +168,19 @@ class GatherParts(Executor):
     def process(self, io: UnitIO) -> None:
         """Read the tables one by one, write them together."""
         io.write(PARTS_STACK, Stack.of((key[SIM], table) for key, table in io.read_all(PARTS_RMS)))
+
+
+@settings
+class GatherShapes(Executor):
+    """Put the shapes of a method's maps and residuals on top of one another."""
+
+    reads: ClassVar = (SHAPES,)
+    writes: ClassVar = (SHAPES_STACK,)
+    per: ClassVar = (METHOD, SPLIT)
+
+    def process(self, io: UnitIO) -> None:
+        """Read the tables one by one, write them together."""
+        io.write(SHAPES_STACK, Stack.of((key[SIM], table) for key, table in io.read_all(SHAPES)))
 
 
 def stacks_of(io: UnitIO, asset: Asset[Stack]) -> dict[str, Stack]:

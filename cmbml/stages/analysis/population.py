@@ -7,15 +7,19 @@ from typing import Annotated, Any, ClassVar
 
 import numpy as np
 from astropy.table import Table
+from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from pydantic import Field, PositiveInt
 
+from cmbml.core.asset import Asset
 from cmbml.core.errors import ConfigError
 from cmbml.core.errors import nearest as nearest_name
 from cmbml.core.executor import Executor
 from cmbml.core.space import Space
 from cmbml.core.unit_io import UnitIO
 from cmbml.figures.population import example_draws, pixel_histograms, power_distributions, shape_bands, spectra_bands
+from cmbml.figures.report.inserts import inserts
+from cmbml.figures.results import Section, TextTable
 from cmbml.metrics.population import (
     LEAST_VARIETY,
     POWER,
@@ -43,6 +47,7 @@ from cmbml.stages.assets import (
     CLEANED_MAP,
     DUST_PATCHES,
     METHOD,
+    PAGE_PARTS,
     POPULATION,
     POPULATION_EXAMPLES,
     POPULATION_PIXELS,
@@ -188,7 +193,12 @@ class ComparePopulations(Executor):
         POPULATION_SPECTRA,
         POPULATION_SCALES,
         POPULATION_SHAPES,
+        PAGE_PARTS,
     )
+
+    def disk_bytes(self) -> int:
+        """Five figures, twice."""
+        return 3_000_000
 
     def restricts(self) -> dict[Any, tuple[str, ...]]:
         """Look at the first set of two splits alone."""
@@ -225,8 +235,12 @@ class ComparePopulations(Executor):
         rows = [*self._real_rows(real, rng), *self._drawn_rows(real, drawn, rng)]
         io.write(POPULATION, Table(rows))
         copies = self._copies(real, drawn)
-        io.write(POPULATION_TABLE, self._table(rows, copies))
-        self._draw(io, real, drawn, limits)
+        sections = self._sections(rows, copies)
+        io.write(POPULATION_TABLE, "\n".join(section.markdown() for section in sections))
+        figures = self._figures(io, real, drawn, limits)
+        for asset, (_, figure) in figures.items():
+            io.write(asset, figure)
+        io.write(PAGE_PARTS, inserts(dict(figures.values()), sections))
 
     def _names(self, ell: Float) -> list[str]:
         return [m.name for m in STATISTICS] + [f"{POWER.name}_l{ell[i]:.0f}" for i in scale_numbers(ell, self.scales)]
@@ -278,46 +292,60 @@ class ComparePopulations(Executor):
             found[method] = nearest(one.logs, learnt.logs)[0]
         return {name: (float(np.median(values)), float(values.min())) for name, values in found.items()}
 
-    def _table(self, rows: list[dict[str, Any]], copies: dict[str, tuple[float, float]]) -> str:
-        """Lay all out: values and intervals, in units of how far the halves are apart, and the nearest real patches."""
+    def _sections(self, rows: list[dict[str, Any]], copies: dict[str, tuple[float, float]]) -> list[Section]:
+        """Lay all out: in units of how far the halves are apart, values and intervals, and the nearest real patches."""
         names = list(dict.fromkeys(row["statistic"] for row in rows))
         at = {(row["set"], row["against"], row["statistic"]): row for row in rows}
         sets = list(dict.fromkeys((row["set"], row["against"]) for row in rows))
-        lines = ["# How far generated patches are from real ones", ""]
-        lines += [_heading(("set", "against", *names))]
-        for which in sets:
-            cells = [
-                f"{at[*which, n]['value']:.3g} ({at[*which, n]['low']:.3g} … {at[*which, n]['high']:.3g})"
-                for n in names
-            ]
-            lines.append(_line((*which, *cells)))
-        lines += [
-            "",
-            "In brackets: 95 % of a bootstrap over tiles of the sky (of generated patches, over patches).",
-            "",
-        ]
-        lines += [
-            f"## In units of how far {self.learnt} is from {self.other}",
-            "",
-            _heading(("set", "against", *names)),
-        ]
         halves = {n: _shortfall(n, at[f"real, {self.learnt}", self.other, n]["value"]) for n in names}
-        for which in sets:
-            ratios = [_shortfall(n, at[*which, n]["value"]) / halves[n] if halves[n] else np.nan for n in names]
-            lines.append(_line((*which, *(f"{ratio:.2f}" for ratio in ratios))))
-        lines += ["", "Of the histogram, what is not shared; of the variety, |ln| of the ratio of variances.", ""]
-        lines += ["## Nearest real patch that was learnt from, in any orientation", ""]
-        lines += [_heading(("set", "median rms difference (dex)", "least"))]
-        lines += [_line((name, f"{median:.3f}", f"{least:.3f}")) for name, (median, least) in copies.items()]
-        lines += ["", "A generator that copies is much nearer than real patches are to one another.", ""]
-        for name, against in sets:
-            variety = at[name, against, "variety"]["value"]
-            if collapsed(variety):
-                lines += [f"**{collapse_note(name, variety)}**", ""]
-        return "\n".join(lines)
+        ratios = {
+            which: [_shortfall(n, at[*which, n]["value"]) / halves[n] if halves[n] else np.nan for n in names]
+            for which in sets
+        }
+        fallen = [collapse_note(name, at[name, against, "variety"]["value"]) for name, against in sets]
+        fallen = [note for note, which in zip(fallen, sets, strict=True) if collapsed(at[*which, "variety"]["value"])]
+        heads = ["set", "against", *names]
+        return [
+            Section(
+                title=f"In units of how far {self.learnt} is from {self.other}",
+                note="Below 1, and bold: nearer to real patches than the two halves of the real sky are to each other. "
+                "Of the histogram, what is not shared; of the variety, |ln| of the ratio of variances."
+                + "".join(f" **{note}**" for note in fallen),
+                table=TextTable(
+                    heads=heads,
+                    lines=[[*which, *(f"{ratio:.2f}" for ratio in ratios[which])] for which in sets],
+                    marked=[[False, False, *(bool(round(ratio, 2) < 1) for ratio in ratios[which])] for which in sets],
+                ),
+                words=2,
+            ),
+            Section.plain(
+                "How far generated patches are from real ones",
+                "In brackets: 95 % of a bootstrap over tiles of the sky (of generated patches, over patches).",
+                heads,
+                [
+                    [
+                        *which,
+                        *(
+                            f"{found['value']:.3g} ({found['low']:.3g} … {found['high']:.3g})"
+                            for found in (at[*which, n] for n in names)
+                        ),
+                    ]
+                    for which in sets
+                ],
+                words=2,
+            ),
+            Section.plain(
+                "Nearest real patch that was learnt from, in any orientation",
+                "A generator that copies is much nearer than real patches are to one another.",
+                ["set", "median rms difference (dex)", "least"],
+                [[name, f"{median:.3f}", f"{least:.3f}"] for name, (median, least) in copies.items()],
+            ),
+        ]
 
-    def _draw(self, io: UnitIO, real: dict[str, _Set], drawn: dict[str, dict[str, _Set]], limits: Range) -> None:
-        """Draw figures 1 to 5, against the half that was learnt from."""
+    def _figures(
+        self, io: UnitIO, real: dict[str, _Set], drawn: dict[str, dict[str, _Set]], limits: Range
+    ) -> dict[Asset[Figure], tuple[str, Figure]]:
+        """Draw figures 1 to 5, against the half that was learnt from; return asset -> caption and figure."""
         learnt, rng = real[self.learnt], io.rng("figures")
         spec, ell = learnt.patches.spec, learnt.measured.ell
         unit, side = spec.maps.unit, spec.sides_deg[1]
@@ -327,34 +355,37 @@ class ComparePopulations(Executor):
             title: [found.logs[i] for i in rng.permutation(found.measured.n_patch)[: self.shown]]
             for title, found in titles.items()
         }
-        io.write(POPULATION_EXAMPLES, example_draws(some, side, unit))
+        examples = example_draws(some, side, unit)
         name = f"real, {self.learnt}"
         resampled = [_density(learnt.measured.resampled(rng), limits) for _ in range(self.n_boot)]
         shared = {m: compare(s.measured, learnt.measured, self.scales, 1, rng).values[0] for m, s in one.items()}
-        density = _density(learnt.measured, limits)
-        io.write(
-            POPULATION_PIXELS,
-            pixel_histograms(
-                limits.bins,
-                (name, density, np.std(resampled, axis=0)),
-                {method: (_density(s.measured, limits), float(shared[method])) for method, s in one.items()},
-                unit,
-            ),
-        )
-        for asset, of in ((POPULATION_SPECTRA, "spectra"), (POPULATION_SHAPES, "shapes")):
+        known = (name, _density(learnt.measured, limits), np.std(resampled, axis=0))
+        densities = {method: (_density(s.measured, limits), float(shared[method])) for method, s in one.items()}
+        pixels = pixel_histograms(limits.bins, known, densities, unit)
+
+        def both(of: str) -> tuple[tuple[str, Float, Float], dict[str, Float]]:
             mine = bands(learnt.measured, of, self.n_boot, rng)
             theirs = {method: bands(s.measured, of, 1, rng).percentiles for method, s in one.items()}
-            known = (name, mine.percentiles, mine.errors)
-            if of == "spectra":
-                io.write(asset, spectra_bands(ell, known, theirs, unit))
-            else:
-                pixel = spec.pixel_arcmin[1] / 60
-                io.write(asset, shape_bands(limits.scaled(limits.thresholds), known, theirs, pixel))
+            return (name, mine.percentiles, mine.errors), theirs
+
+        spectra = spectra_bands(ell, *both("spectra"), unit)
+        thresholds = limits.scaled(limits.thresholds)
+        outlines = shape_bands(thresholds, *both("shapes"), spec.pixel_arcmin[1] / 60)
         at = {
             f"$\\ell$ = {ell[i]:.0f}": {t: found.measured.spectra[:, i] for t, found in ({name: learnt} | one).items()}
             for i in scale_numbers(ell, self.scales)
         }
-        io.write(POPULATION_SCALES, power_distributions(at, name, unit))
+        against = f"those of the half that was learnt from ({self.learnt})"
+        return {
+            POPULATION_EXAMPLES: ("Real and generated patches, taken at random (figure 1 of the paper)", examples),
+            POPULATION_PIXELS: (f"Pixels of generated patches beside {against} (figure 2)", pixels),
+            POPULATION_SPECTRA: (f"Spectra of generated patches beside {against} (figure 3)", spectra),
+            POPULATION_SCALES: (
+                f"Power of generated patches at {len(at)} scales beside {against} (figure 4)",
+                power_distributions(at, name, unit),
+            ),
+            POPULATION_SHAPES: (f"Minkowski functionals of generated patches beside {against} (figure 5)", outlines),
+        }
 
 
 def _density(population: Population, limits: Range) -> Float:
@@ -369,11 +400,3 @@ def _shortfall(name: str, value: float) -> float:
     if name == "histogram":
         return 1 - value
     return abs(float(np.log(value))) if name == "variety" and value > 0 else value
-
-
-def _heading(cells: tuple[str, ...]) -> str:
-    return _line(cells) + "\n" + "|---" * len(cells) + "|"
-
-
-def _line(cells: tuple[str, ...]) -> str:
-    return "| " + " | ".join(cells) + " |"

@@ -1,6 +1,5 @@
 """Write one page on a comparison."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any, ClassVar
@@ -14,6 +13,7 @@ from cmbml.core.executor import Executor
 from cmbml.core.manifest import versions
 from cmbml.core.unit_io import UnitIO
 from cmbml.figures.report import ReportData, render_report
+from cmbml.figures.report.inserts import joined
 from cmbml.figures.results import OUTLIER_Z, PredictionMaps, Stacks, TextTable, TrainingRun, robust_z
 from cmbml.metrics.footing import Footing
 from cmbml.metrics.scores import ScoreBook
@@ -30,10 +30,12 @@ from cmbml.stages.assets import (
     GENERALISATION,
     MASK,
     METHOD,
+    PAGE_PARTS,
     PAGE_PICTURES,
     PARTS_SUMMARY,
     PREDICTION_ALM,
     PREDICTION_SPEC,
+    RECOVERED_PAGE,
     REPORT,
     SCORE_STACK,
     SIM,
@@ -87,6 +89,8 @@ class WriteReport(Executor):
         TRAINING,
         TRAINING_CURVE,
         PAGE_PICTURES,
+        PAGE_PARTS,
+        RECOVERED_PAGE,
     )
     writes: ClassVar = (REPORT,)
     per: ClassVar = (SPLIT,)
@@ -103,7 +107,7 @@ class WriteReport(Executor):
         theories = io.read_optional(THEORY_BAND)
         band = None if theories is None else theory_band(theories)
         said: dict[str, Any] = io.read(VERDICT)
-        pictures = io.read_optional(PAGE_PICTURES)
+        pictures, sections = joined(io.read_optional(asset) for asset in (PAGE_PICTURES, PAGE_PARTS, RECOVERED_PAGE))
         data = ReportData(
             title=f"{self.dataset}: {len(methods)} methods on split {io.key[SPLIT]}",
             methods=methods,
@@ -117,7 +121,8 @@ class WriteReport(Executor):
             bands={} if band is None else {"TT": band},
             generalisation=_columns(io.read_optional(GENERALISATION)),
             training=_training_runs(io),
-            pictures={} if pictures is None else json.loads(pictures),
+            pictures=pictures,
+            sections=sections,
             maps=self._maps(io, self._shown(scores, book)),
             metric_labels={name: metric.heading for name, metric in book.metrics.items()},
             configuration=yaml.safe_dump(dict(self.configuration), sort_keys=False),
