@@ -1,6 +1,7 @@
 """The decorator of every class that a config file can name by `_target_`."""
 
 from collections.abc import Callable, Mapping
+from dataclasses import field, fields
 from typing import Annotated, Any, TypeVar, dataclass_transform
 
 from pydantic import AfterValidator, ConfigDict, Field
@@ -19,6 +20,21 @@ def settings(cls: type[T]) -> type[T]:
     make: Callable[[type[Any]], Any] = dataclass(config=config, frozen=True, kw_only=True)
     made: type[T] = make(cls)
     return made
+
+
+def later(default: Any) -> Any:  # noqa: ANN401
+    """Return a setting's default that a later release has brought: what was made without the setting still holds."""
+    return field(default=default, metadata={"later": True})
+
+
+def meaningful(value: Any) -> dict[str, Any]:  # noqa: ANN401
+    """Return the settings of a dataclass that results depend on, and not those of a later release at their default."""
+    return {
+        entry.name: getattr(value, entry.name)
+        for entry in fields(value)
+        if entry.metadata.get("matters", True)
+        and not (entry.metadata.get("later") and getattr(value, entry.name) == entry.default)
+    }
 
 
 def flat(node: Any, prefix: str = "") -> dict[str, Any]:  # noqa: ANN401

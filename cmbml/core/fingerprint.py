@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import is_dataclass
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -12,13 +12,14 @@ from cmbml.core.errors import MissingAssetError
 from cmbml.core.executor import Executor
 from cmbml.core.integrity import sha256_of
 from cmbml.core.space import Key
+from cmbml.settings import meaningful
 
 
 def canonical(value: Any) -> Any:  # noqa: ANN401
     """Turn settings into plain JSON values that are equal if and only if the settings mean the same.
 
-    A path counts for nothing: what stands in the file counts, through `file_digest`. A setting that came with a later
-    release is marked `later`, and counts for nothing while it is at its default: what was made before still holds.
+    A path counts for nothing: what stands in the file counts, through `file_digest`. So does a setting
+    of a later release (`cmbml.settings.later`) at its default.
 
     Raises:
         TypeError: a setting is neither a plain value nor a dataclass, so it would be different in every run.
@@ -31,12 +32,8 @@ def canonical(value: Any) -> Any:  # noqa: ANN401
         return value
     if is_dataclass(value) and not isinstance(value, type):
         kind = type(value)
-        return {"": f"{kind.__module__}.{kind.__qualname__}"} | {
-            entry.name: canonical(getattr(value, entry.name))
-            for entry in fields(value)
-            if entry.metadata.get("matters", True)
-            and not (entry.metadata.get("later") and getattr(value, entry.name) == entry.default)
-        }
+        found = {name: canonical(entry) for name, entry in meaningful(value).items()}
+        return {"": f"{kind.__module__}.{kind.__qualname__}"} | found
     if isinstance(value, Mapping):
         return {str(name): canonical(entry) for name, entry in value.items()}
     if isinstance(value, list | tuple):

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, is_dataclass
+from dataclasses import dataclass, is_dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -14,7 +14,7 @@ from pydantic_core import to_jsonable_python
 from cmbml.cores import n_cores
 from cmbml.methods.base import Method, MethodError
 from cmbml.methods.normalisation import Moments
-from cmbml.settings import flat, settings
+from cmbml.settings import flat, meaningful, settings
 from cmbml.sky.case import Answer, Bandpowers, Case, CaseSpec, Field, ObservationSpec
 from cmbml.sky.patches import PatchSpec
 
@@ -384,6 +384,12 @@ def describe(spec: ObservationSpec, channels: Iterable[str]) -> dict[str, Any]:
 
 
 def plain(entry: Any, *without: str) -> dict[str, Any]:  # noqa: ANN401
-    """Return settings, or a mapping, as the plain values that JSON has."""
-    values = asdict(entry) if is_dataclass(entry) and not isinstance(entry, type) else entry
-    return {name: to_jsonable_python(value) for name, value in values.items() if name not in without}
+    """Return settings, or a mapping, as the plain values that JSON has; without those of a later release at default."""
+    values = meaningful(entry) if is_dataclass(entry) and not isinstance(entry, type) else entry
+    return {name: _plain(value) for name, value in values.items() if name not in without}
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401
+    if isinstance(value, Mapping) or (is_dataclass(value) and not isinstance(value, type)):
+        return plain(value)
+    return [_plain(entry) for entry in value] if isinstance(value, list | tuple) else to_jsonable_python(value)

@@ -13,7 +13,7 @@ from cmbml.core.errors import MissingAssetError
 from cmbml.core.executor import Executor
 from cmbml.core.fingerprint import Fingerprinter, canonical
 from cmbml.core.space import Key
-from cmbml.settings import settings
+from cmbml.settings import later, settings
 
 AT_A = Key.of({SKY: "main", FREQ: "a"})
 AT_B = Key.of({SKY: "main", FREQ: "b"})
@@ -80,6 +80,20 @@ def test_same_settings_same_fingerprint() -> None:
 )
 def test_setting_point_inputs_and_seed_count(changed: tuple[Executor, Key, tuple[str, ...], int]) -> None:
     assert fingerprint(*changed) != fingerprint(Draw(), SIM_0)
+
+
+def test_a_setting_of_a_later_release_counts_once_it_is_set() -> None:
+    @settings
+    class Early:
+        size: int = 1
+
+    @settings
+    class Late(Early):
+        turn: bool = later(default=False)
+
+    early, late, turned = (canonical(of) for of in (Early(), Late(), Late(turn=True)))
+    assert set(early) == set(late) == {"", "size"}
+    assert turned == late | {"turn": True}
 
 
 def test_how_much_is_made_counts_for_nothing() -> None:

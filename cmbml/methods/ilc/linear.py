@@ -24,7 +24,7 @@ from cmbml.methods.ilc.covariance import upsampled
 from cmbml.methods.ilc.sed import Emission, mixing_matrix
 from cmbml.methods.ilc.transforms import analysed
 from cmbml.methods.ilc.uncertainty import spread, sum_on_grid, surrogates
-from cmbml.settings import Fraction, PositiveFloat, settings
+from cmbml.settings import Fraction, PositiveFloat, later, settings
 from cmbml.sky.beams import gaussian_window
 from cmbml.sky.case import Answer, Observation, ObservationSpec
 from cmbml.sky.harmonics import cut_alm, filter_alm, synthesise
@@ -66,7 +66,7 @@ class LinearMethod(BlindMethod, Generic[Plan, Weights]):
     iterations: Annotated[int, Field(ge=0, le=100)] | None = None
     uncertainty: bool = True
     draws: PositiveInt = 2
-    external: tuple[External, ...] = ()
+    external: tuple[External, ...] = later(())
     linear: ClassVar[bool] = True
     left_out: ClassVar[float]
     """By what the squares of the moves from `simpler` methods are multiplied for the foregrounds' part of the error."""

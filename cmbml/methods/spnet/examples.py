@@ -16,7 +16,7 @@ from cmbml.methods.ilc.linear import Coefficients, LinearMethod
 from cmbml.methods.ilc.needlets import Bands
 from cmbml.methods.ilc.transforms import analysed
 from cmbml.methods.planes import from_plane, plane_shape, to_plane
-from cmbml.methods.trained import describe, known, plain
+from cmbml.methods.trained import describe, known
 from cmbml.settings import settings
 from cmbml.sky.beams import gaussian_window
 from cmbml.sky.case import Answer, Observation, ObservationSpec
@@ -117,7 +117,5 @@ class CmbFree(WholeSkies):
         raise MethodError(message)
 
     def describe(self, spec: ObservationSpec) -> dict[str, object]:
-        """Say what the observations are, and how the estimate is made."""
-        made = plain(self.estimate, "name", "uncertainty", "draws") | {"kind": type(self.estimate).__name__}
-        bands = None if self.bands is None else plain(self.bands) | {"kind": type(self.bands).__name__}
-        return describe(spec, self.estimate.channels) | {"estimate": made, "bands": bands}
+        """Say what the observations are."""
+        return describe(spec, self.estimate.channels)

@@ -2,13 +2,13 @@
 
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Annotated, Literal, Self, final
 
 from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 from torch import nn, optim
 
-from cmbml.settings import Fraction, NonNegativeFloat, PositiveFloat, settings
+from cmbml.settings import Fraction, NonNegativeFloat, PositiveFloat, later, settings
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class Training:
     batch_size: PositiveInt
     passes: PositiveInt = 1
     mix: bool = False
-    turn: bool = field(default=False, metadata={"later": True})
+    turn: bool = later(default=False)
     optimiser: Literal["adam", "adamw", "adamax", "adagrad"] = "adam"
     betas: tuple[Fraction, Fraction] = (0.9, 0.999)
     weight_decay: NonNegativeFloat = 0.0
