@@ -7,9 +7,10 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from copy import deepcopy
 from functools import partial
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from hydra.errors import InstantiationException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from cmbml.core.config_faults import CONFIG_FOLDER, describe
+from cmbml.core.config_faults import describe
 from cmbml.core.errors import (
     CmbmlError,
     ConfigError,
@@ -35,13 +36,16 @@ from cmbml.core.intent import DATASET_PROGRAM, NOBODY, Origin, is_part, script_o
 from cmbml.core.logs import log_file, talk_on_the_console
 from cmbml.core.manifest import lock, newest_config, run_folder, write_manifest
 from cmbml.core.overrides import check_overrides, renamed, take_new_names
+from cmbml.core.own_configs import CONFIG_FOLDER, own_words, take_own_configs
 from cmbml.core.pipeline import Pipeline
 from cmbml.core.plan import Plan, human_bytes
 from cmbml.core.runner import Runner
 from cmbml.core.space import Space
+from cmbml.core.status import status
 from cmbml.core.store import Store
 from cmbml.core.sweep import expand, run_jobs
 from cmbml.core.verify import verify
+from cmbml.core.wording import spoken
 
 log = logging.getLogger(__name__)
 RESUME = ("fresh", "restart", "refuse")
@@ -54,7 +58,7 @@ def main(name: str) -> None:
     """
     talk_on_the_console()
     with _errors_as_messages():
-        sys.argv[1:] = renamed(sys.argv[1:])
+        sys.argv[1:] = renamed(take_own_configs(sys.argv[1:]))
         overrides = [word for word in sys.argv[1:] if not word.startswith("-")]
         flags = set(sys.argv[1:]) - set(overrides)
         if flags <= {"-m", "--multirun"} and (flags or "hydra.mode=MULTIRUN" in overrides):
@@ -62,7 +66,22 @@ def main(name: str) -> None:
             return
         if not flags:
             check_overrides(name, overrides)
-        hydra.main(version_base=None, config_path=str(CONFIG_FOLDER), config_name=name)(_job(name))()
+        with _spoken_help(flags):
+            hydra.main(version_base=None, config_path=str(CONFIG_FOLDER), config_name=name)(_job(name))()
+
+
+@contextmanager
+def _spoken_help(flags: Collection[str]) -> Iterator[None]:
+    """Print Hydra's help, where that is asked for, in the words by which the user calls the programs."""
+    if not {"--help", "-h"} & set(flags):
+        yield
+        return
+    said = StringIO()
+    try:
+        with redirect_stdout(said):
+            yield
+    finally:
+        sys.stdout.write(spoken(said.getvalue()))
 
 
 def _job(name: str) -> Any:  # noqa: ANN401
@@ -75,7 +94,7 @@ def _job(name: str) -> Any:  # noqa: ANN401
 
 def _work(name: str) -> Callable[[DictConfig], None]:
     """Return what a main program does with its config."""
-    return verify_dataset if name == "verify" else partial(run, name)
+    return LOOKING[name] if name in LOOKING else partial(run, name)
 
 
 def sweep(name: str, overrides: list[str]) -> None:
@@ -155,12 +174,35 @@ def verify_dataset(config: DictConfig) -> None:
         MissingAssetError: there is no dataset.
         StaleError: something is not as it should be.
     """
+    root = _there(config)
+    with lock(root) if os.access(root, os.W_OK) else nullcontext():
+        verify(root)
+
+
+def tell_status(config: DictConfig) -> None:
+    """Say what of a dataset is made, what is stale, and what would make the rest; a run may be going on meanwhile.
+
+    Raises:
+        MissingAssetError: there is no dataset.
+    """
+    status(_there(config))
+
+
+LOOKING: dict[str, Callable[[DictConfig], None]] = {"verify": verify_dataset, "status": tell_status}
+"""Programs that only look at a dataset."""
+
+
+def _there(config: DictConfig) -> Path:
+    """Return the folder of a dataset that is there.
+
+    Raises:
+        MissingAssetError: it is not.
+    """
     root = dataset_folder(config)
     if not (root / ".records").is_dir():
         message = f"there is no dataset in {root}; build it first: {_building(config)}"
         raise MissingAssetError(message)
-    with lock(root) if os.access(root, os.W_OK) else nullcontext():
-        verify(root)
+    return root
 
 
 def dataset_folder(config: DictConfig) -> Path:
@@ -186,7 +228,7 @@ def dataset_folder(config: DictConfig) -> Path:
 
 def origin_of(name: str) -> Origin:
     """Say who asks: a main program, with the words of this command line but for those that say how to begin."""
-    words = [word for word in sys.argv[1:] if not word.startswith("resume=")]
+    words = [*own_words(), *(word for word in sys.argv[1:] if not word.startswith("resume="))]
     return Origin(name, shlex.join(["python", script_of(name), *words]))
 
 
@@ -310,6 +352,6 @@ def _errors_as_messages() -> Iterator[None]:
 
 def _leave(message: str, status: int) -> None:
     sys.stdout.flush()
-    sys.stderr.write(message)
+    sys.stderr.write(spoken(message))
     sys.stderr.flush()
     os._exit(status) if status == 130 else sys.exit(status)

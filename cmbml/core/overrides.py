@@ -12,9 +12,10 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from cmbml.core.config_faults import CONFIG_FOLDER, settings_at
+from cmbml.core.config_faults import settings_at
 from cmbml.core.errors import ConfigError, nearest
 from cmbml.core.intent import script_of
+from cmbml.core.own_configs import CONFIG_FOLDER, config_file
 
 log = logging.getLogger(__name__)
 
@@ -157,7 +158,7 @@ def _file_at_fault(error: Exception) -> str:
         return ""
     file, problem = found.group(1), found.group(2).rstrip(".")
     hint = "; is its first line '# @package _global_'?" if re.search(r"override '[^']*@", problem) else ""
-    return f"{CONFIG_FOLDER / file}.yaml: {problem}{hint}"
+    return f"{config_file(f'{file}.yaml')}: {problem}{hint}"
 
 
 def _composes(name: str, overrides: list[str]) -> bool:
@@ -170,7 +171,8 @@ def _composes(name: str, overrides: list[str]) -> bool:
 
 def _is_choice(override: str) -> bool:
     """Say whether an override picks one of the files of a folder of `cfg/`."""
-    return (CONFIG_FOLDER / override.split("=")[0] / f"{override.partition('=')[2]}.yaml").is_file()
+    group, _, option = override.partition("=")
+    return config_file(f"{group}/{option}.yaml").is_file()
 
 
 def _keys(node: Any, prefix: str = "") -> Iterator[str]:  # noqa: ANN401
