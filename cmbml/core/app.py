@@ -232,6 +232,32 @@ def origin_of(name: str) -> Origin:
     return Origin(name, shlex.join(["python", script_of(name), *words]))
 
 
+def composed(name: str, overrides: list[str]) -> DictConfig:
+    """Compose the config of a main program, without running it.
+
+    Raises:
+        ConfigError: an override cannot be applied; the message says what may have been meant.
+    """
+    return check_overrides(name, overrides)
+
+
+def made_of(config: Any, place: str) -> Any:  # noqa: ANN401
+    """Make what a place of a config declares: what it has `_target_`s for, or the plain values that it holds.
+
+    Args:
+        config: composed, or the plain values of a manifest.
+        place: such as `space`, or `instrument.channels`.
+
+    Raises:
+        ConfigError: the settings there cannot be.
+    """
+    whole = config if isinstance(config, DictConfig) else OmegaConf.create(dict(config))
+    try:
+        return hydra.utils.instantiate(OmegaConf.select(deepcopy(whole), place), _convert_="all")
+    except (InstantiationException, OmegaConfBaseException) as error:
+        raise ConfigError("\n".join(describe(error, place, whole))) from error
+
+
 def build_pipeline(config: DictConfig, root: Path, origin: Origin = NOBODY) -> tuple[Pipeline, Runner]:
     """Make the stages, the space and the runner that a config declares.
 
