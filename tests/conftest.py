@@ -181,7 +181,16 @@ def cleaned(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def scoring() -> tuple[str, ...]:
     """Return the overrides that leave out what draws and reports: for tests of scores, which take a tenth of it."""
-    drawing = ("gathered_spectra", "band", "predictions", "comparison", "generalisation", "learning", "report")
+    drawing = (
+        "gathered_spectra",
+        "derivatives",
+        "band",
+        "predictions",
+        "comparison",
+        "generalisation",
+        "learning",
+        "report",
+    )
     return ("runner.threads=1", *(f"~stages.{stage}" for stage in drawing))
 
 

@@ -125,11 +125,14 @@ def run(name: str, config: DictConfig) -> None:
         CmbmlError: something is wrong; the message says what, and what to do.
     """
     for key, allowed in (("resume", RESUME), ("integrity", INTEGRITY)):
-        if config[key] not in allowed:
+        if key in config and config[key] not in allowed:
             message = f"{key}={config[key]}: {nearest(str(config[key]), allowed)}"
             raise ConfigError(message)
     take_new_names(config)
     root = dataset_folder(config)
+    if "action" in config:
+        made_of(config, "action")(_there(config))
+        return
     _take_over(config, root)
     pipeline, runner = build_pipeline(config, root, origin_of(name))
     if config.fetch_only:

@@ -323,9 +323,8 @@ class Dataset:
         commands = dict.fromkeys(
             command for stage in makers for unit in _units(key) for command in ledger.commands(stage, unit)
         )
-        mend = f"; run: {next(iter(commands))}" if commands else ""
-        there = "" if makers else f"; of what there could be, it has {', '.join(self.assets)}"
-        message = f"{self.root.name} has no {asset} {key}".rstrip() + (mend or there)
+        mend = f"; run: {next(iter(commands))}" if commands else "; no stage that makes it has been run here"
+        message = f"{self.root.name} has no {asset} {key}".rstrip() + mend
         raise MissingAssetError(message)
 
 
