@@ -5,8 +5,8 @@ from pathlib import Path
 
 from cmbml import __version__
 from cmbml.core.app import main as run_program
-from cmbml.core.config_faults import CONFIG_FOLDER
 from cmbml.core.errors import nearest
+from cmbml.core.own_configs import CONFIG_FOLDER
 from cmbml.core.wording import as_console
 
 ALIASES = {"fetch": ("sims", "fetch_only=true")}

@@ -107,7 +107,7 @@ class Stack:
         """
         n_sim, n_row = len(self.sims), self.n_rows
         of_sims = {"sim": self.sims} | {name: of for name, of in self.facts.items() if name == "sky"}
-        columns = {name: np.repeat(of, n_row) for name, of in of_sims.items()}
+        columns: dict[str, NDArray[Any]] = {name: np.repeat(of, n_row) for name, of in of_sims.items()}
         columns |= {name: np.tile(of, n_sim) for name, of in self.words.items()}
         columns |= {name: values.ravel() for name, values in self.numbers.items()}
         empty = np.logical_and.reduce([np.isnan(values).ravel() for values in self.numbers.values()])

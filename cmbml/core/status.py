@@ -17,7 +17,7 @@ def status(root: Path) -> None:
         root: the dataset's folder.
     """
     ledger = Ledger(root)
-    rows = [HEADS]
+    rows: list[tuple[str, ...]] = [HEADS]
     mends: dict[str, None] = {}
     for stage in ledger.stages():
         counts: Counter[str] = Counter()

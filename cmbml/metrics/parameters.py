@@ -16,8 +16,8 @@ from cmbml.metrics.scores import Metric, ScoreBook, ScoreError
 Values = NDArray[np.float64]
 
 AUTO, CROSS = "auto-spectrum", "cross-spectrum with the truth"
-"""Of which spectrum a bias is: of the map's own, with all the power of its error in it; or without that power, as of maps
-whose errors are independent."""
+"""Of which spectrum a bias is: of the map's own, with all the power of its error in it; or without that power, as of
+maps whose errors are independent."""
 NEGLIGIBLE = 0.1
 """Bias, in sigma, below which a mean stands out in the table: it adds half a per cent to an error."""
 WORST_CONDITION = 1e12

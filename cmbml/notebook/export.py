@@ -111,13 +111,15 @@ class Export:
             table = table[table["footing"] == self.footing]
         if not len(table):
             return []
-        found = []
+        found: list[dict[str, Any]] = []
         for group in table.group_by(["split", "footing", "field", "region", "metric"]).groups:
             values = np.asarray(group["value"], float)
+            if not np.isfinite(values.mean()):
+                continue
             first = {name: str(group[name][0]) for name in ("split", "footing", "field", "region", "metric", "unit")}
             scatter = float(values.std(ddof=1)) if len(values) > 1 else None
             found.append(first | {"mean": float(values.mean()), "scatter": scatter, "simulations": len(values)})
-        return [row for row in found if np.isfinite(row["mean"])]
+        return found
 
 
 def _has_learnt(data: Dataset, method: str) -> bool:

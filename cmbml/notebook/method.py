@@ -152,10 +152,10 @@ def observation(
         ConfigError: the instrument has no such channel, or there is no such instrument.
         MapError: maps differ in shape, or a pixel holds no number.
     """
-    known: Mapping[str, Channel] = (
-        made_of(composed("sims", [f"instrument={instrument}"]), "instrument.channels")
-        if isinstance(instrument, str)
-        else instrument
+    named = isinstance(instrument, str)
+    plain = made_of(composed("sims", [f"instrument={instrument}"]), "instrument.channels") if named else {}
+    known = {name: Channel(**entry) for name, entry in plain.items()} | (
+        {} if isinstance(instrument, str) else dict(instrument)
     )
     if unknown := [name for name in map(str, channels) if name not in known]:
         message = f"the instrument has no channel {', '.join(unknown)}; it has {', '.join(known)}"

@@ -123,10 +123,10 @@ class ParameterBiases(Judge):
             edges = np.append(table["l_low"], table["l_high"][-1] + 1).astype(int)
             expected = bin_spectrum(d_ell(theory[field]), edges)
             slopes = np.stack([bin_spectrum(d_ell(theory[f"{field}_{name}"]), edges) for name in self.parameters])
-            noise = np.maximum(table["d_residual"], 0) if self.noise == "residual" else 0.0
+            noise = np.maximum(table["d_residual"], 0) * float(self.noise == "residual")
             sigma = knox_sigma(expected + noise, table["n_modes"])
             for where, name in ((AUTO, "d_prediction"), (CROSS, "d_cross")):
-                found = parameter_bias(slopes, table[name] - table["d_truth"], sigma)
+                found = parameter_bias(slopes, np.asarray(table[name] - table["d_truth"], np.float64), sigma)
                 values = [*(found.shift / found.sigma).tolist(), found.total]
                 for metric, value in zip(metrics, values, strict=True):
                     yield Score(metric, where, field, "mask", value, floor=0.0, count=len(edges) - 1)
