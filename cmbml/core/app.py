@@ -35,7 +35,7 @@ from cmbml.core.integrity import INTEGRITY
 from cmbml.core.intent import DATASET_PROGRAM, NOBODY, Origin, is_part, script_of
 from cmbml.core.logs import log_file, talk_on_the_console
 from cmbml.core.manifest import lock, newest_config, run_folder, write_manifest
-from cmbml.core.overrides import check_overrides, renamed, take_new_names
+from cmbml.core.overrides import as_plain_words, check_overrides, renamed, take_new_names
 from cmbml.core.own_configs import CONFIG_FOLDER, own_words, take_own_configs
 from cmbml.core.pipeline import Pipeline
 from cmbml.core.plan import Plan, human_bytes
@@ -58,7 +58,7 @@ def main(name: str) -> None:
     """
     talk_on_the_console()
     with _errors_as_messages():
-        sys.argv[1:] = renamed(take_own_configs(sys.argv[1:]))
+        sys.argv[1:] = as_plain_words(name, renamed(take_own_configs(sys.argv[1:])))
         overrides = [word for word in sys.argv[1:] if not word.startswith("-")]
         flags = set(sys.argv[1:]) - set(overrides)
         if flags <= {"-m", "--multirun"} and (flags or "hydra.mode=MULTIRUN" in overrides):

@@ -25,7 +25,21 @@ RENAMED_KEYS = {
     "inherit": "from_dataset",
 }
 """Keys of the last release by their old names; they are taken with a warning, and go with the next."""
+NAMES_OF_GROUPS = {"export": {"method": "action.method"}}
+"""Program -> key of its command line that elsewhere picks from a group, and here is a plain word -> where it stands."""
 COMPOSING = (HydraException, OmegaConfBaseException, yaml.YAMLError, ValueError)
+
+
+def as_plain_words(name: str, words: list[str]) -> list[str]:
+    """Put those words of a program's command line in place that Hydra would take for a choice from a group.
+
+    Example:
+        >>> as_plain_words("export", ["method=nilc", "to=x"])
+        ['action.method=nilc', 'to=x']
+    """
+    places = NAMES_OF_GROUPS.get(name, {})
+    pairs = [word.partition("=") for word in words]
+    return [f"{places.get(key, key)}{equals}{value}" for key, equals, value in pairs]
 
 
 def renamed(words: list[str]) -> list[str]:

@@ -26,14 +26,14 @@ class Export:
     """Write the state of a method, with a card.
 
     Attributes:
-        method: its name.
+        method: its name; None where nobody has said it, which is refused.
         to: the file, `.safetensors`.
         licence: under which it may be used.
         limits: what its user should know.
         footing: of the scores in the card; all where None.
     """
 
-    method: str
+    method: str | None
     to: Path
     licence: str | None = None
     limits: str | None = None
@@ -61,10 +61,9 @@ class Export:
         except StaleError:
             raise
         except (MissingAssetError, ConfigError) as error:
-            there = [name for name in data.methods if _has_learnt(data, name)]
-            message = (
-                f"method={self.method} has learnt nothing in {root}; those that have: {', '.join(there) or 'none'}"
-            )
+            there = ", ".join(name for name in data.methods if _has_learnt(data, name)) or "none"
+            fault = f"={self.method} has learnt nothing in {root}" if self.method else "= must name a method of it"
+            message = f"method{fault}; those that have learnt: {there}"
             raise MissingAssetError(message) from error
         card = self.card(data)
         part = path.with_name(f".{path.stem}.{os.getpid()}.part{suffix}")

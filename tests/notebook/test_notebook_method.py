@@ -54,7 +54,8 @@ def test_what_has_learnt_is_handed_on_with_a_card(
     refusal = command("export", tmp_path, "method=nilc", *asked)
     assert refusal.status == 1
     assert "has learnt nothing in" in refusal.err
-    assert "those that have: control_memory" in refusal.err
+    assert "those that have learnt: control_memory" in refusal.err
+    assert "method= must name a method of it; those that have" in command("export", tmp_path, *asked).err
     ran = command("export", tmp_path, "method=control_memory", *asked)
     assert ran.status == 0, ran.err
     again = command("export", tmp_path, "method=control_memory", *asked)
