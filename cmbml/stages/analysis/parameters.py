@@ -124,7 +124,7 @@ class ParameterBiases(Judge):
             expected = bin_spectrum(d_ell(theory[field]), edges)
             slopes = np.stack([bin_spectrum(d_ell(theory[f"{field}_{name}"]), edges) for name in self.parameters])
             noise = np.maximum(table["d_residual"], 0) * float(self.noise == "residual")
-            sigma = knox_sigma(expected + noise, table["n_modes"])
+            sigma = np.asarray(knox_sigma(expected + noise, table["n_modes"]), np.float64)
             for where, name in ((AUTO, "d_prediction"), (CROSS, "d_cross")):
                 found = parameter_bias(slopes, np.asarray(table[name] - table["d_truth"], np.float64), sigma)
                 values = [*(found.shift / found.sigma).tolist(), found.total]
