@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := $(VENV)/bin
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test test-all check environment clean
+.PHONY: demo test test-all package check environment clean
 
 PIP_INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable
 
@@ -49,6 +49,9 @@ test: check  ## check, and every test that is not marked slow
 
 test-all: check  ## the slow tests too
 	$(BIN)/pytest --numprocesses 2 -m "slow or not slow"
+
+package: environment  ## build sdist and wheel, and try the wheel away from the checkout
+	$(BIN)/pytest -m slow tests/end_to_end/test_package.py -k away
 
 clean:  ## remove the environment and the demo
 	rm -rf $(VENV) datasets/demo
