@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := $(VENV)/bin
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test test-all check docs docs-links environment clean
+.PHONY: demo test test-all package check docs docs-links environment clean
 
 PIP_INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable
 
@@ -53,6 +53,9 @@ test: check  ## check, and every test that is not marked slow
 
 test-all: check  ## the slow tests too
 	$(BIN)/pytest --numprocesses 2 -m "slow or not slow"
+
+package: environment  ## build sdist and wheel, and try the wheel away from the checkout
+	$(BIN)/pytest -m slow tests/end_to_end/test_package.py -k away
 
 docs: $(VENV)/.ready_for_docs  ## the site, in docs/_build/html; warnings are errors
 	$(BIN)/python -m sphinx --fail-on-warning --keep-going -b html docs docs/_build/html

@@ -93,6 +93,26 @@ class Stack:
             facts={name: of[kept] for name, of in self.facts.items()},
         )
 
+    def long(self) -> dict[str, NDArray[Any]]:
+        """Return all tables as one, a row for each simulation and row, without rows that hold no number at all.
+
+        Returns:
+            `sim`, `sky` where it is known, the words and the numbers.
+
+        Example:
+            >>> sims, words = np.array(["sim0000", "sim0001"]), {"bin": np.array(["a"])}
+            >>> stack = Stack(sims, words, {"d": np.array([[1.0], [2.0]])})
+            >>> stack.long()["d"].tolist()
+            [1.0, 2.0]
+        """
+        n_sim, n_row = len(self.sims), self.n_rows
+        of_sims = {"sim": self.sims} | {name: of for name, of in self.facts.items() if name == "sky"}
+        columns: dict[str, NDArray[Any]] = {name: np.repeat(of, n_row) for name, of in of_sims.items()}
+        columns |= {name: np.tile(of, n_sim) for name, of in self.words.items()}
+        columns |= {name: values.ravel() for name, values in self.numbers.items()}
+        empty = np.logical_and.reduce([np.isnan(values).ravel() for values in self.numbers.values()])
+        return {name: column[~empty] for name, column in columns.items()}
+
     @property
     def n_rows(self) -> int:
         """How many rows there are."""

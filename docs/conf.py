@@ -34,7 +34,6 @@ nb_execution_timeout = 1800
 nb_merge_streams = True
 os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
 os.environ["PYTHONPATH"] = os.pathsep.join([str(DOCS.parent), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
-os.environ["CMBML_CHECKOUT"] = str(DOCS.parent)
 os.environ["CMBML_TUTORIALS"] = str(DOCS / "_build" / "tutorials")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 

@@ -181,7 +181,15 @@ def cleaned(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def scoring() -> tuple[str, ...]:
     """Return the overrides that leave out what draws and reports: for tests of scores, which take a tenth of it."""
-    drawing = ("gathered_spectra", "gathered_shapes", "band", "predictions", "comparison", "residual_figures")
+    drawing = (
+        "gathered_spectra",
+        "gathered_shapes",
+        "derivatives",
+        "band",
+        "predictions",
+        "comparison",
+        "residual_figures",
+    )
     drawing += ("generalisation", "learning", "report")
     return ("runner.threads=1", *(f"~stages.{stage}" for stage in drawing))
 

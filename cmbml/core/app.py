@@ -7,9 +7,10 @@ import shutil
 import sys
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from copy import deepcopy
 from functools import partial
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from hydra.errors import InstantiationException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from cmbml.core.config_faults import CONFIG_FOLDER, describe
+from cmbml.core.config_faults import describe
 from cmbml.core.errors import (
     CmbmlError,
     ConfigError,
@@ -34,14 +35,17 @@ from cmbml.core.integrity import INTEGRITY
 from cmbml.core.intent import DATASET_PROGRAM, NOBODY, Origin, is_part, script_of
 from cmbml.core.logs import log_file, talk_on_the_console
 from cmbml.core.manifest import lock, newest_config, run_folder, write_manifest
-from cmbml.core.overrides import check_overrides, renamed, take_new_names
+from cmbml.core.overrides import as_plain_words, check_overrides, renamed, take_new_names
+from cmbml.core.own_configs import CONFIG_FOLDER, own_words, take_own_configs
 from cmbml.core.pipeline import Pipeline
 from cmbml.core.plan import Plan, human_bytes
 from cmbml.core.runner import Runner
 from cmbml.core.space import Space
+from cmbml.core.status import status
 from cmbml.core.store import Store
 from cmbml.core.sweep import expand, run_jobs
 from cmbml.core.verify import verify
+from cmbml.core.wording import spoken
 
 log = logging.getLogger(__name__)
 RESUME = ("fresh", "restart", "refuse")
@@ -54,7 +58,7 @@ def main(name: str) -> None:
     """
     talk_on_the_console()
     with _errors_as_messages():
-        sys.argv[1:] = renamed(sys.argv[1:])
+        sys.argv[1:] = as_plain_words(name, renamed(take_own_configs(sys.argv[1:])))
         overrides = [word for word in sys.argv[1:] if not word.startswith("-")]
         flags = set(sys.argv[1:]) - set(overrides)
         if flags <= {"-m", "--multirun"} and (flags or "hydra.mode=MULTIRUN" in overrides):
@@ -62,7 +66,22 @@ def main(name: str) -> None:
             return
         if not flags:
             check_overrides(name, overrides)
-        hydra.main(version_base=None, config_path=str(CONFIG_FOLDER), config_name=name)(_job(name))()
+        with _spoken_help(flags):
+            hydra.main(version_base=None, config_path=str(CONFIG_FOLDER), config_name=name)(_job(name))()
+
+
+@contextmanager
+def _spoken_help(flags: Collection[str]) -> Iterator[None]:
+    """Print Hydra's help, where that is asked for, in the words by which the user calls the programs."""
+    if not {"--help", "-h"} & set(flags):
+        yield
+        return
+    said = StringIO()
+    try:
+        with redirect_stdout(said):
+            yield
+    finally:
+        sys.stdout.write(spoken(said.getvalue()))
 
 
 def _job(name: str) -> Any:  # noqa: ANN401
@@ -75,7 +94,7 @@ def _job(name: str) -> Any:  # noqa: ANN401
 
 def _work(name: str) -> Callable[[DictConfig], None]:
     """Return what a main program does with its config."""
-    return verify_dataset if name == "verify" else partial(run, name)
+    return LOOKING[name] if name in LOOKING else partial(run, name)
 
 
 def sweep(name: str, overrides: list[str]) -> None:
@@ -106,11 +125,14 @@ def run(name: str, config: DictConfig) -> None:
         CmbmlError: something is wrong; the message says what, and what to do.
     """
     for key, allowed in (("resume", RESUME), ("integrity", INTEGRITY)):
-        if config[key] not in allowed:
+        if key in config and config[key] not in allowed:
             message = f"{key}={config[key]}: {nearest(str(config[key]), allowed)}"
             raise ConfigError(message)
     take_new_names(config)
     root = dataset_folder(config)
+    if "action" in config:
+        made_of(config, "action")(_there(config))
+        return
     _take_over(config, root)
     pipeline, runner = build_pipeline(config, root, origin_of(name))
     if config.fetch_only:
@@ -155,12 +177,35 @@ def verify_dataset(config: DictConfig) -> None:
         MissingAssetError: there is no dataset.
         StaleError: something is not as it should be.
     """
+    root = _there(config)
+    with lock(root) if os.access(root, os.W_OK) else nullcontext():
+        verify(root)
+
+
+def tell_status(config: DictConfig) -> None:
+    """Say what of a dataset is made, what is stale, and what would make the rest; a run may be going on meanwhile.
+
+    Raises:
+        MissingAssetError: there is no dataset.
+    """
+    status(_there(config))
+
+
+LOOKING: dict[str, Callable[[DictConfig], None]] = {"verify": verify_dataset, "status": tell_status}
+"""Programs that only look at a dataset."""
+
+
+def _there(config: DictConfig) -> Path:
+    """Return the folder of a dataset that is there.
+
+    Raises:
+        MissingAssetError: it is not.
+    """
     root = dataset_folder(config)
     if not (root / ".records").is_dir():
         message = f"there is no dataset in {root}; build it first: {_building(config)}"
         raise MissingAssetError(message)
-    with lock(root) if os.access(root, os.W_OK) else nullcontext():
-        verify(root)
+    return root
 
 
 def dataset_folder(config: DictConfig) -> Path:
@@ -186,8 +231,34 @@ def dataset_folder(config: DictConfig) -> Path:
 
 def origin_of(name: str) -> Origin:
     """Say who asks: a main program, with the words of this command line but for those that say how to begin."""
-    words = [word for word in sys.argv[1:] if not word.startswith("resume=")]
+    words = [*own_words(), *(word for word in sys.argv[1:] if not word.startswith("resume="))]
     return Origin(name, shlex.join(["python", script_of(name), *words]))
+
+
+def composed(name: str, overrides: list[str]) -> DictConfig:
+    """Compose the config of a main program, without running it.
+
+    Raises:
+        ConfigError: an override cannot be applied; the message says what may have been meant.
+    """
+    return check_overrides(name, overrides)
+
+
+def made_of(config: Any, place: str) -> Any:  # noqa: ANN401
+    """Make what a place of a config declares: what it has `_target_`s for, or the plain values that it holds.
+
+    Args:
+        config: composed, or the plain values of a manifest.
+        place: such as `space`, or `instrument.channels`.
+
+    Raises:
+        ConfigError: the settings there cannot be.
+    """
+    whole = config if isinstance(config, DictConfig) else OmegaConf.create(dict(config))
+    try:
+        return hydra.utils.instantiate(OmegaConf.select(deepcopy(whole), place), _convert_="all")
+    except (InstantiationException, OmegaConfBaseException) as error:
+        raise ConfigError("\n".join(describe(error, place, whole))) from error
 
 
 def build_pipeline(config: DictConfig, root: Path, origin: Origin = NOBODY) -> tuple[Pipeline, Runner]:
@@ -310,6 +381,6 @@ def _errors_as_messages() -> Iterator[None]:
 
 def _leave(message: str, status: int) -> None:
     sys.stdout.flush()
-    sys.stderr.write(message)
+    sys.stderr.write(spoken(message))
     sys.stderr.flush()
     os._exit(status) if status == 130 else sys.exit(status)

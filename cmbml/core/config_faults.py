@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import hydra
@@ -12,8 +11,7 @@ from pydantic import ValidationError
 
 from cmbml.core.errors import CmbmlError, import_fault, setting_faults
 from cmbml.core.intent import DATASET_PROGRAM, script_of
-
-CONFIG_FOLDER = Path(__file__).resolve().parents[1] / "cfg"
+from cmbml.core.own_configs import CONFIG_FOLDER
 
 
 def describe(error: Exception, place: str, config: DictConfig) -> Iterator[str]:

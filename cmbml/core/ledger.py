@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from cmbml.core.integrity import Integrity
-from cmbml.core.intent import DATASET_PROGRAM, Intent, script_of
+from cmbml.core.intent import DATASET_PROGRAM, Intent, script_of, stages_asked_for
 from cmbml.core.record import Output, Record, Source
 
 OLD = "was made by a version of cmbml that did not note what it was made from"
@@ -44,6 +44,17 @@ class Ledger:
         self._shown: dict[tuple[str, str], dict[Collection[str], str]] = {}
         self._stale: dict[tuple[str, str], Fault | None] = {}
         self._outputs: dict[str, Output] = {}
+
+    def stages(self) -> list[str]:
+        """Return the names of all stages that have made something, or of which something was asked."""
+        folders = (self.root / ".records").glob("*")
+        return sorted({*stages_asked_for(self.root), *(path.name for path in folders if path.is_dir())})
+
+    def names(self, stage: str) -> list[str]:
+        """Return the names of all units of a stage that are recorded or were asked for."""
+        intent = self.intent(stage)
+        records = (self.root / ".records" / stage).glob("[!.]*.json")
+        return sorted({path.stem for path in records} | set(intent.units if intent else ()))
 
     def record(self, stage: str, name: str) -> Record | None:
         """Return the record of a unit; None where there is none that makes sense."""

@@ -10,8 +10,16 @@ from pathlib import Path
 from typing import TextIO
 
 from cmbml.core.store import storage_errors
+from cmbml.core.wording import spoken
 
 ROOT = logging.getLogger("cmbml")
+
+
+class _Spoken(logging.Formatter):
+    """Messages in the words by which the user calls the programs."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return spoken(super().format(record))
 
 
 class _Console(logging.StreamHandler[TextIO]):
@@ -20,7 +28,7 @@ class _Console(logging.StreamHandler[TextIO]):
     def __init__(self) -> None:
         super().__init__(sys.stdout)
         self.setLevel(logging.INFO)
-        self.setFormatter(logging.Formatter("%(message)s"))
+        self.setFormatter(_Spoken("%(message)s"))
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
         if isinstance(sys.exc_info()[1], BrokenPipeError):
@@ -36,7 +44,7 @@ class _RunLog(logging.FileHandler):
     def __init__(self, path: Path) -> None:
         super().__init__(path)
         self.setLevel(logging.DEBUG)
-        self.setFormatter(logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s"))
+        self.setFormatter(_Spoken("%(asctime)s %(levelname)-7s %(name)s: %(message)s"))
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
         """Keep silent."""

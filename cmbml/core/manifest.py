@@ -19,6 +19,7 @@ from typing import Any
 from cmbml.core.errors import ConfigError, DatasetLockedError
 from cmbml.core.intent import script_of
 from cmbml.core.store import storage_errors
+from cmbml.core.wording import spoken
 
 PACKAGES = {"astropy", "camb", "cmbml", "dask", "ducc0", "getdist", "healpy", "hydra-core", "lenspyx", "numpy"} | {
     "omegaconf",
@@ -87,7 +88,7 @@ def _versions() -> Mapping[str, str]:
 def write_manifest(folder: Path, config: Mapping[str, Any], plan: Mapping[str, Any]) -> None:
     """Write `manifest.json`: the composed config, the plan, versions, git state, command and host."""
     manifest = {
-        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "command": spoken(shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])),
         "host": {"name": socket.gethostname(), "system": platform.platform(), "python": platform.python_version()},
         "versions": versions(),
         "git": _git_state(),

@@ -12,9 +12,10 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from cmbml.core.config_faults import CONFIG_FOLDER, settings_at
+from cmbml.core.config_faults import settings_at
 from cmbml.core.errors import ConfigError, nearest
 from cmbml.core.intent import script_of
+from cmbml.core.own_configs import CONFIG_FOLDER, config_file
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +25,21 @@ RENAMED_KEYS = {
     "inherit": "from_dataset",
 }
 """Keys of the last release by their old names; they are taken with a warning, and go with the next."""
+NAMES_OF_GROUPS = {"export": {"method": "action.method"}}
+"""Program -> key of its command line that elsewhere picks from a group, and here is a plain word -> where it stands."""
 COMPOSING = (HydraException, OmegaConfBaseException, yaml.YAMLError, ValueError)
+
+
+def as_plain_words(name: str, words: list[str]) -> list[str]:
+    """Put those words of a program's command line in place that Hydra would take for a choice from a group.
+
+    Example:
+        >>> as_plain_words("export", ["method=nilc", "to=x"])
+        ['action.method=nilc', 'to=x']
+    """
+    places = NAMES_OF_GROUPS.get(name, {})
+    pairs = [word.partition("=") for word in words]
+    return [f"{places.get(key, key)}{equals}{value}" for key, equals, value in pairs]
 
 
 def renamed(words: list[str]) -> list[str]:
@@ -157,7 +172,7 @@ def _file_at_fault(error: Exception) -> str:
         return ""
     file, problem = found.group(1), found.group(2).rstrip(".")
     hint = "; is its first line '# @package _global_'?" if re.search(r"override '[^']*@", problem) else ""
-    return f"{CONFIG_FOLDER / file}.yaml: {problem}{hint}"
+    return f"{config_file(f'{file}.yaml')}: {problem}{hint}"
 
 
 def _composes(name: str, overrides: list[str]) -> bool:
@@ -170,7 +185,8 @@ def _composes(name: str, overrides: list[str]) -> bool:
 
 def _is_choice(override: str) -> bool:
     """Say whether an override picks one of the files of a folder of `cfg/`."""
-    return (CONFIG_FOLDER / override.split("=")[0] / f"{override.partition('=')[2]}.yaml").is_file()
+    group, _, option = override.partition("=")
+    return config_file(f"{group}/{option}.yaml").is_file()
 
 
 def _keys(node: Any, prefix: str = "") -> Iterator[str]:  # noqa: ANN401

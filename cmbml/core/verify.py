@@ -6,7 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from cmbml.core.errors import StaleError
-from cmbml.core.intent import DATASET_PROGRAM, stages_asked_for
+from cmbml.core.intent import DATASET_PROGRAM
 from cmbml.core.ledger import ANY_PROGRAM, Ledger
 from cmbml.core.record import Output
 from cmbml.core.runner import Progress
@@ -29,8 +29,7 @@ def verify(root: Path) -> None:
         StaleError: something is not as it should be; what it is has been logged.
     """
     ledger = Ledger(root)
-    stages = sorted({*stages_asked_for(root), *(path.name for path in (root / ".records").glob("*") if path.is_dir())})
-    units = [(stage, name) for stage in stages for name in _names(ledger, stage)]
+    units = [(stage, name) for stage in ledger.stages() for name in ledger.names(stage)]
     found: list[Found] = []
     whole: list[tuple[str, str, Output]] = []
     n_left = n_undone = 0
@@ -59,13 +58,6 @@ def _may_be_left(ledger: Ledger, stage: str, name: str) -> bool:
     """Say whether a unit may stay unfinished: a method that somebody gave up does not make a dataset less whole."""
     intent = ledger.intent(stage)
     return intent is not None and intent.units[name].program != DATASET_PROGRAM
-
-
-def _names(ledger: Ledger, stage: str) -> list[str]:
-    """Return the names of all units of a stage that are recorded or were asked for."""
-    intent = ledger.intent(stage)
-    records = (ledger.root / ".records" / stage).glob("[!.]*.json")
-    return sorted({path.stem for path in records} | set(intent.units if intent else ()))
 
 
 def _read_all(ledger: Ledger, files: list[tuple[str, str, Output]]) -> Iterator[Found]:

@@ -117,7 +117,8 @@ def maps_figure(title: str, panels: Sequence[Panel], outline: Values | None = No
     cell_height = TITLE_INCH + MAP_SHARE * cell_width / 2 + BAR_INCH
     cells = _cells(len(panels) - 1)
     rows = max([BIG, *(row + 1 for row, _ in cells)])
-    figure = Figure(figsize=(PAGE_WIDTH_INCH, HEAD_INCH + rows * cell_height), facecolor="white")
+    across = COLUMNS if cells else BIG  # a map alone has no column for others beside it
+    figure = Figure(figsize=(across * cell_width, HEAD_INCH + rows * cell_height), facecolor="white")
     height = figure.get_figheight()
     figure.text(0.5, 1 - 0.5 * HEAD_INCH / height, title, ha="center", va="center", fontsize=TEXT_SIZE + 2)
     for panel, (row, column), span in zip(panels, [(0, 0.0), *cells], [BIG, *[1] * len(cells)], strict=True):

@@ -106,6 +106,9 @@ PREDICTION_ALM = Asset("prediction_alm", Array(), per=(METHOD, SPLIT, SIM))  # C
 PREDICTION_SPEC = Asset(
     "prediction_spec", YamlFile(), per=(METHOD, SPLIT, SIM)
 )  # what CLEANED_MAP was, and its SHA-256
+PARAMETER_DERIVATIVES = Asset(
+    "parameter_derivatives", SpectraTable(), per=()
+)  # fiducial C_l, and how they change with parameters of the universe
 MODE_COUPLING = Asset("mode_coupling", Array(), per=())  # what MASK_APODISED does to spectra
 SCORES = Asset("scores", Rows(*WORDS), per=(METHOD, SPLIT, SIM))  # a row per footing, field, region and metric
 SPECTRA_SCORES = Asset("spectra_scores", Rows("kind", "field"), per=(METHOD, SPLIT, SIM))  # a row per kind, field, bin

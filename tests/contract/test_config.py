@@ -18,7 +18,9 @@ from cmbml.core.pipeline import Pipeline
 from cmbml.metrics.frozen import LISTS
 from cmbml.stages.assets import FREQ
 
-PROGRAMS = sorted(path.stem for path in CONFIG_FOLDER.glob("*.yaml") if path.stem not in {"common", "verify"})
+PROGRAMS = sorted(
+    path.stem for path in CONFIG_FOLDER.glob("*.yaml") if path.stem not in {"common", "export", "status", "verify"}
+)
 OPTIONS = sorted(f"{path.parent.name}={path.stem}" for path in CONFIG_FOLDER.glob("*/*.yaml"))
 # What has no default, for nobody can guess it.
 GIVEN = {

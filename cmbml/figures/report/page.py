@@ -48,6 +48,7 @@ class ReportData:
         verdict: heading -> sentences that the page begins with; may be empty.
         parts: what the errors are made of; may be None.
         error_bars: how good the error bars of methods are; may be None.
+        parameters: what the errors of their spectra do to cosmological parameters; may be None.
         intervals: what the intervals of differences are, and what they do not hold.
         spectra: of all simulations; may be empty.
         bands: spectrum (`TT`) -> theory over the training cosmologies; may be empty.
@@ -74,6 +75,7 @@ class ReportData:
     verdict: Mapping[str, str] = field(default_factory=dict)
     parts: TextTable | None = None
     error_bars: TextTable | None = None
+    parameters: TextTable | None = None
     intervals: str = ""
     spectra: Stacks = field(default_factory=dict)
     bands: Mapping[str, TheoryBand] = field(default_factory=dict)

@@ -16,6 +16,7 @@ from cmbml.figures.report import ReportData, render_report
 from cmbml.figures.report.inserts import joined
 from cmbml.figures.results import OUTLIER_Z, PredictionMaps, Stacks, TextTable, TrainingRun, robust_z
 from cmbml.metrics.footing import Footing
+from cmbml.metrics.parameters import bias_grid
 from cmbml.metrics.scores import ScoreBook
 from cmbml.metrics.uncertainty import TABLE_HEADS, covered, error_bar_lines, error_bar_rows
 from cmbml.metrics.verdict import PartRow, intervals_note, part_grid
@@ -116,6 +117,7 @@ class WriteReport(Executor):
             verdict=said,
             parts=parts_table(io.read_optional(PARTS_SUMMARY), book.footings),
             error_bars=error_bars_of(book),
+            parameters=parameters_of(book),
             intervals=intervals_note(dict(zip(book.sims, book.skies or [""] * len(book.sims), strict=True))),
             spectra=stacks_of(io, SPECTRA_STACK),
             bands={} if band is None else {"TT": band},
@@ -191,6 +193,12 @@ def parts_table(table: Table | None, footings: list[str]) -> TextTable | None:
     rows = [PartRow(**{name: row[name] for name in table.colnames}) for row in table]
     grid = part_grid(rows, footings)
     return TextTable(heads=grid.heads, lines=grid.lines, marked=grid.best)
+
+
+def parameters_of(book: ScoreBook) -> TextTable | None:
+    """Lay out what the errors of spectra do to cosmological parameters, where that was scored."""
+    heads, lines, marked = bias_grid(book)
+    return TextTable(heads=heads, lines=lines, marked=marked) if lines else None
 
 
 def error_bars_of(book: ScoreBook) -> TextTable | None:

@@ -14,6 +14,7 @@ from cmbml.core.unit_io import UnitIO
 from cmbml.methods.base import ChannelName
 from cmbml.metrics.footing import map_window
 from cmbml.metrics.intervals import Interval
+from cmbml.metrics.parameters import AUTO, CROSS
 from cmbml.metrics.scores import NUMBERS, Place, ScoreBook, ScoreError
 from cmbml.metrics.summary import score_grid, summarise, to_csv
 from cmbml.metrics.verdict import About, PartRow, Resampled, markdown, part_grid, part_rows, verdict
@@ -134,7 +135,7 @@ class Summarise(Executor):
         book = score_book(io)
         rows = summarise(book, self._seconds(io, book), self.unranked)
         io.write(SUMMARY, Table([asdict(row) for row in rows]))
-        footings = [name for name in book.footings if name not in {AS_GIVEN, BY_PATCHES}]
+        footings = [name for name in book.footings if name not in {AS_GIVEN, BY_PATCHES, AUTO, CROSS}]
         place = self.decisive.place
         grid = score_grid(rows, place.field, place.region, self.columns, footings)
         io.write(SUMMARY_CSV, to_csv(rows))

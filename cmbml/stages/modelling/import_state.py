@@ -48,13 +48,28 @@ class ImportState(CaseStage):
         io.write(STATE, (state.arrays, state.about))
 
     def _read(self, spec: CaseSpec[Any]) -> State:
-        if not self.weights.is_file():
-            message = f"weights={self.weights}: there is no such file"
-            raise MethodError(message)
+        state = read_state(self.weights)
         try:
-            state = State(*TensorFile().read(self.weights))
             self.method.require_fit(state, spec)
         except ValueError as error:
-            message = f"weights={self.weights}: {error}; name a state.safetensors that the stage 'train' has written"
-            raise MethodError(message) from error
+            raise _unfit(self.weights, error) from error
         return state
+
+
+def read_state(path: Path) -> State:
+    """Read what a method has learnt.
+
+    Raises:
+        MethodError: there is no such file, or it holds no weights of ours.
+    """
+    if not path.is_file():
+        message = f"weights={path}: there is no such file"
+        raise MethodError(message)
+    try:
+        return State(*TensorFile().read(path))
+    except ValueError as error:
+        raise _unfit(path, error) from error
+
+
+def _unfit(path: Path, error: ValueError) -> MethodError:
+    return MethodError(f"weights={path}: {error}; name a state.safetensors that the stage 'train' has written")

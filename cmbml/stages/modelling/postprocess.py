@@ -3,13 +3,16 @@
 from dataclasses import replace
 from typing import Any, ClassVar
 
+import numpy as np
+from numpy.typing import NDArray
+
 from cmbml.core.asset import Asset
 from cmbml.core.space import Space
 from cmbml.core.unit_io import UnitIO
 from cmbml.methods.recalibration import Recalibration, recalibrated
 from cmbml.methods.trained import Examples
 from cmbml.settings import settings
-from cmbml.sky.case import Case
+from cmbml.sky.case import Answer, Bandpowers, Case
 from cmbml.stages.assets import (
     ANSWER,
     ANSWER_BANDPOWERS,
@@ -28,6 +31,26 @@ from cmbml.stages.assets import (
 from cmbml.stages.modelling.calibrate import placed
 from cmbml.stages.modelling.stage import write_answer
 from cmbml.stages.tasks.cases import CaseStage
+
+
+def put_together(
+    examples: Examples,
+    values: NDArray[np.float32],
+    sigma: NDArray[np.float32] | None,
+    bandpowers: Bandpowers | None,
+    case: Case[Any],
+) -> Answer[Any]:
+    """Make an answer of a network's replies to all samples of a case.
+
+    Args:
+        examples: how the case became samples.
+        values: `(n_sample, ...)`.
+        sigma: the same, of methods that tell it.
+        bandpowers: a row for each sample, of methods that tell them.
+        case: what was shown, where the examples look at it once more.
+    """
+    answer = examples.completed(values, sigma, case)
+    return answer if bandpowers is None else replace(answer, bandpowers=placed(bandpowers, examples.places(case.spec)))
 
 
 @settings
@@ -71,9 +94,8 @@ class Postprocess(CaseStage):
         """Read the arrays, turn them back, write."""
         spec = self.cases.spec()
         case = self.cases.read(io) if self._sees else Case(spec, {})
-        answer = self.examples.completed(io.read(ANSWER), io.read_optional(ANSWER_SIGMA), case)
-        if (bandpowers := io.read_optional(ANSWER_BANDPOWERS)) is not None:
-            answer = replace(answer, bandpowers=placed(bandpowers, self.examples.places(spec)))
+        replies = io.read(ANSWER), io.read_optional(ANSWER_SIGMA), io.read_optional(ANSWER_BANDPOWERS)
+        answer = put_together(self.examples, *replies, case)
         if self.recalibration is not None:
             tracer = case.shown[self.recalibration.tracer_of(spec)]
             calibration: dict[str, Any] = io.read(CALIBRATION)

@@ -1,0 +1,1 @@
+"""What a notebook, or a script of one's own, is given: datasets, maps, methods."""
