@@ -200,7 +200,9 @@ def _rows(node: yaml.Node, place: str, hint: Any, file: File, parent: str = "") 
         else:
             text = _text(value)
             inherited = "taken from the dataset, as main_sims.py made it" if key in file.comments.inherited else ""
-            meaning = meaning or _referred(text) or inherited or file.comments.naming(key) or parent or file.comments.head
+            meaning = (
+                meaning or _referred(text) or inherited or file.comments.naming(key) or parent or file.comments.head
+            )
             yield Row(where, text, _named(own), meaning)
     for name, default in defaults.items():
         if name not in present and name != "over" and _target(node):
@@ -218,7 +220,9 @@ def _is_nested(node: yaml.Node, hint: Any) -> bool:
 
 def _is_table(node: yaml.Node) -> bool:
     """Say whether a value is a line of the same settings for each of many names, such as channels."""
-    return _is_mapping(node) and bool(node.value) and all(_is_mapping(line) and line.flow_style for _, line in node.value)
+    return (
+        _is_mapping(node) and bool(node.value) and all(_is_mapping(line) and line.flow_style for _, line in node.value)
+    )
 
 
 def _table_rows(node: yaml.Node, where: str, hint: Any, file: File, meaning: str) -> Iterator[Row]:
@@ -275,7 +279,7 @@ def _is_mapping(node: yaml.Node) -> bool:
 
 @cache
 def _settings_of(kind: Any) -> tuple[dict[str, Any], dict[str, str], dict[str, str]]:
-    """Return the types of the settings of a class, what its docstring says of them, and the defaults of those with one."""
+    """Return the types of a class's settings, what its docstring says of them, and the defaults of those with one."""
     told: dict[str, str] = {}
     for base in reversed(getattr(kind, "__mro__", (kind,))):
         told |= _sections(base.__doc__ or "")
@@ -365,7 +369,9 @@ def _named(hint: Any) -> str:
         kind = "mapping" if issubclass(origin, Mapping) else "list"
         return f"{kind} of {' to '.join(dict.fromkeys(inner))}" if inner else kind
     name = getattr(hint, "__name__", str(hint))
-    return {"str": "text", "bool": "true or false", "float": "number", "int": "whole number", "Path": "path"}.get(name, name)
+    return {"str": "text", "bool": "true or false", "float": "number", "int": "whole number", "Path": "path"}.get(
+        name, name
+    )
 
 
 def _limits(part: Any) -> list[str]:
@@ -382,7 +388,9 @@ def _has(part: Any, name: str) -> bool:
 def escaped(text: str) -> str:
     """Return text in which Markdown finds nothing but code in backticks."""
     pieces = re.split(r"(`[^`]*`)", text)
-    return "".join(p.replace("|", "\\|") if i % 2 else re.sub(r"([\\*_<>|$\[\]~{}#])", r"\\\1", p) for i, p in enumerate(pieces))
+    return "".join(
+        p.replace("|", "\\|") if i % 2 else re.sub(r"([\\*_<>|$\[\]~{}#])", r"\\\1", p) for i, p in enumerate(pieces)
+    )
 
 
 def code(text: str) -> str:
@@ -432,10 +440,11 @@ def _page(title: str, group: str, options: Sequence[Option]) -> str:
 
 INDEX = """# Config keys
 
-Every key of every file in `cfg/`, made from the files and from the classes that they name. A key stands as it is written on the
-command line, `method.fwhm_arcmin=30`. One with a `+` is a setting that its file leaves at the class's default: the `+` belongs on
-the command line, too. `GROUP=OPTION` takes another file. A default such as `${{scenario.lmax}}` is what another key says; `???` has no
-default, and must be said. Whole numbers, numbers and text are checked against *may be* before any work.
+Every key of every file in `cfg/`, made from the files and from the classes that they name. A key stands as it is written
+on the command line, `method.fwhm_arcmin=30`. One with a `+` is a setting that its file leaves at the class's default: the
+`+` belongs on the command line, too. `NAME` stands for each name that the file lists, such as a channel. `GROUP=OPTION`
+takes another file. A default such as `${{scenario.lmax}}` is what another key says; `???` has no default, and must be said.
+What is given is checked against *may be* before any work.
 
 - [Programs](programs.md): what each main program shares and adds
 {listed}

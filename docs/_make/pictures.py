@@ -82,7 +82,9 @@ def plane() -> Figure:
     ax.imshow(to_plane(sky), cmap=planck_colours(), vmin=-LIMIT_UK, vmax=LIMIT_UK, interpolation="nearest")
     for row, line in enumerate(FACE_ROWS):
         for column, face in enumerate(line):
-            ax.text(column * NSIDE + 8, row * NSIDE + 22, str(face), fontsize=9, bbox={"facecolor": "white", "pad": 1.5})
+            ax.text(
+                column * NSIDE + 8, row * NSIDE + 22, str(face), fontsize=9, bbox={"facecolor": "white", "pad": 1.5}
+            )
     ax.set_xticks(np.arange(4) * NSIDE - 0.5, ["0", "nside", "2 nside", "3 nside"], fontsize=8)
     ax.set_yticks(np.arange(5) * NSIDE - 0.5, ["0", "nside", "2 nside", "3 nside", "4 nside"], fontsize=8)
     ax.grid(color="k", linewidth=0.5)
@@ -109,7 +111,9 @@ def multipoles() -> Figure:
     ax.set_xlabel("multipole l, about 180° over the scale", fontsize=9)
     ax.set_ylabel(r"$D_l$ / $\mu\mathrm{K}^2$", fontsize=9)
     ax.tick_params(labelsize=8)
-    ax.annotate("3 nside - 1", (LMAX, 800), xytext=(-4, 0), textcoords="offset points", fontsize=8, rotation=90, ha="right")
+    ax.annotate(
+        "3 nside - 1", (LMAX, 800), xytext=(-4, 0), textcoords="offset points", fontsize=8, rotation=90, ha="right"
+    )
     return figure
 
 
@@ -132,7 +136,13 @@ def channels() -> Figure:
     for ax, channel, emission in zip(axes, seen, EmbeddedSky().emissions(seen, nside, "I", SEED), strict=True):
         values = emission[0].astype(float) + cmb
         scale = bright_scale(values)
-        ax.imshow(mollweide(values, WIDTH), cmap=scale.colours, norm=scale.norm, extent=(-2, 2, -1, 1), interpolation="nearest")
+        ax.imshow(
+            mollweide(values, WIDTH),
+            cmap=scale.colours,
+            norm=scale.norm,
+            extent=(-2, 2, -1, 1),
+            interpolation="nearest",
+        )
         ax.set_title(f"{channel.freq_ghz:.0f} GHz: rms {values.std():,.0f} µK_CMB", fontsize=10)
     return figure
 
@@ -165,7 +175,9 @@ def _place(colatitude: float, longitude: float) -> tuple[float, float]:
 def _twelve() -> ListedColormap:
     """Return twelve colours of which neighbours differ."""
     base = [planck_colours()(x) for x in (0.25, 0.45, 0.6, 0.75)]
-    return ListedColormap([base[i % 4] if i < 4 else base[(i + 2) % 4] if i < 8 else base[(i + 1) % 4] for i in range(12)])
+    return ListedColormap(
+        [base[i % 4] if i < 4 else base[(i + 2) % 4] if i < 8 else base[(i + 1) % 4] for i in range(12)]
+    )
 
 
 def _d_ell() -> Values:
