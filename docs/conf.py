@@ -21,9 +21,9 @@ exclude_patterns = ["_build", "_make", "**.ipynb_checkpoints"]
 suppress_warnings = ["toc.empty_glob"]
 nitpicky = False
 
-myst_enable_extensions = ["colon_fence", "dollarmath", "deflist"]
+# No formulas but in plain text: what draws them is fetched from elsewhere by the reader's browser.
+myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
-myst_dmath_double_inline = True
 
 # Tutorials are run where they are built, each in an empty folder, and kept while their text stays as it is.
 nb_execution_mode = "cache"
@@ -56,9 +56,10 @@ html_theme_options = {
     "secondary_sidebar_items": ["page-toc"],
     "footer_start": ["copyright"],
     "footer_end": ["theme-version"],
-    "header_links_before_dropdown": 5,
+    "navbar_center": [],
 }
-# Formulas are drawn by the reader's browser, from what stands beside the pages: MathML, which needs no script.
+# The whole of the site in the margin of every page.
+html_sidebars = {"**": ["globaltoc.html"]}
 linkcheck_timeout = 20
 linkcheck_retries = 2
 linkcheck_anchors = False

@@ -394,16 +394,21 @@ def escaped(text: str) -> str:
 
 
 def code(text: str) -> str:
-    """Return text as code in a cell of a table."""
-    short = text if len(text) <= 160 else f"{text[:157]}..."
-    return f"`{short}`".replace("|", "\\|") if short else ""
+    """Return text as code, in one line of bearable length."""
+    return f"`{text if len(text) <= 160 else f'{text[:157]}...'}`"
 
 
-def table(rows: Sequence[Row]) -> str:
-    """Return rows as a Markdown table."""
-    head = ["| key | default | may be | meaning |", "|---|---|---|---|"]
-    body = [f"| `{row.key}` | {code(row.value)} | {escaped(row.kind)} | {escaped(row.meaning)} |" for row in rows]
-    return "\n".join([*head, *body])
+def entries(rows: Sequence[Row]) -> str:
+    """Return rows as a Markdown list of definitions."""
+    return "\n\n".join(map(_entry, rows))
+
+
+def _entry(row: Row) -> str:
+    name = f"`{row.key}`" if row.key.endswith("=") or not row.value else f"`{row.key}` = {code(row.value)}"
+    if row.key.endswith("="):
+        name = code(f"{row.key}{row.value}")
+    kind = f" ({escaped(row.kind)})" if row.kind and not row.key.endswith("=") else ""
+    return f"{name}{kind}\n: {escaped(row.meaning)}"
 
 
 def write_reference(folder: Path) -> None:
@@ -434,7 +439,7 @@ def _page(title: str, group: str, options: Sequence[Option]) -> str:
     for option in options:
         name = f"`{group}={option.name}`" if group else f"`{option.name}.yaml`"
         parts += [f"## {name}", escaped(option.about)]
-        parts += [table(option.rows)] if option.rows else ["It sets nothing."]
+        parts += [entries(option.rows)] if option.rows else ["It sets nothing."]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 

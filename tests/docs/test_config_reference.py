@@ -64,7 +64,7 @@ def test_every_group_has_a_page_and_a_title(tmp_path: Path) -> None:
     assert set(TITLES) == groups
     assert {path.stem for path in tmp_path.glob("*.md")} == groups | {"programs", "index"}
     text = (tmp_path / "method.md").read_text()
-    assert "`method.noise_weight` | `10.0` | number \\>= 0 | how many times more" in text
+    assert "`method.noise_weight` = `10.0` (number \\>= 0)\n: how many times more" in text
 
 
 def test_settings_that_a_file_leaves_out_are_there_with_a_plus() -> None:
