@@ -38,12 +38,14 @@ class Row:
         value: what it is by default, as it stands in the file or the class.
         kind: what it may be, by its class; empty where no class is named.
         meaning: what it means.
+        owner: the class whose setting it is; empty where no class is named.
     """
 
     key: str
     value: str
     kind: str
     meaning: str
+    owner: str = ""
 
 
 @dataclass(frozen=True)
@@ -67,13 +69,21 @@ def all_options() -> list[Option]:
     """Read every file in `cfg/`."""
     files = sorted(CONFIG_FOLDER.glob("*.yaml")) + sorted(CONFIG_FOLDER.glob("*/*.yaml"))
     options = [read_option(path) for path in files]
-    # What a file leaves to its first comment, another of its group may say of the key itself.
-    said = {(o.group, row.key.lstrip("+")): row.meaning for o in options for row in o.rows if row.meaning != o.about}
-    return [
-        replace(o, rows=[replace(row, meaning=said[place]) if row.meaning == o.about and place in said else row
-                         for row in o.rows for place in [(o.group, row.key.lstrip("+"))]])
-        for o in options
-    ]  # fmt: skip
+    # What a file leaves to its first comment, or says nothing of, another may say of the key or of the class's setting.
+    said: dict[tuple[str, str], str] = {}
+    for option in options:
+        for row in option.rows:
+            if row.meaning not in {"", option.about}:
+                said.setdefault((option.group, row.key.lstrip("+")), row.meaning)
+                said.setdefault((row.owner, row.key.rpartition(".")[2]), row.meaning)
+    return [replace(option, rows=[_told_elsewhere(row, option, said) for row in option.rows]) for option in options]
+
+
+def _told_elsewhere(row: Row, option: Option, said: Mapping[tuple[str, str], str]) -> Row:
+    if row.meaning not in {"", option.about}:
+        return row
+    places = [(option.group, row.key.lstrip("+")), *([(row.owner, row.key.rpartition(".")[2])] if row.owner else [])]
+    return replace(row, meaning=next((said[place] for place in places if place in said), row.meaning))
 
 
 def read_option(path: Path) -> Option:
@@ -194,8 +204,7 @@ def _rows(node: yaml.Node, place: str, hint: Any, file: File, parent: str = "") 
             target = _target(value)
             meaning = meaning or (_first_sentence(target.__doc__ or "") if target else "")
             if meaning:
-                called = f"{target.__module__}.{target.__qualname__}" if target else ""
-                yield Row(where, called, _named(own), meaning)
+                yield Row(where, _path(target), _named(own), meaning)
             yield from _rows(value, where, own, file, meaning)
         else:
             text = _text(value)
@@ -203,10 +212,14 @@ def _rows(node: yaml.Node, place: str, hint: Any, file: File, parent: str = "") 
             meaning = (
                 meaning or _referred(text) or inherited or file.comments.naming(key) or parent or file.comments.head
             )
-            yield Row(where, text, _named(own), meaning)
+            yield Row(where, text, _named(own), meaning, _path(kind))
     for name, default in defaults.items():
         if name not in present and name != "over" and _target(node):
-            yield Row(f"+{place}.{name}", default, _named(hints.get(name)), told.get(name, ""))
+            yield Row(f"+{place}.{name}", default, _named(hints.get(name)), told.get(name, ""), _path(kind))
+
+
+def _path(kind: Any) -> str:
+    return f"{kind.__module__}.{kind.__qualname__}" if kind else ""
 
 
 def _is_nested(node: yaml.Node, hint: Any) -> bool:
@@ -445,11 +458,11 @@ def _page(title: str, group: str, options: Sequence[Option]) -> str:
 
 INDEX = """# Config keys
 
-Every key of every file in `cfg/`, made from the files and from the classes that they name. A key stands as it is written
-on the command line, `method.fwhm_arcmin=30`. One with a `+` is a setting that its file leaves at the class's default: the
-`+` belongs on the command line, too. `NAME` stands for each name that the file lists, such as a channel. `GROUP=OPTION`
-takes another file. A default such as `${{scenario.lmax}}` is what another key says; `???` has no default, and must be said.
-What is given is checked against *may be* before any work.
+Every key of every file in `cfg/`, made from the files and from the classes that they name. A key stands as it is
+written on the command line, `method.fwhm_arcmin=30`. One with a `+` is a setting that its file leaves at the class's
+default: the `+` belongs on the command line, too. `NAME` stands for each name that the file lists, such as a channel.
+`GROUP=OPTION` takes another file. A default such as `${{scenario.lmax}}` is what another key says; `???` has no default,
+and must be said. What is given is checked against what stands in brackets before any work.
 
 - [Programs](programs.md): what each main program shares and adds
 {listed}
