@@ -461,8 +461,8 @@ INDEX = """# Config keys
 Every key of every file in `cfg/`, made from the files and from the classes that they name. A key stands as it is
 written on the command line, `method.fwhm_arcmin=30`. One with a `+` is a setting that its file leaves at the class's
 default: the `+` belongs on the command line, too. `NAME` stands for each name that the file lists, such as a channel.
-`GROUP=OPTION` takes another file. A default such as `${{scenario.lmax}}` is what another key says; `???` has no default,
-and must be said. What is given is checked against what stands in brackets before any work.
+`GROUP=OPTION` takes another file. A default such as `${{scenario.lmax}}` is what another key says; `???` must be said.
+What is given is checked against what stands in brackets before any work.
 
 - [Programs](programs.md): what each main program shares and adds
 {listed}
