@@ -10,6 +10,7 @@ sys.path[:0] = [str(DOCS.parent), str(DOCS)]
 from _make.api import write_api  # noqa: E402
 from _make.config_reference import write_reference  # noqa: E402
 from _make.pictures import draw_all  # noqa: E402
+from sphinx.ext.napoleon.docstring import GoogleDocstring  # noqa: E402
 
 project = "cmbml"
 author = "The cmbml developers"
@@ -43,6 +44,16 @@ autodoc_class_signature = "separated"
 autodoc_default_options = {"exclude-members": "__init__, __new__"}
 python_use_unqualified_type_names = True
 napoleon_use_ivar = True
+
+
+def _whole_returns(self: GoogleDocstring, preprocess_types: bool = False) -> list[tuple[str, str, list[str]]]:  # noqa: ARG001
+    lines = self._dedent(self._consume_to_next_section())
+    return [("", "", lines)] if lines else []
+
+
+# Types stand in signatures; what stands before a colon in `Returns:` or in the docstring of an attribute is text.
+GoogleDocstring._consume_returns_section = _whole_returns
+GoogleDocstring._consume_inline_attribute = lambda self: ("", list(self._lines))
 
 html_theme = "pydata_sphinx_theme"
 html_title = "cmbml"

@@ -70,7 +70,7 @@ def all_options() -> list[Option]:
     files = sorted(CONFIG_FOLDER.glob("*.yaml")) + sorted(CONFIG_FOLDER.glob("*/*.yaml"))
     options = [read_option(path) for path in files]
     # What a file leaves to its first comment, or says nothing of, another may say of the key or of the class's setting.
-    said: dict[tuple[str, str], str] = {}
+    said = {(f"{option.group}=", option.name): _first_sentence(option.about) for option in options}
     for option in options:
         for row in option.rows:
             if row.meaning not in {"", option.about}:
@@ -82,6 +82,9 @@ def all_options() -> list[Option]:
 def _told_elsewhere(row: Row, option: Option, said: Mapping[tuple[str, str], str]) -> Row:
     if row.meaning not in {"", option.about}:
         return row
+    if row.kind == "group":
+        group = f"{row.key.rstrip('=').partition('@')[0]}="
+        return replace(row, meaning=said.get((group, row.value), "an option of this group"))
     places = [(option.group, row.key.lstrip("+")), *([(row.owner, row.key.rpartition(".")[2])] if row.owner else [])]
     return replace(row, meaning=next((said[place] for place in places if place in said), row.meaning))
 
@@ -258,8 +261,7 @@ def _defaults(node: yaml.SequenceNode, comments: Comments) -> Iterator[Row]:
             ((key, value),) = entry.value
             name = str(key.value).removeprefix("override ").lstrip("/")
             if "hydra" not in name:
-                said = _trailing(comments.lines[key.start_mark.line]) or "an option of this group"
-                yield Row(f"{name}=", _text(value), "group", said)
+                yield Row(f"{name}=", _text(value), "group", _trailing(comments.lines[key.start_mark.line]))
 
 
 def _referred(text: str) -> str:
@@ -469,6 +471,7 @@ What is given is checked against what stands in brackets before any work.
 
 ```{{toctree}}
 :hidden:
+:titlesonly:
 
 {pages}
 ```
