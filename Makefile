@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := $(VENV)/bin
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: demo test test-all package check environment clean
+.PHONY: demo test test-all package check docs docs-links environment clean
 
 PIP_INSTALL := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable
 
@@ -16,6 +16,10 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 
 $(VENV)/.ready_to_test: $(VENV)/.ready
 	$(PIP_INSTALL) '.[test]'
+	touch $@
+
+$(VENV)/.ready_for_docs: $(VENV)/.ready
+	$(PIP_INSTALL) '.[docs]'
 	touch $@
 
 DEMO_CONTROLS := control_truth control_channel control_zero control_memory
@@ -52,6 +56,12 @@ test-all: check  ## the slow tests too
 
 package: environment  ## build sdist and wheel, and try the wheel away from the checkout
 	$(BIN)/pytest -m slow tests/end_to_end/test_package.py -k away
+
+docs: $(VENV)/.ready_for_docs  ## the site, in docs/_build/html; warnings are errors
+	$(BIN)/python -m sphinx --fail-on-warning --keep-going -b html docs docs/_build/html
+
+docs-links: $(VENV)/.ready_for_docs  ## whether what the site links to is there; needs a network
+	$(BIN)/python -m sphinx -b linkcheck docs docs/_build/links
 
 clean:  ## remove the environment and the demo
 	rm -rf $(VENV) datasets/demo

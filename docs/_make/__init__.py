@@ -1,0 +1,1 @@
+"""What pages are made of that stands in the code: settings, interfaces, pictures."""
