@@ -113,6 +113,7 @@ def run(name: str, config: DictConfig) -> None:
     root = dataset_folder(config)
     _take_over(config, root)
     pipeline, runner = build_pipeline(config, root, origin_of(name))
+    follow_ups = _follow_ups(config)
     if config.fetch_only:
         try:
             for executor in pipeline.graph.stages.values():
@@ -145,7 +146,24 @@ def run(name: str, config: DictConfig) -> None:
             except UnitFailedError:
                 log.info("details: %s", folder / "run.log")
                 raise
+            for follow_up in follow_ups:
+                follow_up(root, pipeline.origin.command)
             log.info("done in %.1f s; log and manifest: %s", time.perf_counter() - started, folder)
+
+
+def _follow_ups(config: DictConfig) -> list[Callable[[Path, str], None]]:
+    """Make what is called once all is done: with the dataset's folder, and the command that was given.
+
+    Raises:
+        ConfigError: settings that cannot be.
+    """
+    made = []
+    for name in config.get("afterwards") or {}:
+        try:
+            made.append(hydra.utils.instantiate(deepcopy(config).afterwards[name], _convert_="all"))
+        except (InstantiationException, OmegaConfBaseException) as error:
+            raise ConfigError("\n".join(describe(error, f"afterwards.{name}", config))) from error
+    return made
 
 
 def verify_dataset(config: DictConfig) -> None:

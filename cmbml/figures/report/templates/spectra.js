@@ -36,22 +36,30 @@ function drawSpectra() {
       line: { color: "#555", width: 1, dash: "dot", shape: "hvh" } });
   }
   let reach = 0.05;
+  let [low, high] = [Infinity, 0];
+  const span = (values) => { for (const x of values) if (typeof x === "number" && x > 0) [low, high] = [Math.min(low, x), Math.max(high, x)]; };
+  const alone = Object.keys(set.methods).every((method) => isControl({ method }) || !switchedOn(method));
+  const sets = (method) => alone || !isControl({ method });
+  span(common.d_truth);
+  span(common.d_theory);
   for (const [method, curve] of Object.entries(set.methods)) {
     const on = switchedOn(method);
+    if (on && sets(method)) span(curve.d_prediction);
     const base = { ...look(method, on), x: curve.l_eff };
     traces.push({ ...base, y: finite(curve.d_prediction) });
     traces.push({ ...base, y: finite(curve.ratio), error_y: bars(curve.ratio_std), yaxis: "y2", showlegend: false });
     if (byId("show-residual").checked) {
       traces.push({ ...base, name: `${method}: residual`, mode: "lines", y: finite(curve.d_residual), line: { ...base.line, dash: "dot", width: 1.2 } });
     }
-    if (on) reach = Math.max(reach, ...finite(curve.ratio).map((x) => Math.abs((x ?? 1) - 1)));
+    if (on && sets(method)) reach = Math.max(reach, ...finite(curve.ratio).map((x) => Math.abs((x ?? 1) - 1)));
   }
   traces.push({ x: common.l_eff, y: common.d_truth, name: "truth", mode: "markers", visible: truth,
     marker: { symbol: "line-ew-open", color: "#000", size: 11, line: { width: 2 } } });
   const end = Math.min(1.15 * reach, 0.5);
   drawPlot("plot-spectra", traces, {
     xaxis: { title: { text: "multipole ℓ" }, type: byId("spectra-axis").value, anchor: "y2" },
-    yaxis: { title: { text: "D<sub>ℓ</sub> [µK²]" }, type: "log", domain: [0.38, 1], exponentformat: "none" },
+    yaxis: { title: { text: "D<sub>ℓ</sub> [µK²]" }, type: "log", domain: [0.38, 1], exponentformat: "none",
+      ...(high > 0 && !byId("show-residual").checked ? { range: [Math.log10(0.6 * low), Math.log10(1.7 * high)] } : { autorange: true }) },
     yaxis2: { title: { text: "D<sub>ℓ</sub> / theory" }, domain: [0, 0.34], range: [1 - end, 1 + end] },
   });
   drawTransfer(set);
