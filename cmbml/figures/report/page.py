@@ -49,6 +49,7 @@ class ReportData:
         scores: of all simulations.
         verdict: heading -> sentences that the page begins with; may be empty.
         parts: what the errors are made of; may be None.
+        parts_pictures: the same by multipole: caption -> data URI of a picture; may be empty.
         error_bars: how good the error bars of methods are; may be None.
         intervals: what the intervals of differences are, and what they do not hold.
         spectra: of all simulations; may be empty.
@@ -77,6 +78,7 @@ class ReportData:
     scores: Stacks
     verdict: Mapping[str, str] = field(default_factory=dict)
     parts: TextTable | None = None
+    parts_pictures: Mapping[str, str] = field(default_factory=dict)
     error_bars: TextTable | None = None
     intervals: str = ""
     spectra: Stacks = field(default_factory=dict)
