@@ -45,6 +45,8 @@ from cmbml.core.verify import verify
 
 log = logging.getLogger(__name__)
 RESUME = ("fresh", "restart", "refuse")
+IDENTITY = ("nside", "nside_sky", "lmax", "fields")
+"""Keys of a scenario that make every map another one."""
 
 
 def main(name: str) -> None:
@@ -128,6 +130,7 @@ def run(name: str, config: DictConfig) -> None:
     with lock(root):
         removed = Store(root).remove_parts()
         plan = pipeline.plan(config.resume)
+        _require_consent(config, root, pipeline, plan)
         _check_disk(root, plan)
         if config.resume == "restart":
             Store(root).remove_work((stage.stage, key.name) for stage in plan.stages for key in stage.todo)
@@ -139,7 +142,7 @@ def run(name: str, config: DictConfig) -> None:
             pipeline.announce(plan)
             rows = {stage.stage: {"todo": len(stage.todo), "fresh": stage.fresh} for stage in plan.stages}
             write_manifest(folder, _plain(config), rows)
-            log.info("%s: %d units to do, %d fresh", root, plan.n_todo, sum(stage.fresh for stage in plan.stages))
+            log.info("%s: %s", root, plan.sentence())
             started = time.perf_counter()
             try:
                 pipeline.run(plan, runner)
@@ -302,6 +305,35 @@ def _building(config: DictConfig) -> str:
 def _plain(config: DictConfig) -> dict[str, Any]:
     plain: Any = OmegaConf.to_container(config, resolve=True)
     return dict(plain)
+
+
+def _require_consent(config: DictConfig, root: Path, pipeline: Pipeline, plan: Plan) -> None:
+    """Look whether what makes a dataset another one has changed, and work that was finished would be done again.
+
+    Raises:
+        ConfigError: it would, and nobody has said that it may.
+    """
+    if not pipeline.origin.whole or config.resume != "fresh" or not (redone := pipeline.redone(plan)):
+        return
+    before, now = newest_config(root, pipeline.origin.program) or {}, _plain(config)
+    changed = [f"{key} was {old}, and is now {new}" for key, old, new in _identity(before, now) if old != new]
+    if changed:
+        message = (
+            f"{'; '.join(changed)}: this is another dataset than {root}, of which {redone} finished units of work would "
+            "be done again, and all that was cleaned and scored with them would be stale. Give it another dataset=, or "
+            "replace it with resume=restart"
+        )
+        raise ConfigError(message)
+
+
+def _identity(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
+    """Yield what says which dataset it is: the key, what it was, and what it is."""
+    if "seed" in before:
+        yield "seed", before["seed"], now["seed"]
+    old, new = before.get("scenario") or {}, now.get("scenario") or {}
+    for key in IDENTITY:
+        if key in old and key in new:
+            yield f"scenario.{key}", old[key], new[key]
 
 
 def _check_disk(root: Path, plan: Plan) -> None:

@@ -128,6 +128,15 @@ class Pipeline:
             raise ConfigError(message)
         return Plan(tuple(stages), prints, needs)
 
+    def redone(self, plan: Plan) -> int:
+        """Count the units to be done that are finished, and were made with other settings or inputs."""
+        records = (
+            (self.ledger.record(stage.stage, key.name), plan.fingerprints[stage.stage, key])
+            for stage in plan.stages
+            for key in stage.todo
+        )
+        return sum(record is not None and record.fingerprint != print_ for record, print_ in records)
+
     def run(self, plan: Plan, runner: Runner) -> None:
         """Note what the plan says, and do it.
 

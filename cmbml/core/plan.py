@@ -49,6 +49,14 @@ class Plan:
         """Estimated size of all that will be written."""
         return sum(stage.disk_bytes for stage in self.stages)
 
+    def sentence(self) -> str:
+        """Say in plain words how much is to do."""
+        before = sum(stage.fresh for stage in self.stages)
+        if not self.n_todo:
+            return f"nothing to do: all {before} units of work were done before, and still hold"
+        plural = "s" if self.n_todo != 1 else ""
+        return f"{self.n_todo} unit{plural} of work to do; {before} were done before, and still hold"
+
     def table(self) -> str:
         """Return the plan as text, a line per stage."""
         rows = [("stage", "to do", "fresh", "disk")]

@@ -349,7 +349,7 @@ def dataset(finished: Path, tmp_path: Path) -> Path:
 def test_finished_dataset_has_nothing_to_do(program: Program, dataset: Path) -> None:
     outcome = program(root=dataset.parent)
     assert outcome.status == 0
-    assert "0 units to do, 10 fresh" in outcome.out
+    assert "nothing to do: all 10 units" in outcome.out
     assert outcome.err == ""
 
 
@@ -361,7 +361,7 @@ def test_truncated_output_or_record_is_remade(
     (dataset / path).write_bytes(content[: len(content) // 2])
     outcome = program(root=dataset.parent)
     assert outcome.status == 0
-    assert "1 units to do, 9 fresh" in outcome.out
+    assert "1 unit of work to do; 9 were done before" in outcome.out
     assert digests(dataset) == digests(finished / "small")
 
 

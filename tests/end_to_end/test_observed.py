@@ -109,14 +109,14 @@ def test_same_maps_in_one_form_give_the_same(
         columns = [0 * seen(sky, name, NSIDE), seen(sky, name, NSIDE)]
         columns = columns if name == "mid" else columns[::-1]
         hp.write_map(folder / f"{name}.fits", columns, dtype=np.float64, column_units="uK_CMB", overwrite=True)
-    assert "1 units to do" in clean().out, "what the files hold counts"
+    assert "1 unit of work to do" in clean().out, "what the files hold counts"
     plain, _ = result(tmp_path)
     np.testing.assert_allclose(plain, mixed, atol=2e-2 * plain.std())
 
 
 def test_nothing_is_cleaned_twice(clean: Callable[..., Outcome]) -> None:
-    assert "1 units to do" in clean().out
-    assert "0 units to do, 1 fresh" in clean().out
+    assert "1 unit of work to do" in clean().out
+    assert "nothing to do: all 1 units" in clean().out
 
 
 def test_result_in_another_frame(clean: Callable[..., Outcome], tmp_path: Path) -> None:
@@ -242,7 +242,7 @@ def test_noise_map_that_changed_is_looked_at_again(clean: Callable[..., Outcome]
     words = known("std", folder)
     assert clean(*BLIND, *words).status == 0
     hp.write_map(folder / "low_std.fits", np.full(3072, 9e-3), dtype=float, column_units="mK_CMB", overwrite=True)
-    assert "1 units to do" in clean(*BLIND, *words).out
+    assert "1 unit of work to do" in clean(*BLIND, *words).out
 
 
 def test_templates_are_not_averaged_by_noise_that_nobody_knows(clean: Callable[..., Outcome], folder: Path) -> None:
