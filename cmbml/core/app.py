@@ -283,6 +283,13 @@ def _take_over(config: DictConfig, root: Path) -> None:
     if not config.get("from_dataset"):
         return
     made = newest_config(root, DATASET_PROGRAM)
+    if made is None and (cleaned := newest_config(root, "clean")) is not None and "observed" in cleaned:
+        message = (
+            f"{root} holds real maps that were cleaned, of which nobody knows the truth: there is nothing to score them "
+            f"against. What main_clean.py has drawn of each stands in {root / 'pictures'}: the cleaned map, the weights "
+            "and the spectrum"
+        )
+        raise ConfigError(message)
     if made is None:
         message = f"there is no dataset in {root}; build it first: {_building(config)}"
         raise ConfigError(message)

@@ -51,8 +51,8 @@ def learning_figure(curves: Mapping[str, Columns], methods: Sequence[str]) -> Fi
     figure = Figure(figsize=(COLUMN_WIDTH_INCH, total), facecolor="white")
     figure.text(0.5, 1 - 0.14 / total, "Training and validation", ha="center", va="center", fontsize=TEXT_SIZE + 1)
     legend_above(figure, handles, labels, 0.31)
-    losses = figure.add_axes((0.19, (2.2 if has_errors else 0.46) / total, 0.78, 1.65 / total))
-    errors = figure.add_axes((0.19, 0.46 / total, 0.78, 1.65 / total), sharex=losses) if has_errors else None
+    losses = figure.add_axes((0.21, (2.2 if has_errors else 0.46) / total, 0.76, 1.65 / total))
+    errors = figure.add_axes((0.21, 0.46 / total, 0.76, 1.65 / total), sharex=losses) if has_errors else None
     for name in (name for name in methods if name in curves):
         curve, colour = curves[name], styles[name].colour
         epochs = np.asarray(curve["epoch"]) + 1

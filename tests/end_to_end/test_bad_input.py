@@ -41,6 +41,21 @@ SETTINGS: dict[str, tuple[list[str], list[str]]] = {
     "key without value": (["seed"], ["'seed' is no override; write KEY=VALUE"]),
     "nonsense": (["a=b=c"], ["a=b=c", "mismatched input"]),
     "group without option": (["splits=null"], ["splits=null"]),
+    "added key of nothing": (["+foo.bar=1"], ["'+foo.bar' adds a key that nothing reads", "allowed are: system, assets,"]),
+    "key that is like no other": (["foo=1"], ["'foo' is no key of the config; allowed are: system, assets,"]),
+    "key one level off": (
+        ["instrument.channels.100.fwhm=3"],
+        ["is no key of the config", "did you mean 'instrument.channels.100.fwhm_arcmin'?"],
+    ),
+    "stages of another program": (
+        ["stages=clean"],
+        ["stages=clean needs", "`over`", "which main_sims.py does not know: it is for main_clean.py\n"],
+    ),
+    "letter from beyond ASCII": (["dataset=méthode"], ["dataset=méthode: é cannot stand there", "in quotes"]),
+    "mask from a file that is not there": (
+        ["mask=from_file"],
+        ["mask.path=assets/COM_CMB_IQU-nilc", "there is no such file", "Planck Legacy Archive", "mask=from_sky"],
+    ),
     "word for a number": (["scenario.nside=many"], ["scenario.nside", "integer", "'many'"]),
     "fraction for a whole number": (["scenario.nside=8.5"], ["scenario.nside", "fractional part", "8.5"]),
     "word for a frequency": (["instrument.channels.100.freq_ghz=high"], ["instrument.channels.100.freq_ghz", "'high'"]),
@@ -271,7 +286,7 @@ def test_mask_file(
 
 
 def test_mask_file_that_is_not_there(refused: Callable[..., str], mask_from: Callable[[Path], list[str]]) -> None:
-    assert "raw file /nowhere/mask.fits cannot be read" in refused(*mask_from(Path("/nowhere/mask.fits")))
+    assert "mask.path=/nowhere/mask.fits: there is no such file" in refused(*mask_from(Path("/nowhere/mask.fits")))
 
 
 def test_mask_column_that_is_not_there(

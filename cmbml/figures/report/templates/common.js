@@ -163,3 +163,14 @@ if (location.protocol === "file:" && within > 0 && dataset) {
   const word = `system.root=${root}`;
   byId("commands").textContent = byId("commands").textContent.replaceAll("system.root=ROOT", () => (/^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'"'"'`)}'`));
 }
+
+/* Figures keep the width of the window that they were drawn in: paper has another one. */
+const PAPER = 680;
+function fit(width) {
+  for (const plot of document.querySelectorAll(".plot.js-plotly-plot")) {
+    plot.style.width = width;
+    Plotly.Plots.resize(plot);
+  }
+}
+window.addEventListener("beforeprint", () => fit(`${PAPER}px`));
+window.addEventListener("afterprint", () => fit(""));

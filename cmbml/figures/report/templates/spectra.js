@@ -56,10 +56,24 @@ function drawSpectra() {
   traces.push({ x: common.l_eff, y: common.d_truth, name: "truth", mode: "markers", visible: truth,
     marker: { symbol: "line-ew-open", color: "#000", size: 11, line: { width: 2 } } });
   const end = Math.min(1.15 * reach, 0.5);
+  const top = Math.log10(1.7 * high);
+  /* What lies beyond an axis is marked at its edge. */
+  const marked = (curve, values, low_, high_, axis, style) => {
+    const beyond = finite(values).map((y, i) => [curve.l_eff[i], y]).filter(([, y]) => y !== null && (y > high_ || y < low_));
+    traces.push({ ...style, mode: "markers", yaxis: axis, showlegend: false, cliponaxis: false,
+      x: beyond.map(([x]) => x), y: beyond.map(([, y]) => (y > high_ ? high_ : low_)), text: beyond.map(([, y]) => write(y)),
+      marker: { color: style.line.color, size: 8, symbol: beyond.map(([, y]) => (y > high_ ? "triangle-up" : "triangle-down")) },
+      hovertemplate: "ℓ %{x}: %{text}, beyond the axis" });
+  };
+  for (const [method, curve] of Object.entries(set.methods)) {
+    const style = look(method, switchedOn(method));
+    marked(curve, curve.ratio, 1 - end, 1 + end, "y2", style);
+    if (high > 0 && !byId("show-residual").checked) marked(curve, curve.d_prediction.map((y) => (y > 0 ? y : null)), 0.6 * low, 10 ** top, "y", style);
+  }
   drawPlot("plot-spectra", traces, {
     xaxis: { title: { text: "multipole ℓ" }, type: byId("spectra-axis").value, anchor: "y2" },
     yaxis: { title: { text: "D<sub>ℓ</sub> [µK²]" }, type: "log", domain: [0.38, 1], exponentformat: "none",
-      ...(high > 0 && !byId("show-residual").checked ? { range: [Math.log10(0.6 * low), Math.log10(1.7 * high)] } : { autorange: true }) },
+      ...(high > 0 && !byId("show-residual").checked ? { range: [Math.log10(0.6 * low), top] } : { autorange: true }) },
     yaxis2: { title: { text: "D<sub>ℓ</sub> / theory" }, domain: [0, 0.34], range: [1 - end, 1 + end] },
   });
   drawTransfer(set);
