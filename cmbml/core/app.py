@@ -285,9 +285,9 @@ def _take_over(config: DictConfig, root: Path) -> None:
     made = newest_config(root, DATASET_PROGRAM)
     if made is None and (cleaned := newest_config(root, "clean")) is not None and "observed" in cleaned:
         message = (
-            f"{root} holds real maps that were cleaned, of which nobody knows the truth: there is nothing to score them "
-            f"against. What main_clean.py has drawn of each stands in {root / 'pictures'}: the cleaned map, the weights "
-            "and the spectrum"
+            f"{root} holds real maps that were cleaned, of which nobody knows the truth: there is nothing to score "
+            f"them against. What main_clean.py has drawn of each stands in {root / 'pictures'}: the map, the weights and "
+            "the spectrum"
         )
         raise ConfigError(message)
     if made is None:
@@ -327,8 +327,8 @@ def _require_consent(config: DictConfig, root: Path, pipeline: Pipeline, plan: P
     if changed:
         message = (
             f"{'; '.join(changed)}: this is another dataset than {root}, of which {redone} finished units of work would "
-            "be done again, and all that was cleaned and scored with them would be stale. Give it another dataset=, or "
-            "replace it with resume=restart"
+            "be done again, and all that was cleaned and scored with them would be stale. Give it another dataset=, "
+            "or replace it with resume=restart"
         )
         raise ConfigError(message)
 

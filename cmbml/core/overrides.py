@@ -115,7 +115,9 @@ def _stages_of_others(name: str, config: DictConfig, overrides: list[str]) -> st
         able = [other for other in _programs() if needed <= set(map(str, hydra.compose(other, [word])))]
         own = [other for other in able if option.startswith(other)] or able
         told = ", ".join(f"`{one}`" for one in lacking)
-        return f"{word} needs {told}, which {script_of(name)} does not know: it is for {' or '.join(map(script_of, own))}"
+        return (
+            f"{word} needs {told}, which {script_of(name)} does not know: it is for {' or '.join(map(script_of, own))}"
+        )
     return ""
 
 
@@ -171,7 +173,9 @@ def _explain(error: Exception, name: str, overrides: list[str]) -> str:
     culprit = next((f"{word}: " for word in reversed(overrides) if not _composes(name, [word])), "")
     if foreign := sorted({letter for letter in culprit if not letter.isascii()}):
         named = "names are made of letters from a to z, digits, '_', '-' and '.'; " * (".name=" in culprit)
-        return f"{culprit}{', '.join(foreign)} cannot stand there as it is; {named}other text in quotes: 'KEY=\"VALUE\"'"
+        return (
+            f"{culprit}{', '.join(foreign)} cannot stand there as it is; {named}other text in quotes: 'KEY=\"VALUE\"'"
+        )
     if "LexerNoViableAlt" in text:
         return f"{culprit}it has a character that must stand in quotes: 'KEY=\"VALUE\"'"
     return culprit + text.split("\n")[0]

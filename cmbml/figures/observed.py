@@ -60,7 +60,9 @@ def weights_figure(rows: Sequence[str], along: str, at: Values, mean: Values, lo
     head = 0.36 + LINE_INCH * legend_rows(rows)[1]
     total = head + 2.6 + 0.42
     figure = Figure(figsize=(COLUMN_WIDTH_INCH, total), facecolor="white")
-    figure.text(0.5, 1 - 0.14 / total, "Weights of I, at the map's beam", ha="center", va="center", fontsize=TEXT_SIZE + 1)
+    figure.text(
+        0.5, 1 - 0.14 / total, "Weights of I, at the map's beam", ha="center", va="center", fontsize=TEXT_SIZE + 1
+    )
     axes = figure.add_axes((0.145, 0.42 / total, 0.83, 2.6 / total))
     colours = mpl.colormaps["viridis"](np.linspace(0, BRIGHT, len(rows)))
     for place, (name, colour) in enumerate(zip(rows, colours, strict=True)):

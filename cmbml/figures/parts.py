@@ -1,6 +1,7 @@
 """What the errors of methods are made of, multipole by multipole."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -18,8 +19,8 @@ MOST_DECADES = 6.0  # that the axis of D_l spans
 def parts_figure(spectra: Mapping[str, tuple[Values, Mapping[str, Values]]], *, simulations: int) -> Figure:
     """Draw the spectra of the parts of each method's error, and that of the whole error.
 
-    Parts may be correlated, so that their spectra need not add up to that of the whole. A bin in which a spectrum, freed
-    from the mask's coupling, is not positive is left out.
+    Parts may be correlated, so that their spectra need not add up to that of the whole. A bin in which a spectrum, once
+    decoupled from the mask, is not positive is left out.
 
     Args:
         spectra: method -> multipoles `(n_bin,)`, and part (and `residual`) -> mean D_l `(n_bin,)`, uK_CMB^2.
@@ -35,10 +36,12 @@ def parts_figure(spectra: Mapping[str, tuple[Values, Mapping[str, Values]]], *, 
         message = "no method has parts of its error to draw"
         raise FigureError(message)
     names = list(dict.fromkeys(name for _, of in spectra.values() for name in of if name != WHOLE))
-    looks = {
+    looks: dict[str, dict[str, Any]] = {
         name: {"color": COLOURS[i % len(COLOURS)], "linestyle": DASHES[i % len(DASHES)]} for i, name in enumerate(names)
     }
-    looks[WHOLE] = {"color": "black", "linestyle": "-"}
+    looks = {name: look | {"linewidth": 1.2} for name, look in looks.items()}
+    # Wide and pale, below the others: where one part makes the error, both can be seen.
+    looks[WHOLE] = {"color": "0.7", "linestyle": "-", "linewidth": 3.5, "zorder": 1}
     labels = [*(name.replace("_", " ") for name in names), "whole error"]
     columns = min(2, len(spectra))
     rows = -(-len(spectra) // columns)
@@ -56,7 +59,7 @@ def parts_figure(spectra: Mapping[str, tuple[Values, Mapping[str, Values]]], *, 
         first = first or axes
         for name in (*names, WHOLE):
             if name in of:
-                axes.plot(ell, np.where(of[name] > 0, of[name], np.nan), linewidth=1.2, **looks[name])
+                axes.plot(ell, np.where(of[name] > 0, of[name], np.nan), **looks[name])
         axes.set_title(method, fontsize=SMALL_TEXT_SIZE, pad=3)
         axes.tick_params(labelsize=SMALL_TEXT_SIZE, which="both", direction="in", top=True, right=True)
         axes.tick_params(labelleft=column == 0, labelbottom=place + columns >= len(spectra), which="both")
@@ -70,6 +73,6 @@ def parts_figure(spectra: Mapping[str, tuple[Values, Mapping[str, Values]]], *, 
     if (drawn > 0).any():
         low, high = float(drawn[drawn > 0].min()), float(drawn.max())
         figure.axes[0].set_ylim(0.6 * max(low, high * 10**-MOST_DECADES), 1.7 * high)
-    handles = [figure.axes[0].plot([], [], linewidth=1.2, **looks[name])[0] for name in (*names, WHOLE)]
+    handles = [figure.axes[0].plot([], [], **looks[name])[0] for name in (*names, WHOLE)]
     legend_above(figure, handles, labels, 0.29)
     return figure

@@ -267,7 +267,9 @@ def ahead(contest: Contest, method: str, best: str) -> str:
     found, mean = contest.between(method, best), contest.mean(contest.values[method])
     part = contest.metric.best == -math.inf and mean > 0
     by, low, high = (f"{value * (100 / mean if part else 1):.2g}" for value in (found.value, found.low, found.high))
-    below = "below" if contest.metric.best == -math.inf else "above" if contest.metric.best == math.inf else "nearer than"
+    below = (
+        "below" if contest.metric.best == -math.inf else "above" if contest.metric.best == math.inf else "nearer than"
+    )
     return f"{by}{' %' if part else contest.unit} [{low}, {high}] {below}"
 
 
@@ -296,11 +298,11 @@ def warning_line(contest: Contest, split: str) -> str:
     n = len(contest.sims)
     if n >= ENOUGH or contest.by_pieces is not None:
         return ""
-    worth = "no scatter at all" if n == 1 else f"scatter to {100 / math.sqrt(2 * (n - 1)):.0f} % of itself"
-    return (
-        f"{count(n, 'simulation')} {'is' if n == 1 else 'are'} few, and tell{'s' * (n == 1)} {worth}: "
-        f"take splits.{split}={ENOUGH} or more before a method is chosen by this."
-    )
+    if n == 1:
+        text = "One simulation tells nothing of the scatter of the next"
+    else:
+        text = f"{n} simulations are few: their scatter is itself known to {100 / math.sqrt(2 * (n - 1)):.0f} % only"
+    return f"{text}. Take splits.{split}={ENOUGH} or more before a method is chosen by this."
 
 
 def inside(region: str) -> str:

@@ -88,7 +88,9 @@ def test_one_more_simulation_redoes_only_what_depends_on_it(
     words = [word for word in whole_sky if not word.startswith("splits.test")]
     done(command("sims", copy, *words, "splits.test={sims: 4, cosmology: shared}"))
     for method in METHODS:
-        assert "1 unit of work to do; 3 were done before" in done(command("clean", copy, "dataset=sky", f"method={method}"))
+        assert "1 unit of work to do; 3 were done before" in done(
+            command("clean", copy, "dataset=sky", f"method={method}")
+        )
     out = done(analyse(copy, METHODS, "plan_only=true"))
     each = dict.fromkeys(("common", "metrics", "power_spectra", "gathered", "residual"), 4)
     assert planned(out) == each | {"error_bars": 1, "summary": 1}

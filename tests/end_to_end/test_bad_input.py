@@ -41,7 +41,10 @@ SETTINGS: dict[str, tuple[list[str], list[str]]] = {
     "key without value": (["seed"], ["'seed' is no override; write KEY=VALUE"]),
     "nonsense": (["a=b=c"], ["a=b=c", "mismatched input"]),
     "group without option": (["splits=null"], ["splits=null"]),
-    "added key of nothing": (["+foo.bar=1"], ["'+foo.bar' adds a key that nothing reads", "allowed are: system, assets,"]),
+    "added key of nothing": (
+        ["+foo.bar=1"],
+        ["'+foo.bar' adds a key that nothing reads", "allowed are: system, assets,"],
+    ),
     "key that is like no other": (["foo=1"], ["'foo' is no key of the config; allowed are: system, assets,"]),
     "key one level off": (
         ["instrument.channels.100.fwhm=3"],

@@ -120,7 +120,9 @@ def test_methods_do_not_disturb_each_other(sky: Path, clean: Clean, digests: Cal
     before = digests(sky / "sky")
     for method in ("control_truth", "control_channel", "control_zero", "ilc_pixel"):
         assert "nothing to do: all 3 units" in done(clean(sky, f"method={method}"))
-    assert "3 units of work to do" in done(clean(sky, "method=control_channel", "method.channel=100", "method.name=low"))
+    assert "3 units of work to do" in done(
+        clean(sky, "method=control_channel", "method.channel=100", "method.name=low")
+    )
     after = digests(sky / "sky")
     assert before.items() <= after.items()
     assert {path.split("/")[1] for path in after.keys() - before} == {"low"}
@@ -314,6 +316,31 @@ def test_prediction_that_changed_is_imported_again(sky: Path, theirs: Clean, tmp
     hp.write_map(tmp_path / "given/test/sim0001.fits", other, column_units="K_CMB", dtype=float, overwrite=True)
     assert "1 unit of work to do; 2 were done before" in done(theirs(sky))
     np.testing.assert_allclose(read(sky, "theirs", "sim0001"), 1e6 * other, rtol=1e-6)
+
+
+def test_pixels_that_a_mask_left_unseen_are_filled_and_said_to_be(sky: Path, theirs: Clean, tmp_path: Path) -> None:
+    values = predictions(tmp_path / "given")
+    hidden = values["sim0000"].copy()
+    hidden[1400:1700] = hp.UNSEEN
+    path = tmp_path / "given/test/sim0000.fits"
+    hp.write_map(path, hidden, column_units="uK_CMB", dtype=np.float64, overwrite=True)
+    out = done(theirs(sky))
+    assert f"{path}: 300 of 3072 pixels are UNSEEN, and are filled with zero" in out
+    found = read(sky, "theirs", "sim0000")
+    assert (found[1400:1700] == 0).all()
+    np.testing.assert_allclose(found[:1400], values["sim0000"][:1400], rtol=1e-6)
+    # What is no number at all is still refused.
+    hidden[5] = np.nan
+    hp.write_map(path, hidden, column_units="uK_CMB", dtype=np.float64, overwrite=True)
+    refused(theirs(sky), "1 of 3072 pixel values are NaN")
+
+
+def test_prediction_without_a_unit_is_told_the_key(sky: Path, theirs: Clean, tmp_path: Path) -> None:
+    values = predictions(tmp_path / "given")
+    for sim, given in values.items():
+        hp.write_map(tmp_path / f"given/test/{sim}.fits", given, dtype=np.float64, overwrite=True)
+    refused(theirs(sky), "unit '' is not known", "say the unit of the numbers with predictions.unit=")
+    done(theirs(sky, "predictions.unit=uK_CMB"))
 
 
 IMPLAUSIBLE = {

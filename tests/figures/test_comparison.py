@@ -107,7 +107,11 @@ def test_points_stand_in_the_middle_of_their_bins_and_no_line_joins_them(compari
     upper, lower = spectra_comparison(comparison.spectra, METHODS, comparison.band).axes
     centres = comparison.spectra["nilc"].where(kind="master", field="TT").numbers["l_eff"][0]
     for axes in (upper, lower):
-        points = [line for line in axes.lines if line.get_marker() in {style.marker for style in method_styles(METHODS).values()}]
+        points = [
+            line
+            for line in axes.lines
+            if line.get_marker() in {style.marker for style in method_styles(METHODS).values()}
+        ]
         points = [line for line in points if len(line.get_xdata()) == len(centres)]
         assert len(points) == len(METHODS)
         for line in points:
@@ -120,7 +124,9 @@ def test_controls_set_no_axis(comparison):
     controls = ("control_truth", "control_channel")
     own = [name for name in METHODS if name not in controls]
     given = comparison.spectra["control_channel"]
-    loud = dataclasses.replace(given, numbers=dict(given.numbers) | {"d_prediction": 50 * given.numbers["d_prediction"]})
+    loud = dataclasses.replace(
+        given, numbers=dict(given.numbers) | {"d_prediction": 50 * given.numbers["d_prediction"]}
+    )
     spectra = dict(comparison.spectra) | {"control_channel": loud}
     alone, beside = (spectra_comparison(spectra, names, comparison.band, controls=controls) for names in (own, METHODS))
     for one, other in zip(alone.axes, beside.axes, strict=True):

@@ -334,7 +334,7 @@ def test_paper_shows_all_that_a_window_scrolls(driver, decided, tmp_path):
         assert not find(browser, "nav").is_displayed()
         assert not find(browser, "#score-metric").is_displayed()
         script = (
-            "return [...document.querySelectorAll('.scroll > *, .plot .main-svg')].filter((e) => e.offsetParent !== null "
+            "return [...document.querySelectorAll('.scroll > *, .plot .main-svg')].filter((e) => e.offsetParent "
             "|| e.tagName === 'svg').map((e) => e.getBoundingClientRect().right)"
         )
         assert max(browser.execute_script(script)) <= 680

@@ -68,8 +68,8 @@ def test_one_sentence_says_who_is_best_by_how_much_and_how_sure():
     given = scores(nilc=2.0, cnilc=4.0, zero=0.1, memory=1.0)
     found = said(given)["In short"]
     assert re.fullmatch(
-        r"nilc is best: its RMSE at 60 arcmin, inside the mask is [\d.]+ µK, \d+ % \[\d+, \d+\] below that of the next, "
-        r"cnilc; these 20 simulations tell them apart\.",
+        r"nilc is best: its RMSE at 60 arcmin, inside the mask is [\d.]+ µK, \d+ % \[\d+, \d+\] below that of the "
+        r"next, cnilc; these 20 simulations tell them apart\.",
         found,
     )
     means = {name: np.mean([one.value for one in given if one.method == name]) for name in ("nilc", "cnilc")}
@@ -83,11 +83,11 @@ def test_one_sentence_says_who_is_best_by_how_much_and_how_sure():
     assert said(scores(n=1, a=2.0, b=3.0))["In short"].startswith("This 1 simulation cannot tell a from b")
 
 
-@pytest.mark.parametrize(("n", "text"), [(1, "1 simulation is few, and tells no scatter"), (3, "scatter to 50 %")])
+@pytest.mark.parametrize(("n", "text"), [(1, "One simulation tells nothing"), (3, "known to 50 % only")])
 def test_few_simulations_are_warned_of(n, text):
     found = said(scores(n=n, nilc=2.0, cnilc=4.0))["Warning"]
     assert text in found
-    assert "take splits.test=8 or more" in found
+    assert "Take splits.test=8 or more" in found
     assert "Warning" not in said(scores(n=8, nilc=2.0, cnilc=4.0))
 
 

@@ -112,8 +112,8 @@ class ImportPrediction(Executor):
         unseen = np.isnan(read_raw_columns(path, self._columns, unknown=True)[0]).any(axis=0)
         if unseen.any():
             log.info(
-                "%s: %d of %d pixels are UNSEEN, and are filled with zero: where the mask of the scores keeps them, the "
-                "whole CMB there counts as error",
+                "%s: %d of %d pixels are UNSEEN, and are filled with zero: where the mask of the scores keeps them, "
+                "the whole CMB there counts as error",
                 *(path, int(unseen.sum()), unseen.size),
             )
         return values

@@ -112,7 +112,9 @@ class DrawObserved(Executor):
         if theory is not None and len(theory) > lmax:
             expected[0] = decoupled[0].expected(theory[: lmax + 1])
         columns = {
-            name: column[0] for name, column in (bins | {"d_ell": d_ell, "d_theory": expected}).items() if name != "field"
+            name: column[0]
+            for name, column in (bins | {"d_ell": d_ell, "d_theory": expected}).items()
+            if name != "field"
         }
         columns["sigma"] = knox_sigma(np.abs(columns["d_ell"]), columns["n_modes"])
         io.write(OBSERVED_SPECTRUM, Table(columns))
@@ -158,5 +160,7 @@ def read_theory(path: Path) -> NDArray[np.float64]:
 
 def _draw_weights(table: Table) -> Figure:
     rows = list(dict.fromkeys(map(str, table["channel"])))
-    parts = {name: np.asarray(table[name], dtype=np.float64).reshape(len(rows), -1) for name in ("at", "mean", "low", "high")}
+    parts = {
+        name: np.asarray(table[name], dtype=np.float64).reshape(len(rows), -1) for name in ("at", "mean", "low", "high")
+    }
     return weights_figure(rows, str(table["along"][0]), parts["at"][0], parts["mean"], parts["low"], parts["high"])

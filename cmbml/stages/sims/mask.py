@@ -129,8 +129,8 @@ class MaskFromFile(Executor):
         """
         if not self.path.is_file():
             message = (
-                f"mask.path={self.path}: there is no such file. Name one by mask.path=FILE, or put it into assets.folder; "
-                "the default is Planck's NILC map of 2018 with its mask, from the Planck Legacy Archive "
+                f"mask.path={self.path}: there is no such file. Name one by mask.path=FILE, or put it into "
+                "assets.folder; the default is Planck's NILC map of 2018 with its mask, from the Planck Legacy Archive "
                 "(pla.esac.esa.int, CMB maps). mask=from_sky needs none"
             )
             raise ValueError(message)
