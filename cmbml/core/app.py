@@ -286,7 +286,7 @@ def _take_over(config: DictConfig, root: Path) -> None:
     if made is None and (cleaned := newest_config(root, "clean")) is not None and "observed" in cleaned:
         message = (
             f"{root} holds real maps that were cleaned, of which nobody knows the truth: there is nothing to score "
-            f"them against. What main_clean.py has drawn of each stands in {root / 'pictures'}: map, weights and spectrum"
+            f"them against. What main_clean.py has drawn of each stands in {root / 'pictures'}: map, weights, spectrum"
         )
         raise ConfigError(message)
     if made is None:
@@ -325,8 +325,8 @@ def _require_consent(config: DictConfig, root: Path, pipeline: Pipeline, plan: P
     changed = [f"{key} was {old}, and is now {new}" for key, old, new in _identity(before, now) if old != new]
     if changed:
         message = (
-            f"{'; '.join(changed)}: this is another dataset than {root}, of which {redone} finished units of work "
-            "would be done again, and all that was cleaned and scored with them would be stale. Give it another dataset=, "
+            f"{'; '.join(changed)}: this is another dataset than {root}, of which {redone} "
+            "finished units of work would be done again, and all that was cleaned and scored with them would be stale. Give it another dataset=, "
             "or replace it with resume=restart"
         )
         raise ConfigError(message)
