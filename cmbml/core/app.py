@@ -325,8 +325,9 @@ def _require_consent(config: DictConfig, root: Path, pipeline: Pipeline, plan: P
     changed = [f"{key} was {old}, and is now {new}" for key, old, new in _identity(before, now) if old != new]
     if changed:
         message = (
-            f"{'; '.join(changed)}: this is another dataset than {root}, of which {redone} "
-            "finished units of work would be done again, and all that was cleaned and scored with them would be stale. Give it another dataset=, "
+            f"{'; '.join(changed)}: this is another dataset than {root}, of which {redone} finished "
+            "units of work would be done again, and all that was cleaned and scored with them would be stale. Give it "
+            "another dataset=, "
             "or replace it with resume=restart"
         )
         raise ConfigError(message)
