@@ -1,5 +1,6 @@
 """Draw what real maps were cleaned to: the map, the weights, and its spectrum over a theory."""
 
+import logging
 from pathlib import Path
 from typing import Annotated, ClassVar
 
@@ -15,14 +16,14 @@ from cmbml.core.space import Key, Space
 from cmbml.core.unit_io import UnitIO
 from cmbml.figures.observed import cleaned_figure, observed_spectrum_figure, weights_figure
 from cmbml.handlers.raw_map import read_raw_columns, read_raw_header
-from cmbml.metrics.coupling import ModeCoupling, linear_bins, mode_coupling
+from cmbml.metrics.coupling import linear_bins, mode_coupling
 from cmbml.metrics.footing import map_window
 from cmbml.metrics.pixel import MonopoleDipole
 from cmbml.metrics.spectral import bin_columns, binned_spectra, decouplings, knox_sigma, masked_alm
 from cmbml.settings import NonNegativeFloat, PositiveFloat, settings
 from cmbml.sky.case import require_map
 from cmbml.sky.harmonics import power
-from cmbml.sky.maps import Frame, MapError
+from cmbml.sky.maps import Frame, MapError, SkyMap
 from cmbml.sky.masks import apodise, degrade_mask
 from cmbml.stages.assets import (
     CHANNEL_WEIGHTS,
@@ -36,6 +37,7 @@ from cmbml.stages.assets import (
     WEIGHTS_FIGURE,
 )
 
+log = logging.getLogger(__name__)
 NARROWEST = 0.05
 """Value of the map's beam beyond which a spectrum divided by its square is noise."""
 
@@ -64,8 +66,8 @@ class DrawObserved(Executor):
     limit_uk: PositiveFloat = 300.0
     reads: ClassVar = (CLEANED_MAP,)
     may_read: ClassVar = (CHANNEL_WEIGHTS,)
-    writes: ClassVar = (OBSERVED_FIGURE, OBSERVED_SPECTRUM, OBSERVED_SPECTRUM_FIGURE)
-    may_write: ClassVar = (WEIGHTS_FIGURE,)
+    writes: ClassVar = (OBSERVED_FIGURE,)
+    may_write: ClassVar = (OBSERVED_SPECTRUM, OBSERVED_SPECTRUM_FIGURE, WEIGHTS_FIGURE)
     per: ClassVar = (METHOD, SPLIT, SIM)
 
     def check(self, space: Space) -> None:  # noqa: ARG002
@@ -100,9 +102,21 @@ class DrawObserved(Executor):
         beam = "no beam" if sky.spec.beam == "none" else f"{sky.spec.fwhm_arcmin:g} arcmin"
         title = f"{io.key[METHOD]}: cleaned map, {beam}"
         io.write(OBSERVED_FIGURE, cleaned_figure(values, keep.astype(np.float64), self.limit_uk, title=title))
+        if sky.spec.beam == "window":
+            log.info("%s gets no spectrum: its map has a channel's own beam, which is a table", io.key[METHOD])
+        else:
+            self._measure(io, sky, keep, soft, dipole)
+        weights = io.read_optional(CHANNEL_WEIGHTS)
+        if weights is not None:
+            io.write(WEIGHTS_FIGURE, _draw_weights(weights))
+
+    def _measure(
+        self, io: UnitIO, sky: SkyMap, keep: NDArray[np.bool_], soft: NDArray[np.float64], dipole: MonopoleDipole
+    ) -> None:
+        """Measure the spectrum of I under a soft mask, write it, draw it."""
         window = map_window(sky.spec, sky.spec.lmax or 2 * sky.spec.nside, 1)
         lmax = int(np.flatnonzero(window[0] > NARROWEST)[-1])
-        coupling = ModeCoupling.of(soft, mode_coupling(soft, lmax, False, io.threads, removal=True))
+        coupling = mode_coupling(soft, lmax, False, io.threads, removal=True)
         decoupled = decouplings(coupling, linear_bins(2, lmax, self.bin_width), window)
         alm = masked_alm(sky.values[:1].astype(np.float64), soft, lmax, dipole, threads=io.threads)
         bins = bin_columns(decoupled[0].edges, coupling, 1)
@@ -110,7 +124,7 @@ class DrawObserved(Executor):
         theory = None if self.theory is None else read_theory(self.theory)
         expected = np.full_like(d_ell, np.nan)
         if theory is not None and len(theory) > lmax:
-            expected[0] = decoupled[0].expected(theory[: lmax + 1])
+            expected = decoupled[0].expected(theory[None, : lmax + 1])
         columns = {
             name: column[0]
             for name, column in (bins | {"d_ell": d_ell, "d_theory": expected}).items()
@@ -121,9 +135,6 @@ class DrawObserved(Executor):
         title = f"{io.key[METHOD]}: TT outside the mask, {100 * float(keep.mean()):.0f} % of the sky"
         shown = None if theory is None else theory[: lmax + 1]
         io.write(OBSERVED_SPECTRUM_FIGURE, observed_spectrum_figure(columns, title=title, theory=shown))
-        weights = io.read_optional(CHANNEL_WEIGHTS)
-        if weights is not None:
-            io.write(WEIGHTS_FIGURE, _draw_weights(weights))
 
     def _kept(self, nside: int, frame: Frame) -> NDArray[np.bool_]:
         """Return what is kept, `(n_pix,)`: by the file, or by the Galactic latitude of each pixel of the frame."""
