@@ -109,7 +109,7 @@ def observed_spectrum_figure(table: Mapping[str, Values], *, title: str, theory:
         ratio = table["d_ell"] / table["d_theory"]
         lower.errorbar(table["l_eff"], ratio, table["sigma"] / table["d_theory"], half, **look)
         lower.axhline(1, color="0.35", linewidth=1.0)
-        reach = float(np.clip(1.3 * np.nanpercentile(np.abs(ratio - 1), 80), 0.1, 1.0))
+        reach = float(np.clip(1.1 * np.nanmax(np.abs(ratio - 1) + table["sigma"] / table["d_theory"]), 0.05, 1.0))
         lower.set_ylim(1 - reach, 1 + reach)
         lower.set_ylabel("map / theory", fontsize=TEXT_SIZE)
         panels.append(lower)
