@@ -92,7 +92,7 @@ def observed_spectrum_figure(table: Mapping[str, Values], *, title: str, theory:
     """
     known = theory is not None and bool(np.isfinite(table["d_theory"]).any())
     labels = ["cleaned map, noise and all"] + (["theory"] if known else [])
-    heights = (2.4, 1.3) if known else (2.6,)
+    heights: tuple[float, ...] = (2.4, 1.3) if known else (2.6,)
     head = 0.36 + LINE_INCH * legend_rows(labels)[1]
     total = head + sum(heights) + 0.08 * (len(heights) - 1) + 0.42
     figure = Figure(figsize=(COLUMN_WIDTH_INCH, total), facecolor="white")

@@ -102,7 +102,7 @@ class KeepComparison:
     @field_validator("name")
     @classmethod
     def _plain(cls, value: str | None) -> str | None:
-        if value is not None and not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.+-]*", value):
+        if value is not None and not re.fullmatch(r"(?!index\.html$)[A-Za-z0-9_][A-Za-z0-9_.+-]*", value):
             message = "a comparison's name is made of letters, digits, '_', '-', '+' and, after the first, '.'"
             raise ValueError(message)
         return value
