@@ -76,7 +76,7 @@ def test_pages_of_other_lists_are_kept_and_stale_ones_said(copy: Path, command: 
 def test_a_page_says_all_that_makes_it_again(paged: Path) -> None:
     """The dataset with its overrides, each method, the comparison: as they were typed, but for where and how."""
     page = (paged / "sky/report/test/report.html").read_text()
-    text = re.search(r'<pre tabindex="0" id="commands">(.*?)</pre>', page, re.DOTALL).group(1)
+    text = re.search(r'<pre class="wrap" tabindex="0" id="commands">(.*?)</pre>', page, re.DOTALL).group(1)
     lines = [shlex.split(line.replace("&#39;", "'").replace("&#34;", '"')) for line in text.strip().splitlines()]
     programs = [words[1] for words in lines]
     assert programs == ["main_sims.py", *["main_clean.py"] * len(METHODS), "main_analysis.py"]
