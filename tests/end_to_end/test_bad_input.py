@@ -50,10 +50,6 @@ SETTINGS: dict[str, tuple[list[str], list[str]]] = {
         ["instrument.channels.100.fwhm=3"],
         ["is no key of the config", "did you mean 'instrument.channels.100.fwhm_arcmin'?"],
     ),
-    "stages of another program": (
-        ["stages=clean"],
-        ["stages=clean needs", "`over`", "which main_sims.py does not know: it is for main_clean.py\n"],
-    ),
     "letter from beyond ASCII": (["dataset=méthode"], ["dataset=méthode: é cannot stand there", "in quotes"]),
     "mask from a file that is not there": (
         ["mask=from_file"],
@@ -151,6 +147,14 @@ def refused(program: Program, tmp_path: Path, half_written: Callable[[Path], lis
         return outcome.err
 
     return run
+
+
+def test_stages_of_another_program_are_said_to_be_its(command: Program, tmp_path: Path) -> None:
+    outcome = command("sims", tmp_path, "dataset=x", "stages=clean")
+    assert outcome.status == 1
+    assert outcome.err.startswith("error: stages=clean needs ")
+    assert "`over`" in outcome.err
+    assert "which main_sims.py does not know: it is for main_clean.py\n" in outcome.err
 
 
 @pytest.mark.parametrize(("overrides", "words"), SETTINGS.values(), ids=list(SETTINGS))
