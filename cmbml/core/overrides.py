@@ -112,7 +112,8 @@ def _stages_of_others(name: str, config: DictConfig, overrides: list[str]) -> st
         needed = {link.partition(".")[0] for link in _links(config.stages)}
         if not (lacking := sorted(needed - set(map(str, config)))):
             return ""
-        able = [other for other in _programs() if needed <= set(map(str, hydra.compose(other, [word])))]
+        fitting = [other for other in _programs() if _composes(other, [word])]
+        able = [other for other in fitting if needed <= set(map(str, hydra.compose(other, [word])))]
         own = [other for other in able if option.startswith(other)] or able
         told = ", ".join(f"`{one}`" for one in lacking)
         return (
