@@ -41,6 +41,7 @@ demo: $(VENV)/.ready  ## simulate, clean and compare at nside 64 with the embedd
 	@find datasets/demo/figures -name '*.png' | sort
 	@cat datasets/demo/summary/test/summary_table.md
 	@echo "report, to be opened in a browser: datasets/demo/report/test/report.html"
+	@echo "all comparisons of the dataset: datasets/demo/comparisons/index.html"
 
 check: environment  ## format, lint, types, import contracts
 	$(BIN)/ruff format --check .

@@ -49,6 +49,8 @@ from cmbml.core.wording import spoken
 
 log = logging.getLogger(__name__)
 RESUME = ("fresh", "restart", "refuse")
+IDENTITY = ("nside", "nside_sky", "lmax", "fields")
+"""Keys of a scenario that make every map another one."""
 
 
 def main(name: str) -> None:
@@ -135,6 +137,7 @@ def run(name: str, config: DictConfig) -> None:
         return
     _take_over(config, root)
     pipeline, runner = build_pipeline(config, root, origin_of(name))
+    follow_ups = _follow_ups(config)
     if config.fetch_only:
         try:
             for executor in pipeline.graph.stages.values():
@@ -149,6 +152,7 @@ def run(name: str, config: DictConfig) -> None:
     with lock(root):
         removed = Store(root).remove_parts()
         plan = pipeline.plan(config.resume)
+        _require_consent(config, root, pipeline, plan)
         _check_disk(root, plan)
         if config.resume == "restart":
             Store(root).remove_work((stage.stage, key.name) for stage in plan.stages for key in stage.todo)
@@ -160,14 +164,31 @@ def run(name: str, config: DictConfig) -> None:
             pipeline.announce(plan)
             rows = {stage.stage: {"todo": len(stage.todo), "fresh": stage.fresh} for stage in plan.stages}
             write_manifest(folder, _plain(config), rows)
-            log.info("%s: %d units to do, %d fresh", root, plan.n_todo, sum(stage.fresh for stage in plan.stages))
+            log.info("%s: %s", root, plan.sentence())
             started = time.perf_counter()
             try:
                 pipeline.run(plan, runner)
             except UnitFailedError:
                 log.info("details: %s", folder / "run.log")
                 raise
+            for follow_up in follow_ups:
+                follow_up(root, pipeline.origin.command)
             log.info("done in %.1f s; log and manifest: %s", time.perf_counter() - started, folder)
+
+
+def _follow_ups(config: DictConfig) -> list[Callable[[Path, str], None]]:
+    """Make what is called once all is done: with the dataset's folder, and the command that was given.
+
+    Raises:
+        ConfigError: settings that cannot be.
+    """
+    made = []
+    for name in config.get("afterwards") or {}:
+        try:
+            made.append(hydra.utils.instantiate(deepcopy(config).afterwards[name], _convert_="all"))
+        except (InstantiationException, OmegaConfBaseException) as error:
+            raise ConfigError("\n".join(describe(error, f"afterwards.{name}", config))) from error
+    return made
 
 
 def verify_dataset(config: DictConfig) -> None:
@@ -333,6 +354,12 @@ def _take_over(config: DictConfig, root: Path) -> None:
     if not config.get("from_dataset"):
         return
     made = newest_config(root, DATASET_PROGRAM)
+    if made is None and (cleaned := newest_config(root, "clean")) is not None and "observed" in cleaned:
+        message = (
+            f"{root} holds real maps that were cleaned, of which nobody knows the truth: there is nothing to score "
+            f"them against. What main_clean.py has drawn of each stands in {root / 'pictures'}: map, weights, spectrum"
+        )
+        raise ConfigError(message)
     if made is None:
         message = f"there is no dataset in {root}; build it first: {_building(config)}"
         raise ConfigError(message)
@@ -355,6 +382,36 @@ def _building(config: DictConfig) -> str:
 def _plain(config: DictConfig) -> dict[str, Any]:
     plain: Any = OmegaConf.to_container(config, resolve=True)
     return dict(plain)
+
+
+def _require_consent(config: DictConfig, root: Path, pipeline: Pipeline, plan: Plan) -> None:
+    """Look whether what makes a dataset another one has changed, and work that was finished would be done again.
+
+    Raises:
+        ConfigError: it would, and nobody has said that it may.
+    """
+    if not pipeline.origin.whole or config.resume != "fresh" or not (redone := pipeline.redone(plan)):
+        return
+    before, now = newest_config(root, pipeline.origin.program) or {}, _plain(config)
+    changed = [f"{key} was {old}, and is now {new}" for key, old, new in _identity(before, now) if old != new]
+    if changed:
+        message = (
+            f"{'; '.join(changed)}: this is another dataset than {root}, of which {redone} finished "
+            "units of work would be done again, and all that was cleaned and scored with them would be stale. Give it "
+            "another dataset=, "
+            "or replace it with resume=restart"
+        )
+        raise ConfigError(message)
+
+
+def _identity(before: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[tuple[str, Any, Any]]:
+    """Yield what says which dataset it is: the key, what it was, and what it is."""
+    if "seed" in before:
+        yield "seed", before["seed"], now["seed"]
+    old, new = before.get("scenario") or {}, now.get("scenario") or {}
+    for key in IDENTITY:
+        if key in old and key in new:
+            yield f"scenario.{key}", old[key], new[key]
 
 
 def _check_disk(root: Path, plan: Plan) -> None:

@@ -35,6 +35,8 @@ class Executor(ABC):
     version: ClassVar[int] = 1
     reproducible: ClassVar[bool] = True
     """Whether the same inputs give the same bytes on any machine. If not, what follows is done again with a unit."""
+    tells: ClassVar[bool] = False
+    """Whether `io.history` gives the commands that have led to a unit, which it may write down."""
     along: ClassVar[Mapping[str, Axis]] = {}
     """Settings that are a mapping with one entry per value of an axis: a unit depends on its own entry alone."""
 

@@ -1,6 +1,7 @@
 """What was last asked for, stage by stage: written before any work, so that work left undone can be told."""
 
 import json
+import shlex
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,6 +32,22 @@ class Origin:
 
 
 NOBODY = Origin()
+
+
+PASSING = ("system.", "runner", "hardware", "integrity", "resume", "plan_only", "fetch_only", "hydra.")
+"""Beginnings of words on a command line that change no byte of what it makes."""
+
+
+def lasting(command: str) -> str:
+    """Return a command without the words that change no byte of what it makes, and with the root left open.
+
+    Example:
+        >>> lasting("python main_sims.py system.root=/data dataset=demo runner.threads=1 'splits.test={sims: 4}'")
+        "python main_sims.py system.root=ROOT dataset=demo 'splits.test={sims: 4}'"
+    """
+    python, script, *words = shlex.split(command)
+    kept = [word for word in words if not word.lstrip("+~").startswith(PASSING)]
+    return shlex.join([python, script, "system.root=ROOT", *kept])
 
 
 def script_of(program: str) -> str:

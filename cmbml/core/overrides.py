@@ -2,7 +2,7 @@
 
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import hydra
@@ -87,20 +87,69 @@ def check_overrides(name: str, overrides: list[str]) -> DictConfig:
             config = hydra.compose(name, overrides)
         except COMPOSING as error:
             raise ConfigError(_explain(error, name, overrides)) from error
+        if foreign := _stages_of_others(name, config, overrides):
+            raise ConfigError(foreign)
         for key in _unread(config, overrides):
             known = list(_keys(hydra.compose(name, [word for word in overrides if _is_choice(word)])))
             if key in known:
                 continue
             if elsewhere := _group_of_others(name, overrides):
                 raise ConfigError(elsewhere)
-            message = f"'+{key}' adds a key that nothing reads; {nearest(key, known)}"
+            message = f"'+{key}' adds a key that nothing reads; {nearest_key(key, known)}"
             raise ConfigError(message)
         return config
 
 
+def nearest_key(key: str, known: Sequence[str]) -> str:
+    """Say which key a misspelt one is nearest to: on its own level first; or list those of the level that there is.
+
+    Example:
+        >>> nearest_key("a.b.fwhm", ["a", "a.b", "a.b.fwhm_arcmin", "a.fwhm"])
+        "did you mean 'a.b.fwhm_arcmin'?"
+        >>> nearest_key("zzz.bar", ["a", "a.b", "seed"])
+        'allowed are: a, seed'
+    """
+    parent = key.rpartition(".")[0]
+    while parent and parent not in known:
+        parent = parent.rpartition(".")[0]
+    level = [name for name in known if name.rpartition(".")[0] == parent]
+    here = nearest(key, level)
+    anywhere = nearest(key, known)
+    return here if here.startswith("did you mean") or not anywhere.startswith("did you mean") else anywhere
+
+
+def _stages_of_others(name: str, config: DictConfig, overrides: list[str]) -> str:
+    """Say which programs a choice of stages is for, if this one lacks what they need."""
+    for word in overrides:
+        group, _, option = word.partition("=")
+        if group != "stages" or not _is_choice(word):
+            continue
+        needed = {link.partition(".")[0] for link in _links(config.stages)}
+        if not (lacking := sorted(needed - set(map(str, config)))):
+            return ""
+        fitting = [other for other in _programs() if _composes(other, [word])]
+        able = [other for other in fitting if needed <= set(map(str, hydra.compose(other, [word])))]
+        own = [other for other in able if option.startswith(other)] or able
+        told = ", ".join(f"`{one}`" for one in lacking)
+        return (
+            f"{word} needs {told}, which {script_of(name)} does not know: it is for {' or '.join(map(script_of, own))}"
+        )
+    return ""
+
+
+def _links(node: Any) -> set[str]:  # noqa: ANN401
+    """Return the keys that interpolations below a node refer to."""
+    return set(re.findall(r"\$\{(?:[\w.]+:)?([\w.]+)\}", str(OmegaConf.to_container(node, resolve=False))))
+
+
+def _programs() -> list[str]:
+    """Return the names of the main programs."""
+    return [path.stem for path in sorted(CONFIG_FOLDER.glob("*.yaml")) if path.stem != "common"]
+
+
 def _unread(config: DictConfig, overrides: list[str]) -> Iterator[str]:
     """Find the added keys that no class is given, neither by themselves nor as part of a whole."""
-    links = set(re.findall(r"\$\{(?:[\w.]+:)?([\w.]+)\}", str(OmegaConf.to_container(config, resolve=False))))
+    links = _links(config)
     for key in (word.lstrip("+").split("=")[0] for word in overrides if word.startswith("+")):
         parts = key.split(".")
         wholes = {".".join(parts[: i + 1]) for i in range(len(parts))}
@@ -131,13 +180,18 @@ def _explain(error: Exception, name: str, overrides: list[str]) -> str:
         ):
             return f"'{key}' is a setting that the config leaves out; write +{blamed[0]}"
         if key not in known:
-            return f"'{key}' is no key of the config; {nearest(key, known)}"
+            return f"'{key}' is no key of the config; {nearest_key(key, known)}"
     bad = next((word for word in overrides if "=" not in word.strip("=") and not word.startswith("~")), "")
     if bad:
         return f"'{bad}' is no override; write KEY=VALUE"
     if several := next((word for word in overrides if f"'{word}'" in text and "Ambiguous value" in text), ""):
         return f"{several}: several values are a sweep, which needs -m; one value that is a list is written '[A,B]'"
     culprit = next((f"{word}: " for word in reversed(overrides) if not _composes(name, [word])), "")
+    if foreign := sorted({letter for letter in culprit if not letter.isascii()}):
+        named = "names are made of letters from a to z, digits, '_', '-' and '.'; " * (".name=" in culprit)
+        return (
+            f"{culprit}{', '.join(foreign)} cannot stand there as it is; {named}other text in quotes: 'KEY=\"VALUE\"'"
+        )
     if "LexerNoViableAlt" in text:
         return f"{culprit}it has a character that must stand in quotes: 'KEY=\"VALUE\"'"
     return culprit + text.split("\n")[0]
@@ -150,9 +204,9 @@ def _group_of_others(name: str, overrides: list[str]) -> str:
         group = word.lstrip("+~").partition("=")[0]
         if "/" in group or group in mine or not (CONFIG_FOLDER / group).is_dir():
             continue
-        others = [path.stem for path in sorted(CONFIG_FOLDER.glob("*.yaml")) if group in _groups(path.stem)]
+        others = [other for other in _programs() if group in _groups(other)]
         taken = f"; here {group} is what the dataset was made with" if group in hydra.compose(name) else ""
-        programs = ", ".join(script_of(other) for other in others if other != "common")
+        programs = ", ".join(script_of(other) for other in others)
         return f"{word.lstrip('+~')}: '{group}' is no group of {script_of(name)}, but of {programs}{taken}"
     return ""
 

@@ -5,7 +5,7 @@ import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import FIRST_COMPLETED, BrokenExecutor, Future, wait
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,7 +14,7 @@ from cmbml.core.executor import Executor
 from cmbml.core.fingerprint import Fingerprinter
 from cmbml.core.graph import Graph
 from cmbml.core.integrity import Integrity
-from cmbml.core.intent import NOBODY, Origin, Wish, announce
+from cmbml.core.intent import DATASET_PROGRAM, NOBODY, Origin, Wish, announce, lasting
 from cmbml.core.ledger import Fault, Ledger, complaint
 from cmbml.core.namer import Namer
 from cmbml.core.plan import Plan, StagePlan, Unit
@@ -128,6 +128,15 @@ class Pipeline:
             raise ConfigError(message)
         return Plan(tuple(stages), prints, needs)
 
+    def redone(self, plan: Plan) -> int:
+        """Count the units to be done that are finished, and were made with other settings or inputs."""
+        records = (
+            (self.ledger.record(stage.stage, key.name), plan.fingerprints[stage.stage, key])
+            for stage in plan.stages
+            for key in stage.todo
+        )
+        return sum(record is not None and record.fingerprint != print_ for record, print_ in records)
+
     def run(self, plan: Plan, runner: Runner) -> None:
         """Note what the plan says, and do it.
 
@@ -239,6 +248,19 @@ class Pipeline:
         intent = None if stage in self.graph.stages else self.ledger.intent(stage)
         return self.origin.command if intent is None else next((asked.command for asked in intent.units.values()), "")
 
+    @cached_property
+    def _history(self) -> tuple[str, ...]:
+        """The commands that have made what earlier programs made for this space, the dataset first, and this one."""
+        asked = []
+        for stage, kind in self.graph.upstream.items():
+            intent = self.ledger.intent(stage)
+            if intent is not None and {*kind.per} <= {*self.space.axes}:
+                names = sorted(key.name for key in self.space.keys(kind.per))
+                asked += [intent.units[name] for name in names if name in intent.units]
+        asked.sort(key=lambda one: one.program != DATASET_PROGRAM)
+        commands = (*(one.command for one in asked), self.origin.command)
+        return tuple(dict.fromkeys(lasting(command) for command in commands if command))
+
     def _task(self, stage: str, key: Key, plan: Plan, threads: int) -> Task:
         executor = self.graph.stages[stage]
         reads = self.graph.reads_of(executor)
@@ -265,6 +287,7 @@ class Pipeline:
             written={path: output for path, output in recorded if output is not None},
             commands={source.stage: self._command(source.stage) for source in sources},
             integrity=self.integrity,
+            history=self._history if executor.tells else (),
         )
         return Task(executor, access, str(self.namer.record(stage, key)), sources, self._alike[stage])
 

@@ -49,6 +49,14 @@ class Plan:
         """Estimated size of all that will be written."""
         return sum(stage.disk_bytes for stage in self.stages)
 
+    def sentence(self) -> str:
+        """Say in plain words how much is to do."""
+        before = sum(stage.fresh for stage in self.stages)
+        if not self.n_todo:
+            return f"nothing to do: all {before} units of work were done before"
+        todo = "1 unit" if self.n_todo == 1 else f"{self.n_todo} units"
+        return f"{todo} of work to do; {before} {'was' if before == 1 else 'were'} done before"
+
     def table(self) -> str:
         """Return the plan as text, a line per stage."""
         rows = [("stage", "to do", "fresh", "disk")]

@@ -5,6 +5,7 @@ import os
 import signal
 import tempfile
 import threading
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
@@ -20,6 +21,9 @@ from cmbml.core.logs import ROOT, Outputs
 from cmbml.cores import n_cores
 from cmbml.settings import PositiveFloat, settings
 
+log = logging.getLogger(__name__)
+TELL_EVERY_S = 60.0
+"""How long a run without a terminal is silent at most, once units are done."""
 P = ParamSpec("P")
 T = TypeVar("T")
 THREAD_VARIABLES = (
@@ -32,15 +36,43 @@ THREAD_VARIABLES = (
 
 
 class Progress:
-    """How far a run has come: units done, rate and time left. Quiet when the output is no terminal."""
+    """How far a run has come: units done, rate and time left; a line every so often where the output is no terminal.
 
-    def __init__(self, total: int) -> None:
+    Args:
+        total: how many units there are.
+        clock: tells the time, s.
+    """
+
+    def __init__(self, total: int, clock: Callable[[], float] = time.monotonic) -> None:
         self.bar = tqdm(total=total, unit="unit", disable=None if total else True, dynamic_ncols=True, smoothing=0.1)
+        self.total, self.done, self.clock = total, 0, clock
+        self.started = self.told = clock()
 
     def advance(self, stage: str) -> None:
         """Count one more unit, of the named stage."""
         self.bar.set_description(stage, refresh=False)
         self.bar.update()
+        self.done += 1
+        now = self.clock()
+        if self.bar.disable and now - self.told >= TELL_EVERY_S and self.done < self.total:
+            self.told = now
+            per_minute = 60 * self.done / (now - self.started)
+            left = (self.total - self.done) / per_minute
+            log.info(
+                "%d of %d units done, %.3g a minute, about %s left (now: %s)",
+                *(self.done, self.total, per_minute, _duration(left), stage),
+            )
+
+
+def _duration(minutes: float) -> str:
+    """Write a time as a person would.
+
+    Example:
+        >>> _duration(0.4), _duration(12.2), _duration(200.0)
+        ('1 min', '12 min', '3 h 20 min')
+    """
+    whole = max(1, round(minutes))
+    return f"{whole} min" if whole < 60 else f"{whole // 60} h {whole % 60} min"
 
 
 @settings

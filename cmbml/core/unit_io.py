@@ -40,6 +40,7 @@ class Access:
         written: path of each file that is read -> what is recorded of it.
         commands: name of each stage that is read -> the command that makes it, for messages.
         integrity: how closely files are looked at before they are read.
+        history: the commands that have led to the unit, of stages that tell them.
     """
 
     stage: str
@@ -55,6 +56,7 @@ class Access:
     written: Mapping[str, Output] = field(default_factory=dict)
     commands: Mapping[str, str] = field(default_factory=dict)
     integrity: Integrity = "hash"
+    history: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return f"{self.stage} {self.key}".strip()
@@ -86,6 +88,11 @@ class UnitIO:
     def threads(self) -> int:
         """How many CPU threads the work may use. They must not change a bit of the result."""
         return self._access.threads
+
+    @property
+    def history(self) -> tuple[str, ...]:
+        """The commands that lead to the unit, in order, without words that change no byte; see `Executor.tells`."""
+        return self._access.history
 
     def read(self, asset: Asset[T]) -> T:
         """Read the one file of an asset that belongs to the unit."""

@@ -1,6 +1,6 @@
 """Methods beside one another: spectra, transfer functions, and what their residuals have in common."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,14 +11,13 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from cmbml.figures.palette import COLUMN_WIDTH_INCH, LINE_INCH, MethodStyle, legend_above, legend_rows, method_styles
-from cmbml.figures.prediction import draw_bar, draw_map
+from cmbml.figures.prediction import draw_map, fill_bar
 from cmbml.figures.results import FigureError, Stacks, TheoryBand, Values, mean_and_spread
 from cmbml.figures.style import SMALL_TEXT_SIZE, TEXT_SIZE, UNIT_LABELS, round_to, symmetric_scale
 from cmbml.tables import different
 
 Stacked = Mapping[str, Mapping[str, Values]]
 
-SHARE_OF_BIN = 0.6  # points of different methods are set apart over so much of a bin
 MARKED = 30  # markers on a line, about
 RATIO_LIMITS = (0.05, 0.5)  # the ratio's axis reaches at least, and at most, so far from 1
 D_ELL = r"$\mathcal{D}_\ell$"
@@ -31,11 +30,13 @@ def spectra_comparison(
     *,
     kind: str = "master",
     field: str = "TT",
+    controls: Collection[str] = (),
 ) -> Figure:
     """Draw D_l of truth and methods over the band of theories, and their ratio to the theory, as the paper's figure 7.
 
-    Lines are means over simulations, bars their standard deviation; for a single simulation, bars are the cosmic
-    variance of the bin. A point beyond the ratio's axis is drawn as a triangle at its edge.
+    Points stand at the middle of their bins and are means over simulations, bars their standard deviation; for a single
+    simulation, bars are the cosmic variance of the bin. Truth and methods set the axes, controls only where there is
+    nothing else; a point beyond an axis is drawn as a triangle at its edge.
 
     Args:
         spectra: of all simulations.
@@ -43,6 +44,7 @@ def spectra_comparison(
         band: theory over the training cosmologies; none where there is only one.
         kind: `pseudo` or `master`.
         field: `TT`, `EE` or `BB`.
+        controls: the methods that do not set the axes.
 
     Returns:
         The figure, as wide as a journal's column.
@@ -52,23 +54,23 @@ def spectra_comparison(
     """
     stacked = _stack(spectra, methods, kind, field)
     styles = method_styles(methods)
+    setting = {name: columns for name, columns in stacked.items() if name not in controls} or stacked
     handles: list[Artist] = [Line2D([], [], color="black", marker="_", linestyle="none", markersize=8, label="truth")]
     handles.append(Line2D([], [], color="0.35", linewidth=1.0, label="theory"))
     if band is not None:
         handles.append(Patch(facecolor="0.72", label="theories, 1, 2σ"))
-    handles += [_handle(method, styles[method]) for method in stacked]
+    handles += [_handle(method, styles[method], joined=False) for method in stacked]
     figure, (upper, lower) = _stacked_axes(f"{field}, {kind} spectra", handles, (2.3, 1.35))
     _draw_theory(upper, lower, next(iter(stacked.values())), band)
-    for place, (method, columns) in enumerate(stacked.items()):
-        apart = (place - 0.5 * (len(stacked) - 1)) / max(len(stacked), 2) * SHARE_OF_BIN
-        centres = columns["l_eff"][0] + apart * (columns["l_high"][0] - columns["l_low"][0])
-        _draw_method(upper, lower, centres, columns, styles[method])
+    for method, columns in stacked.items():
+        _draw_method(upper, lower, columns, styles[method])
     first = next(iter(stacked.values()))
     upper.plot(first["l_eff"][0], first["d_truth"].mean(axis=0), "_", color="black", markersize=7, zorder=6)
     upper.set_yscale("log")
     upper.set_ylabel(f"{D_ELL}  [{UNIT_LABELS['uK_CMB^2']}]", fontsize=TEXT_SIZE)
     lower.set_ylabel(f"{D_ELL} / theory", fontsize=TEXT_SIZE)
-    _mark_ratio(lower, stacked, styles)
+    _mark_ratio(lower, setting, stacked, styles)
+    _mark_spectra(upper, setting, stacked, styles)
     return figure
 
 
@@ -123,6 +125,7 @@ def mean_residual_figure(
     field: str = "I",
     unit: str = "uK_CMB",
     limit: float | None = None,
+    controls: Collection[str] = (),
 ) -> Figure:
     """Draw each method's prediction minus truth, averaged over simulations: what a method gets wrong every time.
 
@@ -133,7 +136,8 @@ def mean_residual_figure(
         footing: name of the footing.
         field: `I`, `Q` or `U`.
         unit: of the maps.
-        limit: end of the one colour scale of all; by default three times the middle method's rms.
+        limit: end of the one colour scale of all; by default three times the rms of the middle one of the methods.
+        controls: the methods that do not set it, unless there are no others.
 
     Returns:
         The figure, as wide as a journal's column: two maps in a row.
@@ -143,11 +147,12 @@ def mean_residual_figure(
         raise FigureError(message)
     kept = mask > 0.5
     rms = {method: float(np.sqrt(np.mean(np.square(values[kept])))) for method, values in residuals.items()}
-    scale = symmetric_scale(limit or round_to(3 * float(np.median(list(rms.values()))), 1) or 1.0)
+    setting = [value for method, value in rms.items() if method not in controls] or list(rms.values())
+    scale = symmetric_scale(limit or round_to(3 * float(np.median(setting)), 1) or 1.0)
     columns = min(2, len(residuals))
     rows = -(-len(residuals) // columns)
     across = COLUMN_WIDTH_INCH / columns
-    cell, head, foot = 0.24 + 0.47 * across + 0.06, 0.48, 0.34
+    cell, head, foot = 0.24 + 0.47 * across + 0.06, 0.48, 0.5
     total = head + rows * cell + foot
     figure = Figure(figsize=(COLUMN_WIDTH_INCH, total), facecolor="white")
     title = f"Mean of prediction − truth over {simulations} simulation{'s' * (simulations != 1)}"
@@ -161,7 +166,9 @@ def mean_residual_figure(
         axes = figure.add_axes((left, bottom / total, 0.94 / columns, 0.47 * across / total))
         draw_map(axes, values, mask, scale)
         axes.set_title(f"{method}, rms {rms[method]:.3g}", fontsize=SMALL_TEXT_SIZE, pad=3)
-    draw_bar(figure, figure.axes[(rows - 1) * columns], scale, unit)
+    bar = figure.add_axes((0.3, 0.3 / total, 0.4, 0.08 / total))
+    fill_bar(figure, figure.axes[0], bar, scale, unit)
+    figure.text(0.5, 0.07 / total, "one scale for all maps", ha="center", va="center", fontsize=SMALL_TEXT_SIZE)
     return figure
 
 
@@ -176,17 +183,10 @@ def _stack(spectra: Stacks, methods: Sequence[str], kind: str, field: str) -> St
     return stacked
 
 
-def _handle(method: str, style: MethodStyle) -> Line2D:
-    return Line2D(
-        [],
-        [],
-        color=style.colour,
-        marker=style.marker,
-        linestyle=style.dashes,
-        linewidth=1.2,
-        markersize=4,
-        label=method,
-    )
+def _handle(method: str, style: MethodStyle, *, joined: bool = True) -> Line2D:
+    look: dict[str, Any] = {"color": style.colour, "marker": style.marker, "markersize": 4, "linewidth": 1.2}
+    look |= {"linestyle": style.dashes} if joined else {"linestyle": "none", "markerfacecolor": "none"}
+    return Line2D([], [], label=method, **look)
 
 
 def _stacked_axes(title: str, handles: Sequence[Artist], heights: Sequence[float]) -> tuple[Figure, tuple[Axes, ...]]:
@@ -232,17 +232,14 @@ def _draw_theory(upper: Axes, lower: Axes, columns: Mapping[str, Values], band: 
         lower.fill_between(at, 1 - share, 1 + share, color=shade, linewidth=0, zorder=0.5)
 
 
-def _draw_method(upper: Axes, lower: Axes, centres: Values, columns: Mapping[str, Values], style: MethodStyle) -> None:
+def _draw_method(upper: Axes, lower: Axes, columns: Mapping[str, Values], style: MethodStyle) -> None:
+    """Draw open markers in the middle of the bins: those of several methods that agree can be seen through."""
     mean, _ = mean_and_spread(columns["d_prediction"])
-    shown = mean > 0
-    look: dict[str, Any] = {"color": style.colour, "zorder": 4}
-    some = _every(int(shown.sum()))
-    (line,) = upper.plot(
-        centres[shown], mean[shown], style.marker, linewidth=0.8, markersize=2.8, markevery=some, **look
-    )
-    line.set_linestyle(style.dashes)
+    centres, shown = columns["l_eff"][0], mean > 0
+    look: dict[str, Any] = {"color": style.colour, "zorder": 4, "markerfacecolor": "none", "markersize": 3.4}
+    upper.plot(centres[shown], mean[shown], style.marker, markeredgewidth=0.9, **look)
     ratio, spread = _ratio(columns)
-    lower.errorbar(centres, ratio, spread, fmt=style.marker, markersize=2.8, elinewidth=0.8, **look)
+    lower.errorbar(centres, ratio, spread, fmt=style.marker, elinewidth=0.8, markeredgewidth=0.9, **look)
 
 
 def _ratio(columns: Mapping[str, Values]) -> tuple[Values, Values]:
@@ -253,17 +250,36 @@ def _ratio(columns: Mapping[str, Values]) -> tuple[Values, Values]:
     return ratio, spread
 
 
-def _mark_ratio(axes: Axes, stacked: Stacked, styles: Mapping[str, MethodStyle]) -> None:
-    """End the ratio's axis where most points lie, and mark those beyond at its edge."""
-    ratios = np.concatenate([_ratio(columns)[0] for columns in stacked.values()])
+def _mark_ratio(axes: Axes, setting: Stacked, stacked: Stacked, styles: Mapping[str, MethodStyle]) -> None:
+    """End the ratio's axis where most points lie of the methods that set it, and mark those beyond at its edge."""
+    ratios = np.concatenate([_ratio(columns)[0] for columns in setting.values()])
     finite = np.abs(ratios[np.isfinite(ratios)] - 1)
     reach = 1.4 * float(np.percentile(finite, 85)) if finite.size else RATIO_LIMITS[1]
     end = float(np.clip(reach, *RATIO_LIMITS))
     axes.set_ylim(1 - end, 1 + end)
     for method, columns in stacked.items():
-        ratio, ell = _ratio(columns)[0], columns["l_eff"][0]
-        for marker, beyond, edge in (("^", ratio > 1 + end, 1 + 0.93 * end), ("v", ratio < 1 - end, 1 - 0.93 * end)):
-            axes.plot(ell[beyond], np.full(beyond.sum(), edge), marker, color=styles[method].colour, markersize=3.5)
+        _mark(axes, columns["l_eff"][0], _ratio(columns)[0], styles[method].colour)
+
+
+def _mark_spectra(axes: Axes, setting: Stacked, stacked: Stacked, styles: Mapping[str, MethodStyle]) -> None:
+    """End the axis of D_l around truth, theory and the methods that set it, and mark what lies beyond at its edge."""
+    names = ("d_truth", "d_theory", "d_prediction")
+    means = {method: mean_and_spread(columns["d_prediction"])[0] for method, columns in stacked.items()}
+    found = np.concatenate([columns[name].mean(axis=0) for columns in setting.values() for name in names])
+    positive = found[np.isfinite(found) & (found > 0)]
+    if not positive.size:
+        return
+    axes.set_ylim(0.6 * float(positive.min()), 1.7 * float(positive.max()))
+    for method, mean in means.items():
+        _mark(axes, stacked[method]["l_eff"][0], np.where(mean > 0, mean, np.nan), styles[method].colour)
+
+
+def _mark(axes: Axes, ell: Values, values: Values, colour: str) -> None:
+    """Draw a triangle at the edge of an axis for each value beyond it."""
+    low, high = axes.get_ylim()
+    for marker, beyond, height in (("^", values > high, 0.965), ("v", values < low, 0.035)):
+        edge = np.full(int(beyond.sum()), height)
+        axes.plot(ell[beyond], edge, marker, color=colour, markersize=3.5, transform=axes.get_xaxis_transform())
 
 
 def _every(number: int) -> int:

@@ -17,12 +17,12 @@ from cmbml.figures.palette import COLUMN_WIDTH_INCH, LINE_INCH, legend_above, le
 from cmbml.figures.results import FigureError
 from cmbml.figures.style import (
     PAGE_WIDTH_INCH,
+    SEQUENTIAL,
     SMALL_TEXT_SIZE,
     TEXT_SIZE,
     UNIT_LABELS,
     Scale,
     channel_label,
-    planck_colours,
     round_to,
     symmetric_scale,
     tick_label,
@@ -178,7 +178,10 @@ def _require(things: Mapping[str, Values]) -> None:
 
 
 def _patch_scale(values: Values, centre_deg: Place, size_deg: float) -> Scale:
-    """Return a linear scale for a patch: symmetric where it has both signs, else from its lowest to its highest."""
+    """Return a linear scale for a patch: symmetric where it has both signs, else from its lowest to its highest.
+
+    Colours that part in the middle are for what has two signs; those of the other scale grow brighter all the way.
+    """
     patch = values[patch_pixels(hp.npix2nside(values.size), centre_deg, size_deg)]
     low, high = (float(x) for x in np.percentile(patch, (0.5, 99.9)))
     if low < 0 < high and -low > 0.2 * high:
@@ -186,7 +189,7 @@ def _patch_scale(values: Values, centre_deg: Place, size_deg: float) -> Scale:
     low, high = round_to(low, 2) if abs(low) > 1e-3 * abs(high) else 0.0, round_to(high, 2)
     if high <= low:
         high = low + (abs(low) or 1.0)
-    return Scale(norm=Normalize(low, high), colours=planck_colours(), ticks=(low, high))
+    return Scale(norm=Normalize(low, high), colours=SEQUENTIAL, ticks=(low, high))
 
 
 def _patches(

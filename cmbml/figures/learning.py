@@ -5,9 +5,10 @@ from typing import Any
 
 import numpy as np
 from matplotlib.artist import Artist
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullFormatter
 
 from cmbml.figures.palette import COLUMN_WIDTH_INCH, LINE_INCH, legend_above, legend_rows, method_styles
 from cmbml.figures.results import FigureError
@@ -15,6 +16,7 @@ from cmbml.figures.style import SMALL_TEXT_SIZE, TEXT_SIZE
 from cmbml.tables import Columns
 
 VALIDATION = (4, 1.5)  # dashes
+NARROW = 8.0  # a logarithmic axis that spans less gets the ticks of a linear one
 
 
 def learning_figure(curves: Mapping[str, Columns], methods: Sequence[str]) -> Figure:
@@ -49,8 +51,8 @@ def learning_figure(curves: Mapping[str, Columns], methods: Sequence[str]) -> Fi
     figure = Figure(figsize=(COLUMN_WIDTH_INCH, total), facecolor="white")
     figure.text(0.5, 1 - 0.14 / total, "Training and validation", ha="center", va="center", fontsize=TEXT_SIZE + 1)
     legend_above(figure, handles, labels, 0.31)
-    losses = figure.add_axes((0.16, (2.2 if has_errors else 0.46) / total, 0.81, 1.65 / total))
-    errors = figure.add_axes((0.16, 0.46 / total, 0.81, 1.65 / total), sharex=losses) if has_errors else None
+    losses = figure.add_axes((0.21, (2.2 if has_errors else 0.46) / total, 0.76, 1.65 / total))
+    errors = figure.add_axes((0.21, 0.46 / total, 0.76, 1.65 / total), sharex=losses) if has_errors else None
     for name in (name for name in methods if name in curves):
         curve, colour = curves[name], styles[name].colour
         epochs = np.asarray(curve["epoch"]) + 1
@@ -71,6 +73,16 @@ def learning_figure(curves: Mapping[str, Columns], methods: Sequence[str]) -> Fi
     lowest.xaxis.set_major_locator(MaxNLocator(integer=True))
     for axes in figure.axes:
         axes.set_yscale("log")
+        _plain_ticks(axes)
         axes.tick_params(labelsize=SMALL_TEXT_SIZE, which="both", direction="in", top=True, right=True)
         axes.grid(color="0.93", linewidth=0.6)
     return figure
+
+
+def _plain_ticks(axes: Axes) -> None:
+    """Write the ticks of a logarithmic axis as short numbers: powers, as `6 x 10^1`, push the label off the page."""
+    low, high = axes.get_ylim()
+    few = high < NARROW * low
+    axes.yaxis.set_major_locator(MaxNLocator(4) if few else LogLocator(subs=(1.0, 2.0, 5.0), numticks=8))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.4g}"))
+    axes.yaxis.set_minor_formatter(NullFormatter())

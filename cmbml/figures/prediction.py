@@ -57,6 +57,11 @@ def draw_bar(figure: Figure, axes: Axes, scale: Scale, unit: str) -> None:
     """Draw the colour bar of a map below it, with the unit at its right."""
     box, height = axes.get_position(), figure.get_figheight()
     bar = figure.add_axes((box.x0 + 0.12 * box.width, box.y0 - 0.13 / height, 0.6 * box.width, 0.07 / height))
+    fill_bar(figure, axes, bar, scale, unit)
+
+
+def fill_bar(figure: Figure, axes: Axes, bar: Axes, scale: Scale, unit: str) -> None:
+    """Draw the colour bar of a map into axes of its own, with the unit at its right."""
     figure.colorbar(axes.images[0], cax=bar, orientation="horizontal", ticks=scale.ticks, extend="both")
     bar.set_xticks(scale.ticks, [tick_label(tick) for tick in scale.ticks], fontsize=SMALL_TEXT_SIZE)
     bar.tick_params(length=2, pad=1.5, width=0.5)

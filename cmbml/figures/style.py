@@ -21,6 +21,8 @@ PLANCK_ZERO = 0.3
 """Where Planck's colours for frequency maps have zero: a third of the way up, as -10^3 ... 10^7 uK has it there."""
 WIDE = 20.0
 """Ratio of highest to lowest from which a logarithmic scale shows more than a linear one."""
+SEQUENTIAL = mpl.colormaps["viridis"]
+"""Colours for what is never negative."""
 UNIT_LABELS: Mapping[str, str] = {"uK_CMB": r"$\mu\mathrm{K_{CMB}}$", "uK_CMB^2": r"$\mu\mathrm{K}^2_{\mathrm{CMB}}$"}
 
 
@@ -75,7 +77,7 @@ def amplitude_scale(values: NDArray[np.floating[Any]]) -> Scale:
         values: what is to be shown; the lowest and the highest hundredth share a colour with their neighbours.
     """
     low, high = (round_to(float(value), 2) for value in np.percentile(values, (1, 99)))
-    colours = mpl.colormaps["viridis"]
+    colours = SEQUENTIAL
     if 0 < WIDE * low < high:
         decades = range(int(np.ceil(np.log10(low))), int(np.floor(np.log10(high))) + 1)
         return Scale(norm=LogNorm(low, high), colours=colours, ticks=tuple(10.0**n for n in decades))

@@ -119,7 +119,7 @@ def read_raw_header(path: Path) -> RawHeader:
 
 
 def read_raw_columns(
-    path: Path, fields: Columns = (0,), unknown: bool = False
+    path: Path, fields: Columns = (0,), unknown: bool = False, fill: float | None = None
 ) -> tuple[NDArray[np.float64], list[str]]:
     """Read columns of a foreign HEALPix FITS map, in RING order.
 
@@ -129,6 +129,7 @@ def read_raw_columns(
         path: the file.
         fields: column numbers or names.
         unknown: whether pixels may be NaN, infinite or UNSEEN; they all come as NaN then.
+        fill: what pixels that are UNSEEN, as a mask leaves them, are set to; None: they may not be.
 
     Returns:
         `(n_field, n_pix)` float64, and the unit that the header gives each column, possibly empty.
@@ -137,6 +138,8 @@ def read_raw_columns(
         MapError: the file is no full HEALPix map, its ordering is not stated, or pixels hold no number.
     """
     header, values = _read(path, fields)
+    if fill is not None:
+        values = np.where(np.isfinite(values) & (values <= 0.99 * UNSEEN), fill, values)
     if unknown:
         values = np.where(np.isfinite(values) & (values > 0.99 * UNSEEN), values, np.nan)
     elif bad := n_bad_pixels(values):
@@ -155,6 +158,7 @@ def read_raw_map(
     unit: str | None = None,
     mjy_per_k: float | None = None,
     unknown: bool = False,
+    fill: float | None = None,
 ) -> NDArray[np.float64]:
     """Read columns of a foreign HEALPix FITS map as thermodynamic temperature.
 
@@ -164,6 +168,7 @@ def read_raw_map(
         unit: the unit of the columns; what the header says where None.
         mjy_per_k: MJy/sr per K_CMB over the channel's band, where known.
         unknown: whether pixels may be NaN, infinite or UNSEEN; they all come as NaN then.
+        fill: what pixels that are UNSEEN are set to, in the file's unit; None: they may not be.
 
     Returns:
         `(n_field, n_pix)`, uK_CMB, RING order.
@@ -172,7 +177,7 @@ def read_raw_map(
         MapError: the file cannot be used, or its unit is no thermodynamic temperature.
     """
     factors = read_raw_header(path).unit_factors(fields, unit, mjy_per_k)
-    values: NDArray[np.float64] = read_raw_columns(path, fields, unknown)[0] * factors[:, None]
+    values: NDArray[np.float64] = read_raw_columns(path, fields, unknown, fill)[0] * factors[:, None]
     return values
 
 

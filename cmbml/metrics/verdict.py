@@ -14,6 +14,9 @@ UNKNOWN_MEMORY = (
     "(main_clean.py method=control_memory, where there is a training split)."
 )
 
+HEADLINE, WARNING = "In short", "Warning"
+"""Headings of the sentence that says it all, and of what keeps one from believing it."""
+
 WHOLE = "residual"
 """What the table of parts calls the error that the parts add up to."""
 
@@ -221,14 +224,16 @@ def verdict(
         Heading -> sentences, in the order in which they are to be read.
     """
     contest = Contest(book, place, controls, memory, resampled)
-    lines = {"Data": data_line(about, contest), "Benchmark": benchmark_line(about.benchmark)}
-    if place in book.places and contest.ranked:
+    known = place in book.places and contest.ranked
+    lines = {HEADLINE: headline(contest) if known else f"No method but controls was scored at {place.footing}."}
+    if warning := warning_line(contest, about.split):
+        lines[WARNING] = warning
+    lines |= {"Data": data_line(about, contest), "Benchmark": benchmark_line(about.benchmark)}
+    if known:
         lines["Winner"] = f"{contest.metric.label} at {place.footing}, {inside(place.region)}: {winner_line(contest)}"
         lines["Certainty"] = certainty_line(contest)
         if limit := limit_line(contest, [row for row in parts if row.footing == place.footing]):
             lines["What limits it"] = limit
-    else:
-        lines["Winner"] = f"No method but controls was scored at {place.footing}."
     if place not in book.places:
         return lines
     if found := [contest.score(name) for name in contest.values if name in {*controls, *memory}]:
@@ -237,6 +242,67 @@ def verdict(
     if remembered or memory:
         lines["Memory"] = memory_line(contest, remembered[0]) if remembered else UNKNOWN_MEMORY
     return lines
+
+
+def headline(contest: Contest) -> str:
+    """Say in one sentence who is best, by how much, and how sure that is."""
+    best, *others = contest.ranked
+    at = f"{contest.metric.label} at {contest.place.footing}, {inside(contest.place.region)}"
+    score = f"{contest.mean(contest.values[best]):.3g}{contest.unit}"
+    if not others:
+        return f"{best} was compared with no other method: {at} {score}."
+    found = {name: contest.between(name, best) for name in others}
+    alike = [name for name in others if not found[name].low > 0]
+    if not alike:
+        return (
+            f"{best} is best: its {at} is {score}, {ahead(contest, others[0], best)} that of the next, {others[0]}; "
+            f"{these(contest)} tell{'s' * single(contest)} them apart."
+        )
+    scores = ", ".join(f"{name} {contest.mean(contest.values[name]):.3g}" for name in (best, *alike))
+    return f"{capital(these(contest))} cannot tell {best} from {' or '.join(alike)}: {at} {scores}{contest.unit}."
+
+
+def ahead(contest: Contest, method: str, best: str) -> str:
+    """Say by how much the best is ahead of a method: in per cent where the score is one that ends at zero."""
+    found, mean = contest.between(method, best), contest.mean(contest.values[method])
+    part = contest.metric.best == -math.inf and mean > 0
+    by, low, high = (f"{value * (100 / mean if part else 1):.2g}" for value in (found.value, found.low, found.high))
+    below = (
+        "below" if contest.metric.best == -math.inf else "above" if contest.metric.best == math.inf else "nearer than"
+    )
+    return f"{by}{' %' if part else contest.unit} [{low}, {high}] {below}"
+
+
+def these(contest: Contest) -> str:
+    """Name what the comparison stands on."""
+    if contest.by_pieces is not None:
+        return f"the {contest.by_pieces.pieces}"
+    return f"th{'is' if single(contest) else 'ese'} {count(len(contest.sims), 'simulation')}"
+
+
+def single(contest: Contest) -> bool:
+    """Say whether the comparison stands on one simulation alone."""
+    return contest.by_pieces is None and len(contest.sims) == 1
+
+
+def capital(text: str) -> str:
+    """Begin a sentence with a capital letter."""
+    return text[:1].upper() + text[1:]
+
+
+def warning_line(contest: Contest, split: str) -> str:
+    """Say what so few simulations are worth; nothing where there are enough.
+
+    The standard deviation of n normal values is known to 1 / sqrt(2 (n - 1)) of itself.
+    """
+    n = len(contest.sims)
+    if n >= ENOUGH or contest.by_pieces is not None:
+        return ""
+    if n == 1:
+        text = "One simulation tells nothing of the scatter of the next"
+    else:
+        text = f"{n} simulations are few: their scatter is itself known to {100 / math.sqrt(2 * (n - 1)):.0f} % only"
+    return f"{text}. Take splits.{split}={ENOUGH} or more before a method is chosen by this."
 
 
 def inside(region: str) -> str:
@@ -253,6 +319,8 @@ def data_line(about: About, contest: Contest) -> str:
     """Say what the dataset is."""
     n_skies = len(set(contest.skies or ()))
     skies = "how many skies is not known" if not n_skies else "one sky for all" if n_skies == 1 else f"{n_skies} skies"
+    if 1 < n_skies == len(contest.sims):
+        skies += ", one for each simulation"
     channels = f"channels {', '.join(about.channels)}; " if about.channels else ""
     return (
         f"{about.maps}; {channels}{about.sky or 'foregrounds made elsewhere'}, "
@@ -264,7 +332,7 @@ def benchmark_line(benchmark: str | None) -> str:
     """Say whether others have scores on the same data."""
     if benchmark is None:
         return "None of the frozen benchmarks: these numbers compare with one another, and with no one else's."
-    return f"{benchmark[0].upper()}{benchmark[1:]}."
+    return f"{capital(benchmark)}."
 
 
 def winner_line(contest: Contest) -> str:
@@ -286,20 +354,17 @@ def difference(contest: Contest, method: str, best: str) -> str:
 def certainty_line(contest: Contest) -> str:
     """Say which methods the simulations cannot tell from the winner, and what the intervals do not hold."""
     best, *others = contest.ranked
-    n, pieces = len(contest.sims), contest.by_pieces
-    these = "This 1 simulation" if n == 1 else f"These {n} simulations"
-    if pieces is not None:
-        these = f"The {pieces.pieces}"
+    n, pieces, those = len(contest.sims), contest.by_pieces, capital(these(contest))
     found = {name: contest.between(name, best) for name in others}
     alike = [name for name, interval in found.items() if not interval.low > 0]
     if not others:
         text = "A method alone is neither better nor worse."
     elif n < FEWEST and pieces is None:
-        text = f"{these} cannot tell {best} from any other method: there is no interval below {FEWEST} simulations."
+        text = f"{those} cannot tell {best} from any other method: there is no interval below {FEWEST} simulations."
     elif alike:
-        text = f"{these} cannot tell {best} from {' or '.join(alike)} (95 % intervals of the paired differences)."
+        text = f"{those} cannot tell {best} from {' or '.join(alike)} (95 % intervals of the paired differences)."
     else:
-        text = f"{these} tell {best} from every other method (95 % intervals of the paired differences)."
+        text = f"{those} tell {best} from every other method (95 % intervals of the paired differences)."
     if pieces is not None:
         return f"{text} {by_pieces_note(contest)}"
     skies = dict(zip(contest.sims, contest.skies or [""] * n, strict=True))

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -98,6 +98,27 @@ class Bandpowers:
 
 
 @dataclass(frozen=True)
+class ChannelWeights:
+    """With what weights a linear method has added up what it was shown, of I at the beam of its map.
+
+    Attributes:
+        rows: names of what was added up: channels, and templates after them.
+        along: what `at` counts: `multipole`, or `latitude`, |b| in degrees.
+        at: `(n,)`: where weights are told.
+        mean: `(n_row, n)`: mean over the sky; NaN where a row takes no part.
+        low: the same shape: 5 of 100 pixels have a lower one; the mean where weights are the same everywhere.
+        high: the same shape: 5 of 100 pixels have a higher one.
+    """
+
+    rows: tuple[str, ...]
+    along: Literal["multipole", "latitude"]
+    at: NDArray[np.float64]
+    mean: NDArray[np.float64]
+    low: NDArray[np.float64]
+    high: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
 class Answer(Generic[Field]):
     """What a method makes of a case.
 
@@ -106,6 +127,7 @@ class Answer(Generic[Field]):
         sigma: standard deviation of its error per pixel, described by the same; None where the method has none.
         samples: draws of what it may be, of methods that give a distribution or generate.
         bandpowers: spectra of its patches, of methods that estimate them beside it.
+        weights: how channels were added up, of linear methods that tell it.
         notes: FITS keyword -> what the files' headers are to say of how it was made, beside the method's name.
     """
 
@@ -113,6 +135,7 @@ class Answer(Generic[Field]):
     sigma: Field | None = None
     samples: tuple[Field, ...] = ()
     bandpowers: Bandpowers | None = None
+    weights: ChannelWeights | None = None
     notes: Mapping[str, str] = field(default_factory=dict)
 
 

@@ -157,6 +157,9 @@ TRANSFER_FIGURE = Asset("transfer", PngFigure(), per=(SPLIT,))
 TRANSFER_FIGURE_PDF = Asset("transfer_pdf", PdfFigure(), per=(SPLIT,))
 RESIDUAL_FIGURE = Asset("mean_residuals", PngFigure(), per=(SPLIT,))
 RESIDUAL_FIGURE_PDF = Asset("mean_residuals_pdf", PdfFigure(), per=(SPLIT,))
+PARTS_FIGURE = Asset("parts_figure", PngFigure(), per=(SPLIT,))  # spectra of the parts of errors
+PARTS_FIGURE_PDF = Asset("parts_figure_pdf", PdfFigure(), per=(SPLIT,))
+PARTS_PICTURE = Asset("parts_picture", TextFile(".json"), per=(SPLIT,))  # the same, for the report
 GENERALISATION_FIGURE = Asset("generalisation_figure", PngFigure(), per=())
 GENERALISATION_FIGURE_PDF = Asset("generalisation_figure_pdf", PdfFigure(), per=())
 LEARNING_FIGURE = Asset("learning", PngFigure(), per=())  # the curves of all that have learnt
@@ -204,6 +207,12 @@ CORRELATION_SUMMARY = Asset("correlation_summary", EcsvTable(), per=(SPLIT,))  #
 CORRELATION_FIGURE = Asset("correlation", PngFigure(), per=(SPLIT,))  # by multipole, where was learnt and where not
 WINS_FIGURE = Asset("wins", PngFigure(), per=(SPLIT,))  # cutout by cutout, against the integrated intensity
 CUTOUTS_FIGURE = Asset("cutouts", PngFigure(), per=(SPLIT,))  # some of them
+
+CHANNEL_WEIGHTS = Asset("channel_weights", EcsvTable(), per=(METHOD, SPLIT, SIM))  # of real maps, a row each
+OBSERVED_SPECTRUM = Asset("observed_spectrum", EcsvTable(), per=(METHOD, SPLIT, SIM))  # TT of a cleaned map, D_l
+OBSERVED_SPECTRUM_FIGURE = Asset("observed_spectrum_figure", PngFigure(), per=(METHOD, SPLIT, SIM))
+OBSERVED_FIGURE = Asset("observed_map", PngFigure(), per=(METHOD, SPLIT, SIM))
+WEIGHTS_FIGURE = Asset("weights_figure", PngFigure(), per=(METHOD, SPLIT, SIM))
 
 COMPONENTS_FIGURE = Asset("components", PngFigure(), per=(SKY,))  # the same patch of every foreground
 COMPONENT_SPECTRA_FIGURE = Asset("component_spectra", PngFigure(), per=(SKY,))

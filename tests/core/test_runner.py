@@ -17,7 +17,7 @@ from toys import Add, toy_space, toy_stages
 
 from cmbml.core.errors import ConfigError, UnitFailedError
 from cmbml.core.pipeline import Pipeline
-from cmbml.core.runner import THREAD_VARIABLES, Dask, Processes, Runner, Serial
+from cmbml.core.runner import TELL_EVERY_S, THREAD_VARIABLES, Dask, Processes, Progress, Runner, Serial
 from cmbml.settings import settings
 
 RUNNERS = {"serial": Serial(threads=1), "processes": Processes(workers=2), "dask": Dask(workers=2)}
@@ -142,3 +142,19 @@ def test_dask_scheduler_that_does_not_answer() -> None:
 @pytest.mark.parametrize(("runner", "slots"), [(Serial(), 1), (Processes(workers=3), 6), (Dask(workers=2), 8)])
 def test_slots(runner: Runner, slots: int) -> None:
     assert runner.slots == slots
+
+
+def test_a_line_every_so_often_tells_rate_and_time_left_without_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten units of 25 s each: told after the third, sixth and ninth, the first past each minute; never at the end."""
+    now, told = [0.0], []
+    monkeypatch.setattr("cmbml.core.runner.log.info", lambda text, *words: told.append(text % words))
+    progress = Progress(10, clock=lambda: now[0])
+    for _ in range(10):
+        now[0] += 25.0
+        progress.advance("observe")
+    assert TELL_EVERY_S == 60.0
+    assert told == [
+        "3 of 10 units done, 2.4 a minute, about 3 min left (now: observe)",
+        "6 of 10 units done, 2.4 a minute, about 2 min left (now: observe)",
+        "9 of 10 units done, 2.4 a minute, about 1 min left (now: observe)",
+    ]

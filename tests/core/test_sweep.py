@@ -164,10 +164,10 @@ def test_each_job_is_a_method_of_its_own(
     assert not list(Path.cwd().iterdir())
     # A job run by itself, under its name, is the same work.
     alone = ("method=control_channel", "method.channel=100", "method.name=control_channel-channel-100")
-    assert "0 units to do, 3 fresh" in command("clean", sky, "dataset=sky", *alone).out
+    assert "nothing to do: all 3 units" in command("clean", sky, "dataset=sky", *alone).out
     # A longer sweep does what is new.
     out = sweep(sky, "method.channel=100,353").out
-    assert re.findall(r"(\d) units to do", out) == ["0", "3"]
+    assert re.findall(r"(nothing|\d units of work) to do", out) == ["nothing", "3 units of work"]
 
 
 def test_job_that_fails_leaves_the_others(sky: Path, sweep: Sweep) -> None:

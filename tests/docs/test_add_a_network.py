@@ -182,8 +182,8 @@ def test_weights_are_used_elsewhere(checkout: Path, dataset: Path) -> None:
 
 def test_same_command_again_has_nothing_to_do(done: dict[str, Ran]) -> None:
     command = "python main_clean.py dataset=first method=face_resnet"
-    assert "0 units to do" in run(*small(command)).out
-    assert "0 units to do" in run(*small(command), "hardware.predict_batch=1").out
+    assert "nothing to do" in run(*small(command)).out
+    assert "nothing to do" in run(*small(command), "hardware.predict_batch=1").out
 
 
 def test_faces_are_those_of_the_sphere(checkout: Path) -> None:

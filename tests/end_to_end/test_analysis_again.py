@@ -37,7 +37,7 @@ def test_two_processes_change_no_byte(
     copy: Path, compared: Path, analyse: Analyse, digests: Callable[[Path], dict[str, str]]
 ) -> None:
     out = done(analyse(copy, METHODS[::-1], "resume=restart", "runner=processes", "runner.workers=2"))
-    assert "0 fresh" in out
+    assert "; 0 were done before" in out
     assert tables(copy) == tables(compared)
     assert digests(copy / "sky") == digests(compared / "sky")
 
@@ -91,7 +91,9 @@ def test_one_more_simulation_redoes_only_what_depends_on_it(
     words = [word for word in whole_sky if not word.startswith("splits.test")]
     done(command("sims", copy, *words, "splits.test={sims: 4, cosmology: shared}"))
     for method in METHODS:
-        assert "1 units to do, 3 fresh" in done(command("clean", copy, "dataset=sky", f"method={method}"))
+        assert "1 unit of work to do; 3 were done before" in done(
+            command("clean", copy, "dataset=sky", f"method={method}")
+        )
     out = done(analyse(copy, METHODS, "plan_only=true"))
     each = dict.fromkeys(("common", "metrics", "power_spectra", "shapes", "gathered", "residual"), 4)
     assert planned(out) == each | {"error_bars": 1, "recovered": 1, "summary": 1}

@@ -41,6 +41,20 @@ SETTINGS: dict[str, tuple[list[str], list[str]]] = {
     "key without value": (["seed"], ["'seed' is no override; write KEY=VALUE"]),
     "nonsense": (["a=b=c"], ["a=b=c", "mismatched input"]),
     "group without option": (["splits=null"], ["splits=null"]),
+    "added key of nothing": (
+        ["+foo.bar=1"],
+        ["'+foo.bar' adds a key that nothing reads", "allowed are: system, assets,"],
+    ),
+    "key that is like no other": (["foo=1"], ["'foo' is no key of the config; allowed are: system, assets,"]),
+    "key one level off": (
+        ["instrument.channels.100.fwhm=3"],
+        ["is no key of the config", "did you mean 'instrument.channels.100.fwhm_arcmin'?"],
+    ),
+    "letter from beyond ASCII": (["dataset=méthode"], ["dataset=méthode: é cannot stand there", "in quotes"]),
+    "mask from a file that is not there": (
+        ["mask=from_file"],
+        ["mask.path=assets/COM_CMB_IQU-nilc", "there is no such file", "Planck Legacy Archive", "mask=from_sky"],
+    ),
     "word for a number": (["scenario.nside=many"], ["scenario.nside", "integer", "'many'"]),
     "fraction for a whole number": (["scenario.nside=8.5"], ["scenario.nside", "fractional part", "8.5"]),
     "word for a frequency": (["instrument.channels.100.freq_ghz=high"], ["instrument.channels.100.freq_ghz", "'high'"]),
@@ -133,6 +147,14 @@ def refused(program: Program, tmp_path: Path, half_written: Callable[[Path], lis
         return outcome.err
 
     return run
+
+
+def test_stages_of_another_program_are_said_to_be_its(command: Program, tmp_path: Path) -> None:
+    outcome = command("sims", tmp_path, "dataset=x", "stages=clean")
+    assert outcome.status == 1
+    assert outcome.err.startswith("error: stages=clean needs ")
+    assert "`over`" in outcome.err
+    assert "which main_sims.py does not know: it is for main_clean.py\n" in outcome.err
 
 
 @pytest.mark.parametrize(("overrides", "words"), SETTINGS.values(), ids=list(SETTINGS))
@@ -271,7 +293,7 @@ def test_mask_file(
 
 
 def test_mask_file_that_is_not_there(refused: Callable[..., str], mask_from: Callable[[Path], list[str]]) -> None:
-    assert "raw file /nowhere/mask.fits cannot be read" in refused(*mask_from(Path("/nowhere/mask.fits")))
+    assert "mask.path=/nowhere/mask.fits: there is no such file" in refused(*mask_from(Path("/nowhere/mask.fits")))
 
 
 def test_mask_column_that_is_not_there(
@@ -349,7 +371,7 @@ def dataset(finished: Path, tmp_path: Path) -> Path:
 def test_finished_dataset_has_nothing_to_do(program: Program, dataset: Path) -> None:
     outcome = program(root=dataset.parent)
     assert outcome.status == 0
-    assert "0 units to do, 10 fresh" in outcome.out
+    assert "nothing to do: all 10 units" in outcome.out
     assert outcome.err == ""
 
 
@@ -361,7 +383,7 @@ def test_truncated_output_or_record_is_remade(
     (dataset / path).write_bytes(content[: len(content) // 2])
     outcome = program(root=dataset.parent)
     assert outcome.status == 0
-    assert "1 units to do, 9 fresh" in outcome.out
+    assert "1 unit of work to do; 9 were done before" in outcome.out
     assert digests(dataset) == digests(finished / "small")
 
 

@@ -119,8 +119,10 @@ def test_time_of_each_inference_is_kept(cleaned: Path) -> None:
 def test_methods_do_not_disturb_each_other(sky: Path, clean: Clean, digests: Callable[[Path], dict[str, str]]) -> None:
     before = digests(sky / "sky")
     for method in ("control_truth", "control_channel", "control_zero", "ilc_pixel"):
-        assert "0 units to do, 3 fresh" in done(clean(sky, f"method={method}"))
-    assert "3 units to do" in done(clean(sky, "method=control_channel", "method.channel=100", "method.name=low"))
+        assert "nothing to do: all 3 units" in done(clean(sky, f"method={method}"))
+    assert "3 units of work to do" in done(
+        clean(sky, "method=control_channel", "method.channel=100", "method.name=low")
+    )
     after = digests(sky / "sky")
     assert before.items() <= after.items()
     assert {path.split("/")[1] for path in after.keys() - before} == {"low"}
@@ -128,15 +130,15 @@ def test_methods_do_not_disturb_each_other(sky: Path, clean: Clean, digests: Cal
 
 
 def test_another_setting_cleans_again_and_no_more(sky: Path, clean: Clean) -> None:
-    assert "3 units to do" in done(clean(sky, "method=ilc_pixel", "method.fwhm_arcmin=60"))
-    assert "0 units to do" in done(clean(sky, "method=ilc_pixel", "method.fwhm_arcmin=60"))
-    assert "0 units to do, 3 fresh" in done(clean(sky, "method=control_zero"))
+    assert "3 units of work to do" in done(clean(sky, "method=ilc_pixel", "method.fwhm_arcmin=60"))
+    assert "nothing to do" in done(clean(sky, "method=ilc_pixel", "method.fwhm_arcmin=60"))
+    assert "nothing to do: all 3 units" in done(clean(sky, "method=control_zero"))
 
 
 def test_parallel_runs_give_the_same_bytes(sky: Path, clean: Clean, digests: Callable[[Path], dict[str, str]]) -> None:
     before = digests(sky / "sky")
     shutil.rmtree(sky / "sky" / "clean" / "ilc_pixel")
-    assert "3 units to do" in done(clean(sky, "method=ilc_pixel", "runner=processes", "runner.workers=2"))
+    assert "3 units of work to do" in done(clean(sky, "method=ilc_pixel", "runner=processes", "runner.workers=2"))
     after = digests(sky / "sky")
     changed = {path for path in before if before[path] != after[path]}
     assert all(path.endswith("inference.yaml") for path in changed)
@@ -222,9 +224,9 @@ def test_templates_from_elsewhere(sky: Path, clean: Clean, tmp_path: Path, metho
     assert header["TEMPL0"] == "dust.fits: K km/s, nside 16, no beam"
     parts = [hp.read_map(part) for part in sorted((sky / "sky/parts/helped/test/sim0000").glob("*_part.fits"))]
     np.testing.assert_allclose(np.sum(parts, axis=0, dtype=float), read(sky, "helped"), atol=1e-3)
-    assert "0 units to do, 6 fresh" in done(clean(sky, *words))
+    assert "nothing to do: all 6 units" in done(clean(sky, *words))
     write(np.random.default_rng(2).standard_normal(12 * 16**2))
-    assert "6 units to do" in done(clean(sky, *words))
+    assert "6 units of work to do" in done(clean(sky, *words))
     path.unlink()
     refused(clean(sky, *words), "there is no such file", str(path))
 
@@ -287,13 +289,13 @@ def theirs(clean: Clean, tmp_path: Path) -> Callable[..., "Outcome"]:  # noqa: F
 @pytest.mark.parametrize(("unit", "nest", "nside"), [("K_CMB", True, 16), ("mK_CMB", False, 8), ("uK_CMB", True, 32)])
 def test_imported_prediction(sky: Path, theirs: Clean, tmp_path: Path, unit: str, nest: bool, nside: int) -> None:
     values = predictions(tmp_path / "given", nside, unit, nest)
-    assert "3 units to do" in done(theirs(sky, f"predictions.nside={nside}"))
+    assert "3 units of work to do" in done(theirs(sky, f"predictions.nside={nside}"))
     for sim, expected in values.items():
         np.testing.assert_allclose(read(sky, "theirs", sim), expected, rtol=1e-6, atol=1e-6)
     header = fits.getheader(sky / "sky/clean/theirs/test/sim0000/cleaned_map.fits", 1)
     assert (header["NSIDE"], header["TUNIT1"], header["ORDERING"]) == (nside, "uK_CMB", "RING")
     assert (header["BEAMTYPE"], header["FWHM"], header["LMAX"]) == ("gaussian", 20, 3 * nside - 1)
-    assert "0 units to do, 3 fresh" in done(theirs(sky, f"predictions.nside={nside}"))
+    assert "nothing to do: all 3 units" in done(theirs(sky, f"predictions.nside={nside}"))
 
 
 def test_imported_prediction_with_its_uncertainty(sky: Path, theirs: Clean, tmp_path: Path) -> None:
@@ -312,8 +314,33 @@ def test_prediction_that_changed_is_imported_again(sky: Path, theirs: Clean, tmp
     done(theirs(sky))
     other = np.where(np.arange(3072) % 2, 1e-4, -1e-4)
     hp.write_map(tmp_path / "given/test/sim0001.fits", other, column_units="K_CMB", dtype=float, overwrite=True)
-    assert "1 units to do, 2 fresh" in done(theirs(sky))
+    assert "1 unit of work to do; 2 were done before" in done(theirs(sky))
     np.testing.assert_allclose(read(sky, "theirs", "sim0001"), 1e6 * other, rtol=1e-6)
+
+
+def test_pixels_that_a_mask_left_unseen_are_filled_and_said_to_be(sky: Path, theirs: Clean, tmp_path: Path) -> None:
+    values = predictions(tmp_path / "given")
+    hidden = values["sim0000"].copy()
+    hidden[1400:1700] = hp.UNSEEN
+    path = tmp_path / "given/test/sim0000.fits"
+    hp.write_map(path, hidden, column_units="uK_CMB", dtype=np.float64, overwrite=True)
+    out = done(theirs(sky))
+    assert f"{path}: 300 of 3072 pixels are UNSEEN, and are filled with zero" in out
+    found = read(sky, "theirs", "sim0000")
+    assert (found[1400:1700] == 0).all()
+    np.testing.assert_allclose(found[:1400], values["sim0000"][:1400], rtol=1e-6)
+    # What is no number at all is still refused.
+    hidden[5] = np.nan
+    hp.write_map(path, hidden, column_units="uK_CMB", dtype=np.float64, overwrite=True)
+    refused(theirs(sky), "1 of 3072 pixel values are NaN")
+
+
+def test_prediction_without_a_unit_is_told_the_key(sky: Path, theirs: Clean, tmp_path: Path) -> None:
+    values = predictions(tmp_path / "given")
+    for sim, given in values.items():
+        hp.write_map(tmp_path / f"given/test/{sim}.fits", given, dtype=np.float64, overwrite=True)
+    refused(theirs(sky), "unit '' is not known", "say the unit of the numbers with predictions.unit=")
+    done(theirs(sky, "predictions.unit=uK_CMB"))
 
 
 IMPLAUSIBLE = {
@@ -456,6 +483,6 @@ def test_observation_of_another_instrument(sky: Path, clean: Clean) -> None:
 
 def test_what_is_cleaned_can_be_chosen(sky: Path, clean: Clean) -> None:
     out = done(clean(sky, "method=control_zero", "method.name=few", "+over.sim=[sim0001]"))
-    assert "1 units to do" in out
+    assert "1 unit of work to do" in out
     assert re.search(r"done in [\d.]+ s", out)
     assert [path.parent.name for path in sky.rglob("clean/few/**/*.fits")] == ["sim0001"]

@@ -87,7 +87,7 @@ def test_two_workers_draw_the_same(drawn: Path, command: Callable, tmp_path: Pat
 
 def test_nothing_is_done_twice(drawn: Path, command: Callable) -> None:
     for words in (NETWORK, ("method=flat_wiener",)):
-        assert "0 units to do" in command("clean", drawn.parent, "dataset=patches", *words).out
+        assert "nothing to do" in command("clean", drawn.parent, "dataset=patches", *words).out
 
 
 def test_weights_of_another_patch_size_are_refused(drawn: Path, command: Callable, tmp_path: Path) -> None:

@@ -110,7 +110,7 @@ def test_number_and_seed_are_settings_that_train_nothing_again(
 
 def test_nothing_is_done_twice(generated: Path, command: Command) -> None:
     for words in (GAN, CONTROLS[0]):
-        assert "0 units to do" in done(command("generate", generated.parent, "dataset=dust", *words, *HARDWARE))
+        assert "nothing to do" in done(command("generate", generated.parent, "dataset=dust", *words, *HARDWARE))
 
 
 def test_scores_and_table_tell_copies_from_collapse(generated: Path) -> None:

@@ -118,7 +118,7 @@ def test_maps_come_in_right(take: Command, tmp_path: Path, unit: str, nest: bool
     fields = "IQU"[:n_field] if n_field == 3 else "I"
     outcome = take(made.folder, tmp_path, f"scenario.fields={fields}")
     assert outcome.err == ""
-    assert "5 units to do" in outcome.out
+    assert "5 units of work to do" in outcome.out
     for name, expected in made.maps.items():
         path = imported(tmp_path, name)
         found = np.atleast_2d(hp.read_map(path, field=None, dtype=None))
@@ -174,10 +174,10 @@ def test_imported_dataset_is_cleaned_and_compared_like_our_own(
 
 def test_changed_download_is_imported_again(take: Command, harmed: Path, tmp_path: Path) -> None:
     assert take(harmed, tmp_path).status == 0
-    assert "0 units to do, 5 fresh" in take(harmed, tmp_path).out
+    assert "nothing to do: all 5 units" in take(harmed, tmp_path).out
     other = np.where(np.arange(768) % 2, 100.0, -100.0)
     write(harmed / "Simulation/Test/sim0001/obs_100_map.fits", other[None], "K_CMB", nest=False)
-    assert "1 units to do, 4 fresh" in take(harmed, tmp_path).out
+    assert "1 unit of work to do; 4 were done before" in take(harmed, tmp_path).out
     found = hp.read_map(tmp_path / "theirs/import/test/sim0001/obs_map_100.fits")
     np.testing.assert_allclose(found, other, rtol=1e-6)
 

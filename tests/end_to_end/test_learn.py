@@ -107,7 +107,7 @@ def test_everything_that_was_promised_is_there(learnt: Path) -> None:
 def test_parts_of_a_network_s_map_add_up_to_it(
     learn: Learn, known: Path, command: Command, scoring: tuple[str, ...]
 ) -> None:
-    assert "2 units to do, 14 fresh" in done(learn(known, "stages=learn_with_parts"))
+    assert "2 units of work to do; 14 were done before" in done(learn(known, "stages=learn_with_parts"))
     for sim in ("sim0000", "sim0001"):
         whole = hp.read_map(known / f"small/clean/cmbnncs/test/{sim}/cleaned_map.fits")
         folder = known / f"small/parts/cmbnncs/test/{sim}"
@@ -196,7 +196,7 @@ def test_more_test_simulations_are_cleaned_without_training(
     assert "training" not in done(learn(known))
     assert (known / STATE).read_bytes() == before
     assert (known / "small/clean/cmbnncs/test/sim0002/cleaned_map.fits").exists()
-    assert "0 units to do" in done(learn(known))
+    assert "nothing to do" in done(learn(known))
 
 
 def test_lost_array_is_remade_without_training(known: Path, learn: Learn) -> None:
@@ -391,9 +391,9 @@ def test_weights_from_elsewhere_clean_as_at_home(fresh: Path, learnt: Path, lear
     assert not (fresh / "small" / "train").exists()
     place = "small/clean/cmbnncs/test/sim0001/cleaned_map.fits"
     np.testing.assert_array_equal(hp.read_map(fresh / place), hp.read_map(learnt / place))
-    assert "0 units to do" in done(learn(fresh, *words))
+    assert "nothing to do" in done(learn(fresh, *words))
     shutil.move(given, tmp_path / "moved.safetensors")
-    assert "0 units to do" in done(learn(fresh, "stages=learnt", f"weights={tmp_path / 'moved.safetensors'}"))
+    assert "nothing to do" in done(learn(fresh, "stages=learnt", f"weights={tmp_path / 'moved.safetensors'}"))
 
 
 def test_weights_that_do_not_fit_are_refused_before_work(

@@ -81,9 +81,9 @@ def analyse(command: Command, shifted: Path) -> Analyse:
 
 
 def to_do(text: str) -> int:
-    found = re.search(r"(\d+) units to do", text)
+    found = re.search(r"(?:(\d+) units? of work|nothing) to do", text)
     assert found
-    return int(found.group(1))
+    return int(found.group(1) or 0)
 
 
 BOTH = "over.split=[test,shift]"

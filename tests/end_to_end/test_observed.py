@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import yaml
 from astropy.io import fits
+from astropy.table import Table
 from outcomes import refused
 
 from cmbml.sky.beams import gaussian_window
@@ -109,14 +110,53 @@ def test_same_maps_in_one_form_give_the_same(
         columns = [0 * seen(sky, name, NSIDE), seen(sky, name, NSIDE)]
         columns = columns if name == "mid" else columns[::-1]
         hp.write_map(folder / f"{name}.fits", columns, dtype=np.float64, column_units="uK_CMB", overwrite=True)
-    assert "1 units to do" in clean().out, "what the files hold counts"
+    assert "2 units of work to do" in clean().out, "what the files hold counts"
     plain, _ = result(tmp_path)
     np.testing.assert_allclose(plain, mixed, atol=2e-2 * plain.std())
 
 
 def test_nothing_is_cleaned_twice(clean: Callable[..., Outcome]) -> None:
-    assert "1 units to do" in clean().out
-    assert "0 units to do, 1 fresh" in clean().out
+    assert "2 units of work to do" in clean().out
+    assert "nothing to do: all 2 units" in clean().out
+
+
+def test_map_weights_and_spectrum_are_drawn_over_a_theory(
+    clean: Callable[..., Outcome], command: Callable[..., Outcome], sky: dict[str, np.ndarray], tmp_path: Path
+) -> None:
+    """Without noise, the spectrum is that of this very sky, as far as a cut of 10 degrees lets one say."""
+    ell = np.arange(LMAX + 1)
+    own = hp.alm2cl(sky["cmb"]) * ell * (ell + 1) / (2 * np.pi)
+    theory = tmp_path / "theory.txt"
+    np.savetxt(theory, np.column_stack([ell, own])[2:], header="L TT")
+    words = (f"observed.pictures.theory={theory}", "observed.pictures.cut_deg=10", "observed.pictures.bin_width=6")
+    assert (clean(*words).status, clean(*words).err) == (0, "")
+    folder = tmp_path / "out/real/pictures/ilc_pixel/observed/sim0000"
+    for name in ("observed_map", "observed_spectrum_figure", "weights_figure"):
+        assert (folder / f"{name}.png").stat().st_size > 10_000
+    found = Table.read(folder / "observed_spectrum.ecsv")
+    assert list(found["l_low"]) == [2, 8, 14]
+    # The cut of 17 % of the sky leaves a scatter of sqrt(0.17) or so of each bin's cosmic variance, a tenth of it.
+    np.testing.assert_allclose(found["d_ell"], found["d_theory"], rtol=0.25)
+    weights = Table.read(tmp_path / "out/real/clean/ilc_pixel/observed/sim0000/channel_weights.ecsv")
+    assert sorted(weights["channel"]) == sorted(FILES)
+    assert sum(weights["mean"]) == pytest.approx(1, abs=1e-9)
+    refused(command("analysis", tmp_path / "out", "dataset=real", "methods=[ilc_pixel]"), "nobody knows the truth")
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("observed.pictures.mask=/nowhere/mask.fits", ["observed.pictures.mask=/nowhere/mask.fits", "no such file"]),
+        ("observed.pictures.theory=/nowhere/cl.txt", ["observed.pictures.theory=/nowhere/cl.txt", "not found"]),
+    ],
+)
+def test_mask_or_theory_that_is_not_there(override: str, words: list[str], clean: Callable[..., Outcome]) -> None:
+    refused(clean(override), *words)
+
+
+def test_theory_that_is_no_list_of_multipoles(clean: Callable[..., Outcome], tmp_path: Path) -> None:
+    np.savetxt(tmp_path / "cl.txt", [[2.5, 1.0], [3.5, 2.0]])
+    refused(clean(f"observed.pictures.theory={tmp_path / 'cl.txt'}"), "count multipoles one by one")
 
 
 def test_result_in_another_frame(clean: Callable[..., Outcome], tmp_path: Path) -> None:
@@ -242,7 +282,7 @@ def test_noise_map_that_changed_is_looked_at_again(clean: Callable[..., Outcome]
     words = known("std", folder)
     assert clean(*BLIND, *words).status == 0
     hp.write_map(folder / "low_std.fits", np.full(3072, 9e-3), dtype=float, column_units="mK_CMB", overwrite=True)
-    assert "1 units to do" in clean(*BLIND, *words).out
+    assert "2 units of work to do" in clean(*BLIND, *words).out
 
 
 def test_templates_are_not_averaged_by_noise_that_nobody_knows(clean: Callable[..., Outcome], folder: Path) -> None:

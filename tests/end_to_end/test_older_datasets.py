@@ -19,7 +19,7 @@ def test_a_dataset_is_of_no_kind_that_came_after_it(
     for kind in ("patches", "hydrogen"):
         del told["config"][kind]
     manifest.write_text(json.dumps(told))
-    assert "1 units to do" in done(command("clean", tmp_path, "dataset=sky", "method=control_truth"))
+    assert "1 unit of work to do" in done(command("clean", tmp_path, "dataset=sky", "method=control_truth"))
     done(command("analysis", tmp_path, "dataset=sky", "methods=[control_truth]", "plan_only=true"))
     del told["config"]["instrument"]
     manifest.write_text(json.dumps(told))

@@ -203,17 +203,17 @@ def test_change_there_and_back_and_a_lost_file(program: Callable[..., object], m
         return outcome.out, {path.split("/")[0] for path in now if now[path] != before.get(path)}
 
     out, changed = run("noise.level_scatter=0.02")
-    assert "6 units to do" in out
+    assert "6 units of work to do" in out
     assert changed == {"noise", "observe", "parts"}
     out, changed = run()
-    assert "6 units to do" in out
+    assert "6 units of work to do" in out
     assert not changed
     (dataset / "observe" / "train" / "sim0001" / "obs_map_143.fits").unlink()
     out, changed = run()
-    assert "1 units to do" in out
+    assert "1 unit of work to do" in out
     assert not changed
     out, changed = run("splits.train.sims=12")
-    assert "30 units to do" in out
+    assert "30 units of work to do" in out
     assert changed == {"cmb", "observe", "parts"}
     kept = digests(dataset)
     assert all(kept[path] == digest for path, digest in before.items())

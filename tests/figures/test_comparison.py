@@ -103,6 +103,50 @@ def test_a_single_simulation_gets_the_cosmic_variance_as_its_bar(comparison):
     assert np.allclose(np.ptp(ends, axis=1), 2 * row["cosmic_variance"] / row["d_theory"])
 
 
+def test_points_stand_in_the_middle_of_their_bins_and_no_line_joins_them(comparison):
+    upper, lower = spectra_comparison(comparison.spectra, METHODS, comparison.band).axes
+    centres = comparison.spectra["nilc"].where(kind="master", field="TT").numbers["l_eff"][0]
+    for axes in (upper, lower):
+        points = [
+            line
+            for line in axes.lines
+            if line.get_marker() in {style.marker for style in method_styles(METHODS).values()}
+        ]
+        points = [line for line in points if len(line.get_xdata()) == len(centres)]
+        assert len(points) == len(METHODS)
+        for line in points:
+            assert np.array_equal(line.get_xdata(), centres)
+            assert line.get_linestyle() == "None"
+
+
+def test_controls_set_no_axis(comparison):
+    """Without controls among the methods, axes are the same as with controls that are called so."""
+    controls = ("control_truth", "control_channel")
+    own = [name for name in METHODS if name not in controls]
+    given = comparison.spectra["control_channel"]
+    loud = dataclasses.replace(
+        given, numbers=dict(given.numbers) | {"d_prediction": 50 * given.numbers["d_prediction"]}
+    )
+    spectra = dict(comparison.spectra) | {"control_channel": loud}
+    alone, beside = (spectra_comparison(spectra, names, comparison.band, controls=controls) for names in (own, METHODS))
+    for one, other in zip(alone.axes, beside.axes, strict=True):
+        assert one.get_ylim() == other.get_ylim()
+    for axes in beside.axes:
+        colours = {line.get_color() for line in axes.lines if line.get_marker() == "^" and line.get_ydata().size}
+        assert method_styles(METHODS)["control_channel"].colour in colours
+    assert spectra_comparison(spectra, METHODS, comparison.band).axes[0].get_ylim()[1] > 1e5
+
+
+def test_mean_residuals_share_one_scale_that_controls_do_not_set():
+    rng = np.random.default_rng(0)
+    residuals = {name: size * rng.normal(size=12 * 16**2) for name, size in {"a": 1.0, "b": 2.0, "zero": 100.0}.items()}
+    figure = mean_residual_figure(residuals, np.ones(12 * 16**2), simulations=3, footing="own", controls=["zero"])
+    # Three times the median of the two rms, 1.5, to one digit.
+    assert [axes.images[0].norm.vmax for axes in figure.axes if axes.images] == [pytest.approx(4.5, abs=0.51)] * 3
+    assert "one scale for all maps" in [text.get_text() for text in figure.texts]
+    assert len([axes for axes in figure.axes if not axes.images]) == 1
+
+
 def test_points_beyond_the_ratio_axis_are_marked_at_its_edge(comparison):
     figure = spectra_comparison(comparison.spectra, METHODS, comparison.band)
     lower = figure.axes[1]

@@ -79,3 +79,14 @@ def test_spectra_are_drawn_as_d_ell():
 def test_nothing_is_refused(draw):
     with pytest.raises(FigureError, match="nothing to draw"):
         draw()
+
+
+def test_what_is_never_negative_gets_colours_that_only_rise():
+    """Lightness, not hue, tells how much there is; what has both signs keeps colours that part at zero."""
+    rng = np.random.default_rng(3)
+    parts = {"dust": 50 + 10 * rng.random(N_PIX), "cmb": rng.normal(0, 80, N_PIX)}
+    images = [axes.images[0] for axes in components_figure(parts, (99.0, 33.0)).axes if axes.images]
+    shades = [image.get_cmap()(np.linspace(0, 1, 64))[:, :3] @ [0.2126, 0.7152, 0.0722] for image in images]
+    assert (np.diff(shades[0]) > 0).all()
+    assert not (np.diff(shades[1]) > 0).all()
+    assert images[1].norm.vmin == -images[1].norm.vmax

@@ -8,6 +8,7 @@ import subprocess
 
 import numpy as np
 import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from cmbml.core.handler import Stamp
 from cmbml.figures.generalisation import generalisation_figure
@@ -144,6 +145,23 @@ def test_the_report_has_both_sections_where_there_is_something_to_say(comparison
     assert content["generalisation"]["columns"]["ratio"][:3] == [1.25, 3, 2.5]
     (row,) = content["training"]
     assert (row["kept_epoch"], row["curve"]["epoch"][0], row["n_parameters"]) == (4, 1, 6265419)
+
+
+@pytest.mark.parametrize("size", [0.004, 9.0, 64.0, 3000.0])
+@pytest.mark.parametrize("steep", [0.7, 0.995])
+def test_no_label_of_a_training_leaves_the_page(size, steep):
+    """Whatever the numbers at the ticks are, and however many."""
+    epoch = np.arange(6)
+    loss = size * steep**epoch
+    rows = {"epoch": epoch, "train_loss": loss, "valid_loss": 1.1 * loss, "valid_rmse_uk": 9 * loss}
+    figure = learning_figure({"nilc": rows}, ["nilc"])
+    FigureCanvasAgg(figure).draw()
+    for axes in figure.axes:
+        ticks = [label for label in axes.get_yticklabels() if label.get_text()]
+        assert len(ticks) >= 2
+        for label in (axes.yaxis.label, *ticks):
+            assert label.get_window_extent().x0 >= 0
+            assert "^" not in label.get_text()
 
 
 def test_trainings_of_a_method_that_is_not_listed_are_refused(learnt):

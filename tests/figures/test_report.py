@@ -4,6 +4,7 @@ import gzip
 import itertools
 import json
 import re
+import shlex
 import shutil
 import time
 
@@ -13,6 +14,7 @@ from matplotlib.colors import to_rgb
 
 from cmbml.core.handler import Stamp
 from cmbml.figures.report import render_report
+from cmbml.figures.report.index import Entry, render_index
 from cmbml.figures.report.tables import find_outliers
 from cmbml.figures.results import FigureError, robust_z
 from cmbml.handlers.html_file import HtmlFile
@@ -215,6 +217,55 @@ def traces(browser, plot):
     return found
 
 
+SAID = {"In short": "nilc is best <b>.", "Warning": "5 simulations are few.", "Data": "nside 64; seed 1."}
+FULL = {"footing": "60 arcmin", "field": "I", "region": "b5-30", "metric": "mae"}
+COMMANDS = (
+    "python main_sims.py system.root=ROOT dataset=demo 'splits.test={sims: 5}'",
+    "python main_analysis.py system.root=ROOT dataset=demo 'methods=[nilc,cmbnncs]'",
+)
+
+
+@pytest.fixture(scope="module")
+def decided(comparison):
+    """Give a page with a verdict, controls, a place that decides, and commands."""
+    controls = ("control_truth", "control_channel", "control_memory")
+    return dataclasses.replace(comparison.report, verdict=SAID, controls=controls, decisive=FULL, commands=COMMANDS)
+
+
+def test_the_first_screen_says_what_it_comes_to_before_any_number(decided):
+    page = render_report(decided)
+    body = page[page.index("<body>") :]
+    places = [body.index(text) for text in ("nilc is best &lt;b&gt;.", "5 simulations are few.", "nside 64; seed 1.")]
+    assert places == sorted(places)
+    assert places[-1] < body.index('id="scores"')
+    assert body.count("nilc is best") == 1
+    assert 'class="note">5 simulations' in body
+    assert 'class="headline"' not in render_report(dataclasses.replace(decided, verdict={}))
+
+
+def test_methods_come_before_controls_and_the_best_of_them_is_known(decided):
+    assert decided.groups == {"Methods": ["nilc", "cmbnncs"], "Controls": ["control_truth", "control_channel"]}
+    assert decided.first_place == FULL
+    assert decided.best == "nilc"
+    # Where the place that decides was not scored, the page begins with what there is.
+    assert dataclasses.replace(decided, decisive={"footing": "none"}).first_place["footing"] == "deconvolved"
+
+
+def test_the_list_of_comparisons_names_stale_ones_and_leads_to_all():
+    entries = [
+        Entry("a+b", ("a", "b"), {"test": "a+b/test/report.html"}, {"test": "a is best <i>."}, (), "python x"),
+        Entry("c", ("c",), {"test": "c/test/report.html"}, {}, ("c_test",)),
+    ]
+    page = render_index("demo", entries)
+    assert 'href="a%2Bb/test/report.html"' in page
+    assert "a is best &lt;i&gt;." in page
+    first, second = page.split('id="c2"')
+    assert "Stale" not in first.split("<main>")[1]
+    assert "c_test is not as when this was written" in second
+    assert "default-src 'none'" in page
+    assert not re.findall("https?:", page)
+
+
 def test_no_error_reaches_the_console(browser):
     assert browser.get_log("browser") == []
     assert browser.execute_script("return performance.getEntriesByType('resource').map((r) => r.name)") == []
@@ -228,6 +279,67 @@ def test_no_window_is_too_narrow(driver, page, tmp_path, pixels):
     assert driver.execute_script("return document.documentElement.scrollWidth <= document.documentElement.clientWidth")
     wide = "return [...document.querySelectorAll('.plot .main-svg')].map((s) => s.getBoundingClientRect().right)"
     assert max(driver.execute_script(wide)) <= pixels
+
+
+def test_all_sections_begin_at_the_place_that_decides_with_the_best_method(driver, decided, tmp_path):
+    width(driver, 1280)
+    browser = opened(driver, render_report(decided), tmp_path)
+    for section, names in {"score": FULL, "sim": FULL}.items():
+        for name in names:
+            assert find(browser, f"#{section}-{name}").get_property("value") == FULL[name]
+    assert find(browser, "#map-method").get_property("value") == "nilc"
+    assert column(browser, "score-table", 0) == ["nilc", "cmbnncs", "control_truth", "control_channel"]
+    # Controls stand below, however the rows are sorted.
+    for _ in range(2):
+        find(browser, "#score-table [data-key=mean]").click()
+        assert {*column(browser, "score-table", 0)[2:]} == {"control_truth", "control_channel"}
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d, by the time of the file", find(browser, "#written").text)
+    assert browser.get_log("browser") == []
+
+
+@pytest.mark.parametrize("folder", ["data", "it's ours"])
+def test_commands_name_the_folder_that_the_page_lies_in(driver, decided, tmp_path, folder):
+    """They can be pasted into a shell as they stand."""
+    place = tmp_path / folder / "demo" / "report" / "test"
+    place.mkdir(parents=True)
+    width(driver, 1280)
+    browser = opened(driver, render_report(dataclasses.replace(decided, maps=())), place)
+    lines = find(browser, "#commands").text.strip().splitlines()
+    assert [shlex.split(line)[2] for line in lines] == [f"system.root={tmp_path / folder}"] * 2
+    assert [shlex.split(line)[4] for line in lines] == ["splits.test={sims: 5}", "methods=[nilc,cmbnncs]"]
+
+
+def test_spectra_beyond_the_axes_are_marked_and_controls_set_none(driver, decided, comparison, tmp_path):
+    width(driver, 400)
+    browser = opened(driver, render_report(dataclasses.replace(decided, maps=())), tmp_path)
+    script = (
+        "return document.getElementById('plot-spectra').data.filter((t) => t.mode === 'markers' && t.name === "
+        "'control_channel' && t.yaxis === 'y2').map((t) => t.x)[0]"
+    )
+    low, high = browser.execute_script("return document.getElementById('plot-spectra').layout.yaxis2.range")
+    columns = comparison.spectra["control_channel"].where(kind="master", field="TT").numbers
+    ratio = (columns["d_prediction"] / columns["d_theory"]).mean(axis=0)
+    beyond = (ratio > high) | (ratio < low)
+    assert beyond.any()
+    assert browser.execute_script(script) == columns["l_eff"][0][beyond].tolist()
+
+
+def test_paper_shows_all_that_a_window_scrolls(driver, decided, tmp_path):
+    """No table or figure is wider than the paper, and what one clicks on is left out."""
+    browser = opened(driver, render_report(decided), tmp_path)
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    width(driver, 680)
+    try:
+        browser.execute_script("window.dispatchEvent(new Event('beforeprint'))")
+        assert not find(browser, "nav").is_displayed()
+        assert not find(browser, "#score-metric").is_displayed()
+        script = (
+            "return [...document.querySelectorAll('.scroll > *, .plot .main-svg')].filter((e) => e.offsetParent "
+            "|| e.tagName === 'svg').map((e) => e.getBoundingClientRect().right)"
+        )
+        assert max(browser.execute_script(script)) <= 680
+    finally:
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
 
 
 def test_the_table_sorts_where_one_clicks(browser, comparison):

@@ -1,6 +1,7 @@
 """What a comparison says of itself."""
 
 import math
+import re
 
 import numpy as np
 import pytest
@@ -40,8 +41,11 @@ def said(given, parts=(), about=ABOUT, controls=("zero",), memory=("memory",)):
 
 def test_it_begins_with_the_data_and_the_winner():
     lines = said(scores(nilc=2.0, cnilc=4.0, memory=9.0, zero=100.0))
-    assert list(lines) == ["Data", "Benchmark", "Winner", "Certainty", "What limits it", "Controls", "Memory"]
-    assert lines["Data"].startswith("nside 64; channels 100, 143; foregrounds EmbeddedSky, 20 skies; seed 7; 20 sim")
+    facts = ["Data", "Benchmark", "Winner", "Certainty", "What limits it", "Controls", "Memory"]
+    assert list(lines) == ["In short", *facts]
+    assert lines["Data"].startswith(
+        "nside 64; channels 100, 143; foregrounds EmbeddedSky, 20 skies, one for each simulation; seed 7; 20 sim"
+    )
     assert "nilc 2." in lines["Winner"]
     assert "Next is cnilc" in lines["Winner"]
     assert "µK more" in lines["Winner"]
@@ -56,7 +60,35 @@ def test_a_control_cannot_win_and_memory_shames_those_that_it_beats():
     assert "nilc" in lines["Winner"]
     assert lines["Memory"].startswith("On this dataset, memory alone scores 1")
     assert lines["Memory"].endswith("shown nothing: nilc, cnilc.")
-    assert said(scores(memory=1.0, zero=2.0))["Winner"].startswith("No method but controls")
+    assert said(scores(memory=1.0, zero=2.0))["In short"].startswith("No method but controls")
+
+
+def test_one_sentence_says_who_is_best_by_how_much_and_how_sure():
+    """The share is that of the paired difference in the score of the next; its interval is that of the differences."""
+    given = scores(nilc=2.0, cnilc=4.0, zero=0.1, memory=1.0)
+    found = said(given)["In short"]
+    assert re.fullmatch(
+        r"nilc is best: its RMSE at 60 arcmin, inside the mask is [\d.]+ µK, \d+ % \[\d+, \d+\] below that of the "
+        r"next, cnilc; these 20 simulations tell them apart\.",
+        found,
+    )
+    means = {name: np.mean([one.value for one in given if one.method == name]) for name in ("nilc", "cnilc")}
+    by, low, high = (float(text) for text in re.search(r"(\d+) % \[(\d+), (\d+)\]", found).groups())
+    assert by == pytest.approx(100 * (1 - means["nilc"] / means["cnilc"]), abs=0.5)
+    assert low <= by <= high
+    tied = said(scores(nilc=2.0, other=2.001, cnilc=4.0))["In short"]
+    assert re.fullmatch(r"These 20 simulations cannot tell \w+ from \w+: RMSE at .*, inside the mask .*µK\.", tied)
+    assert "cnilc" not in tied
+    assert said(scores(nilc=2.0))["In short"].startswith("nilc was compared with no other method: RMSE at 60 arcmin")
+    assert said(scores(n=1, a=2.0, b=3.0))["In short"].startswith("This 1 simulation cannot tell a from b")
+
+
+@pytest.mark.parametrize(("n", "text"), [(1, "One simulation tells nothing"), (3, "known to 50 % only")])
+def test_few_simulations_are_warned_of(n, text):
+    found = said(scores(n=n, nilc=2.0, cnilc=4.0))["Warning"]
+    assert text in found
+    assert "Take splits.test=8 or more" in found
+    assert "Warning" not in said(scores(n=8, nilc=2.0, cnilc=4.0))
 
 
 def test_what_cannot_be_told_apart_is_named():
@@ -148,6 +180,6 @@ def test_one_sky_has_the_interval_of_its_tiles():
 
 def test_what_a_dataset_lacks_is_not_spoken_of():
     about = About("nside 64", (), "the CMB alone", 7, "test")
-    assert said(scores(nilc=2.0), about=about)["Data"].startswith("nside 64; the CMB alone, 20 skies; seed 7")
+    assert said(scores(nilc=2.0), about=about)["Data"].startswith("nside 64; the CMB alone, 20 skies, one for")
     unknown = About("nside 64", ("100",), "", 7, "test")
     assert "foregrounds made elsewhere, how many skies" in said(scores(sky="", nilc=2.0), about=unknown)["Data"]

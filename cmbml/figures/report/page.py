@@ -1,8 +1,9 @@
 """The page: what it is made of, and how it is put together."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from plotly.offline import get_plotlyjs
 
@@ -21,6 +22,7 @@ from cmbml.figures.results import FigureError, PredictionMaps, Section, Stacks, 
 from cmbml.figures.style import round_to
 from cmbml.tables import Columns
 
+PLACE = ("footing", "field", "region", "metric")
 PICTURE_WIDTH = 800  # points along the equator
 PLAIN_UNITS: Mapping[str, str] = {"uK_CMB": "µK (CMB)"}
 PLOT_DASHES: Mapping[str, str] = {"-": "solid", "--": "dash", ":": "dot"}
@@ -47,6 +49,7 @@ class ReportData:
         scores: of all simulations.
         verdict: heading -> sentences that the page begins with; may be empty.
         parts: what the errors are made of; may be None.
+        parts_pictures: the same by multipole: caption -> data URI of a picture; may be empty.
         error_bars: how good the error bars of methods are; may be None.
         parameters: what the errors of their spectra do to cosmological parameters; may be None.
         intervals: what the intervals of differences are, and what they do not hold.
@@ -64,6 +67,8 @@ class ReportData:
         commands: what to type to make this page again, in order.
         limit: end of the maps' colour scale, in their unit.
         decisive: `footing`, `field`, `region` and `metric` that are shown first; those that there are by default.
+        controls: methods that are set apart; others that there are not do not matter.
+        headings: of `verdict`: that of the sentence that says it all, and that of a warning; either may be missing.
         most_simulations: whose scores stand in the page one by one.
         most_outliers: that are listed.
     """
@@ -74,6 +79,7 @@ class ReportData:
     scores: Stacks
     verdict: Mapping[str, str] = field(default_factory=dict)
     parts: TextTable | None = None
+    parts_pictures: Mapping[str, str] = field(default_factory=dict)
     error_bars: TextTable | None = None
     parameters: TextTable | None = None
     intervals: str = ""
@@ -91,6 +97,8 @@ class ReportData:
     commands: Sequence[str] = ()
     limit: float = 300.0
     decisive: Mapping[str, str] = field(default_factory=dict)
+    controls: Collection[str] = ()
+    headings: tuple[str, str] = ("In short", "Warning")
     most_simulations: int = 100
     most_outliers: int = 200
 
@@ -109,6 +117,34 @@ class ReportData:
         if unknown := sorted(found - set(self.methods)):
             message = f"results of {unknown}, which are not among the report's methods {list(self.methods)}"
             raise FigureError(message)
+
+    @property
+    def groups(self) -> dict[str, list[str]]:
+        """The methods by what they are called together: methods, and controls where there are some."""
+        own = [name for name in self.methods if name not in self.controls]
+        return {"Methods": own, "Controls": [name for name in self.methods if name in self.controls]}
+
+    @property
+    def first_place(self) -> dict[str, str]:
+        """Footing, field, region and metric that every section begins with: what decides, as far as there is that."""
+        wanted = {"region": "mask", "metric": "rmse"} | dict(self.decisive)
+        found = {name: list(dict.fromkeys(map(str, self.summary[name]))) for name in PLACE}
+        return {name: wanted[name] if wanted.get(name) in of else of[0] for name, of in found.items() if of}
+
+    @property
+    def best(self) -> str:
+        """The method that ranks highest at that place, controls apart; the first one where none has a rank."""
+        here = np.ones(len(self.summary["method"]), dtype=bool)
+        for name, value in self.first_place.items():
+            here &= np.asarray(self.summary[name]).astype(str) == value
+        pairs = zip(np.asarray(self.summary["rank"])[here], np.asarray(self.summary["method"])[here], strict=True)
+        ranked = sorted((int(rank), str(method)) for rank, method in pairs if rank and method not in self.controls)
+        return ranked[0][1] if ranked else (self.groups["Methods"] or list(self.methods))[0]
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """The verdict without what stands above it."""
+        return {heading: text for heading, text in self.verdict.items() if heading not in self.headings}
 
     @property
     def known_split(self) -> str:
@@ -153,7 +189,9 @@ def render_report(data: ReportData) -> str:
             }
             for name, style in styles.items()
         },
-        "decisive": {"region": "mask", "metric": "rmse"} | dict(data.decisive),
+        "decisive": data.first_place,
+        "best": data.best,
+        "controls": data.groups["Controls"],
         "metrics": {name: data.metric_labels.get(name, name) for name in metrics},
         "summary": score_rows(data.summary),
         "generalisation": other_sky_rows(data.generalisation) if data.generalisation else None,

@@ -14,7 +14,7 @@ from cmbml.methods.ilc.needlets import falls_to
 from cmbml.methods.ilc.transforms import power_per_pixel
 from cmbml.methods.ilc.uncertainty import LEAST_VARIANCE
 from cmbml.settings import Fraction, settings
-from cmbml.sky.case import ObservationSpec
+from cmbml.sky.case import ChannelWeights, ObservationSpec
 from cmbml.sky.harmonics import filter_alm, power
 
 
@@ -104,6 +104,14 @@ class HarmonicIlc(LinearMethod[Plan, Maps]):
     def apply(self, alm: Coefficients, plan: Plan, weights: Maps, threads: int) -> Coefficients:  # noqa: ARG002
         """Combine other coefficients with weights that were found before."""
         return weighted(alm, weights)
+
+    def told(self, rows: tuple[str, ...], plan: Plan, weights: Maps) -> ChannelWeights:
+        """Return a weight for each bin, at the mean of its multipoles."""
+        at = np.array([(one.first + one.last) / 2 for one in plan.bins])
+        mean = np.full((len(rows), len(plan.bins)), np.nan)
+        for column, one in zip(mean.T, plan.bins, strict=True):
+            column[list(one.channels)] = weights[list(one.channels), one.first]
+        return ChannelWeights(rows, "multipole", at, mean, mean, mean)
 
     def noise_variance(self, plan: Plan, weights: Maps, noise: Maps) -> Maps:  # noqa: ARG002
         """Propagate the noise, which is the same everywhere."""

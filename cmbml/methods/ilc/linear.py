@@ -26,7 +26,7 @@ from cmbml.methods.ilc.transforms import analysed
 from cmbml.methods.ilc.uncertainty import spread, sum_on_grid, surrogates
 from cmbml.settings import Fraction, PositiveFloat, later, settings
 from cmbml.sky.beams import gaussian_window
-from cmbml.sky.case import Answer, Observation, ObservationSpec
+from cmbml.sky.case import Answer, ChannelWeights, Observation, ObservationSpec
 from cmbml.sky.harmonics import cut_alm, filter_alm, synthesise
 from cmbml.sky.maps import MapError, MapSpec, SkyMap
 
@@ -107,6 +107,16 @@ class LinearMethod(BlindMethod, Generic[Plan, Weights]):
         Returns:
             `(n_pix,)` at any nside up to the result's, uK^2.
         """
+
+    def told(self, rows: tuple[str, ...], plan: Plan, weights: Weights) -> ChannelWeights | None:  # noqa: ARG002
+        """Return weights in the form in which they can be shown; None where a method has no such form.
+
+        Args:
+            rows: what was combined.
+            plan: of I.
+            weights: as found.
+        """
+        return None
 
     def simpler(self, spec: ObservationSpec) -> tuple[Self, ...]:
         """Return methods that know less of the foregrounds: without the lowest, and without the highest frequency."""
@@ -195,10 +205,11 @@ class LinearMethod(BlindMethod, Generic[Plan, Weights]):
         """Clean each component, and evaluate the result."""
         spec = self.accepts(observation.spec)
         alm = self._coefficients(observation.shown, observation.spec, threads)
-        cleaned, variances = [], []
+        cleaned, variances, told = [], [], None
         for component, channels in enumerate(alm):
             plan = self.plan(observation.spec, component)
             found, weights = self.find(channels, plan, threads)
+            told = told or self.told(self.rows(observation.spec), plan, weights)
             cleaned.append(found)
             if self.uncertainty:
                 noise = self.noise_variance(plan, weights, self._noise(observation.spec, component))
@@ -212,7 +223,7 @@ class LinearMethod(BlindMethod, Generic[Plan, Weights]):
         notes = {
             f"TEMPL{i}": text for i, text in enumerate(map(observation.spec.described, observation.spec.templates))
         }
-        return Answer(self._evaluate(np.stack(cleaned), spec, threads), sigma, notes=notes)
+        return Answer(self._evaluate(np.stack(cleaned), spec, threads), sigma, weights=told, notes=notes)
 
     def combined(self, observation: Observation, threads: int) -> tuple[Coefficients, Coefficients]:
         """Return the channels at the common beam, `(n_comp, n_channel, n_alm)`, and the result, `(n_comp, n_alm)`.

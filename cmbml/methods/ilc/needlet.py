@@ -26,7 +26,7 @@ from cmbml.methods.ilc.needlets import Bands
 from cmbml.methods.ilc.uncertainty import needlet_noise
 from cmbml.methods.masking import masked, read_mask
 from cmbml.settings import Fraction, NonNegativeFloat, settings
-from cmbml.sky.case import ObservationSpec
+from cmbml.sky.case import ChannelWeights, ObservationSpec
 from cmbml.sky.harmonics import alm_lmax, filter_alm
 from cmbml.sky.maps import SkyMap
 
@@ -120,6 +120,17 @@ class NeedletIlc(LinearMethod[Plan, list[ScaleWeights]]):
         """Combine other coefficients with weights that were found before."""
         tilt = multipole_power(alm_lmax(alm.shape[-1]), self.tilt)
         return filter_alm(apply_weights(filter_alm(alm, tilt), weights, threads, self.iterations), 1 / tilt)
+
+    def told(self, rows: tuple[str, ...], plan: Plan, weights: list[ScaleWeights]) -> ChannelWeights:  # noqa: ARG002
+        """Return the weights of each scale, at the multipole at which its window is highest."""
+        at = np.array([float(np.argmax(found.scale.window)) for found in weights])
+        shape = (len(rows), len(weights))
+        mean, low, high = (np.full(shape, np.nan) for _ in range(3))
+        for place, found in enumerate(weights):
+            taken = list(found.scale.channels)
+            mean[taken, place] = found.values.mean(axis=1)
+            low[taken, place], high[taken, place] = np.percentile(found.values, (5, 95), axis=1)
+        return ChannelWeights(rows, "multipole", at, mean, low, high)
 
     def noise_variance(self, plan: Plan, weights: list[ScaleWeights], noise: Maps) -> Maps:  # noqa: ARG002
         """Propagate the noise scale by scale."""

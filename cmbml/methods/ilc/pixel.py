@@ -12,7 +12,7 @@ from pydantic import Field
 from cmbml.methods.base import BlindMethod, ChannelName, MethodError
 from cmbml.settings import PositiveFloat, settings
 from cmbml.sky.beams import gaussian_window
-from cmbml.sky.case import Answer, Observation, ObservationSpec
+from cmbml.sky.case import Answer, ChannelWeights, Observation, ObservationSpec
 from cmbml.sky.harmonics import analyse, filter_alm, synthesise
 from cmbml.sky.maps import MapSpec, SkyMap
 
@@ -66,7 +66,11 @@ class PixelIlc(BlindMethod):
         """Bring the channels to one beam and combine them, zone by zone."""
         spec = self.accepts(observation.spec)
         maps = self._at_one_beam(observation.shown, observation.spec, threads)
-        return Answer(self._combine(maps, self._weights(maps), spec))
+        weights = self._weights(maps)
+        edges = np.array([0.0, *sorted(self.zone_edges_deg), 90.0])
+        shown = weights.T
+        told = ChannelWeights(self.channels, "latitude", 0.5 * (edges[1:] + edges[:-1]), shown, shown, shown)
+        return Answer(self._combine(maps, weights, spec), weights=told if shown.shape[1] == told.at.size else None)
 
     def decompose(
         self,

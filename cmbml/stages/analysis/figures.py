@@ -159,9 +159,13 @@ class DrawComparison(Executor):
 
     Attributes:
         metric: whose distribution is drawn.
+        controls: methods that set no axis and no colour scale.
+        memory_controls: the same, of those that only remember their training.
     """
 
     metric: str = "rmse"
+    controls: tuple[str, ...] = ()
+    memory_controls: tuple[str, ...] = ()
     reads: ClassVar = (SCORE_STACK, SPECTRA_STACK, RESIDUAL_MEAN, MASK, THEORY_BAND)
     writes: ClassVar = (
         DISTRIBUTIONS_FIGURE,
@@ -179,11 +183,12 @@ class DrawComparison(Executor):
         """Read all scores, draw, write."""
         scores, spectra = stacks_of(io, SCORE_STACK), stacks_of(io, SPECTRA_STACK)
         methods, book = list(scores), ScoreBook(scores)
+        controls = (*self.controls, *self.memory_controls)
         label = book.metrics[self.metric].axis_label
         distributions = distributions_figure(scores, methods, self.metric, label=label)
         band = theory_band(io.read(THEORY_BAND))
         write_both(io, (DISTRIBUTIONS_FIGURE, DISTRIBUTIONS_FIGURE_PDF), distributions)
-        compared = spectra_comparison(spectra, methods, band)
+        compared = spectra_comparison(spectra, methods, band, controls=controls)
         write_both(io, (COMPARED_SPECTRA_FIGURE, COMPARED_SPECTRA_FIGURE_PDF), compared)
         write_both(io, (TRANSFER_FIGURE, TRANSFER_FIGURE_PDF), transfer_figure(spectra, methods))
         mask = io.read(MASK).values[0]
@@ -193,6 +198,7 @@ class DrawComparison(Executor):
             mask,
             simulations=len(book.sims),
             footing="each method's own beam",
+            controls=controls,
         )
         write_both(io, (RESIDUAL_FIGURE, RESIDUAL_FIGURE_PDF), figure)
 

@@ -8,6 +8,8 @@ from pydantic import PositiveInt
 
 from cmbml.core.executor import Executor
 from cmbml.core.unit_io import UnitIO
+from cmbml.figures.parts import parts_figure
+from cmbml.figures.report.inserts import inserts
 from cmbml.metrics.coupling import ModeCoupling, linear_bins
 from cmbml.metrics.footing import Footing, map_window
 from cmbml.metrics.parts import footing_rms
@@ -16,6 +18,7 @@ from cmbml.metrics.residual import linear_parts, part_rms, part_spectra
 from cmbml.metrics.spectral import decouplings
 from cmbml.settings import settings
 from cmbml.sky.harmonics import alm_lmax, cut_alm, filter_components, synthesise
+from cmbml.stages.analysis.figures import write_both
 from cmbml.stages.analysis.metrics import AS_GIVEN, spec_of
 from cmbml.stages.assets import (
     CHANCE_PART,
@@ -26,6 +29,9 @@ from cmbml.stages.assets import (
     METHOD,
     MODE_COUPLING,
     NOISE_PART,
+    PARTS_FIGURE,
+    PARTS_FIGURE_PDF,
+    PARTS_PICTURE,
     PARTS_RMS,
     PARTS_SPECTRA,
     PREDICTION_ALM,
@@ -89,3 +95,41 @@ class ScoreParts(Executor):
         dipole = MonopoleDipole.outside(weight > 0)
         table = part_spectra(parts, weight, coupling, decoupled, own, dipole, io.threads)
         io.write(PARTS_SPECTRA, Table(table))
+
+
+@settings
+class DrawParts(Executor):
+    """Draw the spectra of the parts of the errors of I, decoupled from the mask, of all methods that have parts."""
+
+    may_read: ClassVar = (PARTS_SPECTRA,)
+    writes: ClassVar = (PARTS_FIGURE, PARTS_FIGURE_PDF, PARTS_PICTURE)
+    per: ClassVar = (SPLIT,)
+
+    def disk_bytes(self) -> int:
+        """A figure, three times."""
+        return 300_000
+
+    def process(self, io: UnitIO) -> None:
+        """Average over simulations one by one, draw, write."""
+        totals: dict[str, dict[str, np.ndarray]] = {}
+        numbers: dict[str, int] = {}
+        ell: dict[str, np.ndarray] = {}
+        for key, table in io.read_all(PARTS_SPECTRA):
+            rows = table[(table["kind"] == "master") & (table["field"] == "TT")]
+            method, of = key[METHOD], totals.setdefault(key[METHOD], {})
+            numbers[method] = numbers.get(method, 0) + 1
+            for part in dict.fromkeys(map(str, rows["part"])):
+                here = rows[rows["part"] == part]
+                ell[method] = np.asarray(here["l_eff"], dtype=np.float64)
+                of[part] = of.get(part, 0) + np.asarray(here["d_part"], dtype=np.float64)
+        means = {
+            method: (ell[method], {part: total / numbers[method] for part, total in of.items()})
+            for method, of in sorted(totals.items())
+        }
+        figure = parts_figure(means, simulations=max(numbers.values(), default=0))
+        write_both(io, (PARTS_FIGURE, PARTS_FIGURE_PDF), figure)
+        caption = (
+            "Spectra of the parts of each error, decoupled from the mask and divided by the beam: means over "
+            "simulations. Parts may be correlated"
+        )
+        io.write(PARTS_PICTURE, inserts({caption: figure}))

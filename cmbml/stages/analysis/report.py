@@ -1,6 +1,7 @@
 """Write one page on a comparison."""
 
-from collections.abc import Mapping
+import shlex
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any, ClassVar
 
@@ -33,6 +34,7 @@ from cmbml.stages.assets import (
     METHOD,
     PAGE_PARTS,
     PAGE_PICTURES,
+    PARTS_PICTURE,
     PARTS_SUMMARY,
     PREDICTION_ALM,
     PREDICTION_SPEC,
@@ -62,9 +64,9 @@ class WriteReport(Executor):
         limit_uk: end of their colour scale.
         gallery: how many simulations the gallery shows, beside outliers.
         decisive: the score that is shown first.
+        controls: methods that are set apart.
+        memory_controls: the same, of those that only remember their training.
         dataset: its name.
-        program: the main program that made the answers.
-        stages: what the stages are called that make the page; `analysis` by default.
         configuration: what the page says of the dataset.
     """
 
@@ -73,9 +75,9 @@ class WriteReport(Executor):
     limit_uk: PositiveFloat
     gallery: PositiveInt
     decisive: Decisive
+    controls: tuple[str, ...]
+    memory_controls: tuple[str, ...]
     dataset: str
-    program: str = "main_clean.py"
-    stages: str = "analysis"
     configuration: Mapping[str, Any]
     reads: ClassVar = (SUMMARY, VERDICT, SCORE_STACK)
     may_read: ClassVar = (
@@ -86,6 +88,7 @@ class WriteReport(Executor):
         CMB_ALM,
         MASK,
         GENERALISATION,
+        PARTS_PICTURE,
         PARTS_SUMMARY,
         TRAINING,
         TRAINING_CURVE,
@@ -95,6 +98,7 @@ class WriteReport(Executor):
     )
     writes: ClassVar = (REPORT,)
     per: ClassVar = (SPLIT,)
+    tells: ClassVar[bool] = True
 
     def disk_bytes(self) -> int:
         """Mostly the script that draws, and a picture per method."""
@@ -116,6 +120,7 @@ class WriteReport(Executor):
             scores=scores,
             verdict=said,
             parts=parts_table(io.read_optional(PARTS_SUMMARY), book.footings),
+            parts_pictures=joined([io.read_optional(PARTS_PICTURE)])[0],
             error_bars=error_bars_of(book),
             parameters=parameters_of(book),
             intervals=intervals_note(dict(zip(book.sims, book.skies or [""] * len(book.sims), strict=True))),
@@ -129,26 +134,12 @@ class WriteReport(Executor):
             metric_labels={name: metric.heading for name, metric in book.metrics.items()},
             configuration=yaml.safe_dump(dict(self.configuration), sort_keys=False),
             provenance=versions(),
-            commands=[
-                *(f"python {self.program} dataset={self.dataset} method={method}" for method in methods),
-                f"python main_analysis.py dataset={self.dataset}{self._stages} methods=[{','.join(methods)}]"
-                f"{self._splits}",
-            ],
+            commands=commands_for(methods, io.history),
+            controls=(*self.controls, *self.memory_controls),
             limit=self.limit_uk,
             decisive=asdict(self.decisive),
         )
         io.write(REPORT, render_report(data))
-
-    @property
-    def _stages(self) -> str:
-        """What to add where the stages are not those by default."""
-        return "" if self.stages == "analysis" else f" stages={self.stages}"
-
-    @property
-    def _splits(self) -> str:
-        """What to add to the command that makes the page, where it is not the only one."""
-        splits = self.over.get("split", [])
-        return f" over.split=[{','.join(map(str, splits))}]" if len(splits) > 1 else ""
 
     def _shown(self, scores: Stacks, book: ScoreBook) -> list[str]:
         """Return the simulations of the gallery: the first few, and one that is an outlier for each method."""
@@ -180,6 +171,18 @@ class WriteReport(Executor):
             for key, alm in io.read_all(PREDICTION_ALM, only)
             if mask is not None
         ]
+
+
+def commands_for(methods: Sequence[str], history: Sequence[str]) -> list[str]:
+    """Return the commands that make a page again; the order in which methods were listed plays no part.
+
+    Example:
+        >>> commands_for(["a", "b"], ["python main_analysis.py system.root=ROOT dataset=demo methods=[b,a]"])
+        ["python main_analysis.py system.root=ROOT dataset=demo 'methods=[a,b]'"]
+    """
+    listed = f"methods=[{','.join(methods)}]"
+    lines = [shlex.split(command) for command in history]
+    return [shlex.join([listed if word.startswith("methods=") else word for word in words]) for words in lines]
 
 
 def _columns(table: Table | None) -> Columns:

@@ -128,7 +128,7 @@ class Summarise(Executor):
     writes: ClassVar = (SUMMARY, SUMMARY_CSV, SUMMARY_MARKDOWN, SUMMARY_LATEX, BUNDLE, VERDICT)
     may_write: ClassVar = (PARTS_SUMMARY,)
     per: ClassVar = (SPLIT,)
-    version: ClassVar[int] = 4
+    version: ClassVar[int] = 5
 
     def process(self, io: UnitIO) -> None:
         """Read all scores, summarise, write."""

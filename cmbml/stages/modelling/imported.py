@@ -1,5 +1,6 @@
 """Take maps that somebody else has cleaned, so that a competitor needs none of our code to be compared."""
 
+import logging
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -11,13 +12,14 @@ from cmbml.core.asset import Asset
 from cmbml.core.executor import Executor
 from cmbml.core.space import Key, Space
 from cmbml.core.unit_io import UnitIO
-from cmbml.handlers.raw_map import RawHeader, read_raw_header, read_raw_map
+from cmbml.handlers.raw_map import RawHeader, read_raw_columns, read_raw_header, read_raw_map
 from cmbml.settings import NonNegativeFloat, Nside, settings
 from cmbml.sky.maps import Fields, Frame, MapError, MapSpec, SkyMap
 from cmbml.sky.plausibility import require_beam, require_error_bars, require_plausible
 from cmbml.stages.assets import CLEANED_MAP, INFERENCE, METHOD, SIM, SPLIT, UNCERTAINTY_MAP
 from cmbml.stages.sims.imported import fill_in
 
+log = logging.getLogger(__name__)
 OTHER_UNIT = "set predictions.unit to the unit that the numbers have"
 
 
@@ -82,7 +84,7 @@ class ImportPrediction(Executor):
         frame: Frame = "G"
         for asset, path in zip((CLEANED_MAP, UNCERTAINTY_MAP), self.files(io.key), strict=False):
             header, frame = self._inspect(path)
-            values = read_raw_map(path, self._columns, self.unit)
+            values = self._read(path, masked=asset is CLEANED_MAP)
             where = header.taken_as(self._columns, self.unit)
             if asset is CLEANED_MAP:
                 require_plausible(values, frame, where, OTHER_UNIT)
@@ -102,6 +104,20 @@ class ImportPrediction(Executor):
             io.write(asset, SkyMap(single, spec))
         io.write(INFERENCE, {"inference_seconds": None, "threads": None, "channels": None})
 
+    def _read(self, path: Path, masked: bool) -> NDArray[np.float64]:
+        """Read a map; where a mask has left pixels UNSEEN, fill them with zero, and say so."""
+        if not masked:
+            return read_raw_map(path, self._columns, self.unit)
+        values = read_raw_map(path, self._columns, self.unit, fill=0.0)
+        unseen = np.isnan(read_raw_columns(path, self._columns, unknown=True)[0]).any(axis=0)
+        if unseen.any():
+            log.info(
+                "%s: %d of %d pixels are UNSEEN, and are filled with zero: where the mask of the scores keeps them, "
+                "the whole CMB there counts as error",
+                *(path, int(unseen.sum()), unseen.size),
+            )
+        return values
+
     @property
     def _columns(self) -> tuple[int, ...]:
         return tuple(range(len(self.fields)))
@@ -119,5 +135,9 @@ class ImportPrediction(Executor):
                 f"predictions.nside={header.nside}"
             )
             raise MapError(message)
-        header.unit_factors(self._columns, self.unit)
+        try:
+            header.unit_factors(self._columns, self.unit)
+        except MapError as error:
+            message = f"{error}; say the unit of the numbers with predictions.unit=, such as predictions.unit=uK_CMB"
+            raise MapError(message) from error
         return header, header.frame(self.frame, "predictions.frame")

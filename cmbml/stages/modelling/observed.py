@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
+from astropy.table import Table
 from numpy.typing import NDArray
 from pydantic import PositiveInt
 
@@ -18,12 +19,12 @@ from cmbml.handlers.raw_map import RawHeader, read_raw_header, read_raw_map
 from cmbml.methods.base import BlindMethod, MethodError
 from cmbml.settings import NonNegativeFloat, Nside, PositiveFloat, settings
 from cmbml.sky.beams import pixel_window, pixel_window_files
-from cmbml.sky.case import Observation, ObservationSpec
+from cmbml.sky.case import ChannelWeights, Observation, ObservationSpec
 from cmbml.sky.harmonics import analyse, filter_components, require_band_limit, rotate, synthesise
 from cmbml.sky.instrument import Channel, white_depth
 from cmbml.sky.maps import Fields, Frame, MapError, MapSpec, SkyMap
 from cmbml.sky.plausibility import require_beam, require_error_bars, require_plausible
-from cmbml.stages.assets import CLEANED_MAP, INFERENCE, METHOD, SAMPLES, SIM, SPLIT, UNCERTAINTY_MAP
+from cmbml.stages.assets import CHANNEL_WEIGHTS, CLEANED_MAP, INFERENCE, METHOD, SAMPLES, SIM, SPLIT, UNCERTAINTY_MAP
 from cmbml.stages.modelling.external import spec_with_templates, template_windows, with_templates
 from cmbml.stages.modelling.stage import write_answer
 
@@ -141,9 +142,9 @@ class CleanObserved(Executor):
     frame: Frame = "G"
     pixel_windows: Path | None = None
     writes: ClassVar = (CLEANED_MAP, INFERENCE)
-    may_write: ClassVar = (UNCERTAINTY_MAP, SAMPLES)
+    may_write: ClassVar = (UNCERTAINTY_MAP, SAMPLES, CHANNEL_WEIGHTS)
     per: ClassVar = (METHOD, SPLIT, SIM)
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
 
     def check(self, space: Space) -> None:  # noqa: ARG002
         """Look at every header, and ask the method whether it accepts such maps."""
@@ -181,6 +182,8 @@ class CleanObserved(Executor):
         if not self._noise_is_known():
             answer = replace(answer, sigma=None)
         write_answer(io, self.method.name, answer, self.method.accepts(seen.spec))
+        if answer.weights is not None:
+            io.write(CHANNEL_WEIGHTS, weights_table(answer.weights))
         shown = list(self.method.channels_shown(spec))
         io.write(INFERENCE, {"inference_seconds": round(seconds, 4), "threads": io.threads, "channels": shown})
 
@@ -258,6 +261,19 @@ class CleanObserved(Executor):
             alm = rotate(filter_components(alm, 1 / window), frame, self.frame, threads)
             values = np.asarray(synthesise(alm, self.nside, threads), np.float64)
         return values.astype(np.float32)
+
+
+def weights_table(weights: ChannelWeights) -> Table:
+    """Return weights as a table, a row for each channel and place."""
+    shape = weights.mean.shape
+    return Table(
+        {
+            "channel": np.repeat(weights.rows, shape[1]),
+            "along": np.full(weights.mean.size, weights.along),
+            "at": np.tile(weights.at, shape[0]),
+            **{name: getattr(weights, name).ravel() for name in ("mean", "low", "high")},
+        }
+    )
 
 
 def require_one_noise(maps: Mapping[str, ObservedMap]) -> None:

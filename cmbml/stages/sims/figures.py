@@ -117,6 +117,7 @@ class DrawSky(Executor):
     may_read: ClassVar = (FOREGROUND_MAP,)
     writes: ClassVar = (COMPONENTS_FIGURE, COMPONENT_SPECTRA_FIGURE, BEAMS_FIGURE)
     per: ClassVar = (SKY,)
+    version: ClassVar[int] = 2
 
     def disk_bytes(self) -> int:
         """Three pictures."""

@@ -121,6 +121,20 @@ class MaskFromFile(Executor):
     apodisation: Literal["C1", "C2"]
     writes: ClassVar = (MASK, MASK_APODISED)
 
+    def check(self, space: Space) -> None:  # noqa: ARG002
+        """Look whether the file is there.
+
+        Raises:
+            ValueError: it is not.
+        """
+        if not self.path.is_file():
+            message = (
+                f"mask.path={self.path}: there is no such file. Name one by mask.path=FILE, or put it into "
+                "assets.folder; the default is Planck's NILC map of 2018 with its mask, from the Planck Legacy Archive "
+                "(pla.esac.esa.int, CMB maps). mask=from_sky needs none"
+            )
+            raise ValueError(message)
+
     def files(self, key: Key) -> tuple[Path, ...]:  # noqa: ARG002
         """Return the mask's file."""
         return (self.path,)

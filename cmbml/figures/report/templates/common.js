@@ -2,6 +2,7 @@ const report = JSON.parse(document.getElementById("content").textContent);
 const byId = (id) => document.getElementById(id);
 const number = (value) => (value === "inf" ? Infinity : value === "-inf" ? -Infinity : value === null || value === undefined ? NaN : value);
 const listeners = [];
+const isControl = (row) => report.controls.includes(row.method);
 const plotSettings = { responsive: true, displaylogo: false, modeBarButtons: [["toImage", "zoom2d", "pan2d", "zoomIn2d", "zoomOut2d", "resetScale2d"]] };
 
 /* The rows of a table that came by columns, words as places in lists of them. */
@@ -54,8 +55,9 @@ class SortedTable {
     Object.assign(this, { table, key, ascending, announce, columns: [], rows: [] });
   }
 
-  show(columns, rows, style = () => "") {
-    Object.assign(this, { columns, rows, style });
+  /* Rows of which `apart` is true stand below the others, however these are sorted. */
+  show(columns, rows, style = () => "", apart = () => false) {
+    Object.assign(this, { columns, rows, style, apart });
     if (!columns.some((column) => column.key === this.key)) this.key = columns[0].key;
     this.draw();
   }
@@ -78,7 +80,7 @@ class SortedTable {
     this.table.tHead.replaceChildren(element("tr", {}, ...head));
     const by = columns.find((column) => column.key === key);
     const rows = this.rows.map((row, place) => [by.value(row), place, row]);
-    rows.sort((a, b) => this.compare(a[0], b[0]) || a[1] - b[1]);
+    rows.sort((a, b) => this.apart(a[2]) - this.apart(b[2]) || this.compare(a[0], b[0]) || a[1] - b[1]);
     this.table.tBodies[0].replaceChildren(...rows.map(([, , row]) => {
       const cells = columns.map((column) => {
         const cell = element("td", { className: column.number ? "number" : "" });
@@ -146,3 +148,29 @@ for (const [id, on] of [["all-methods", true], ["no-methods", false]]) {
     listeners.forEach((listener) => listener());
   });
 }
+
+/* What the page cannot know of itself: when it was written, and where it lies: below the dataset, which lies in ROOT. */
+if (byId("written")) {
+  const written = new Date(document.lastModified);
+  byId("written").textContent = `${written.toISOString().slice(0, 10)}, by the time of the file`;
+  for (const it of [byId("written"), byId("written").previousElementSibling]) it.hidden = false;
+}
+const folders = decodeURI(location.pathname).split("/");
+const within = folders.findLastIndex((folder) => folder === "report" || folder === "comparisons");
+const dataset = /dataset=([\w./-]+)/.exec(byId("commands")?.textContent || "");
+if (location.protocol === "file:" && within > 0 && dataset) {
+  const root = folders.slice(0, within - dataset[1].split("/").length).join("/") || "/";
+  const word = `system.root=${root}`;
+  byId("commands").textContent = byId("commands").textContent.replaceAll("system.root=ROOT", () => (/^[\w@%+=:,./-]+$/.test(word) ? word : `'${word.replaceAll("'", `'"'"'`)}'`));
+}
+
+/* Figures keep the width of the window that they were drawn in: paper has another one. */
+const PAPER = 680;
+function fit(width) {
+  for (const plot of document.querySelectorAll(".plot.js-plotly-plot")) {
+    plot.style.width = width;
+    Plotly.Plots.resize(plot);
+  }
+}
+window.addEventListener("beforeprint", () => fit(`${PAPER}px`));
+window.addEventListener("afterprint", () => fit(""));

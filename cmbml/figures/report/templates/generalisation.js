@@ -21,7 +21,7 @@ function showSkies() {
       return write(row.ratio, 3) + interval;
     }),
     numberColumn("Simulations", "n", (row) => `${row.n_reference}, ${row.n}`),
-  ], rows);
+  ], rows, (row) => (isControl(row) ? "control" : ""), isControl);
   const points = (split, value, symbol, of) => ({
     mode: "markers", x: finite(of.map((row) => row[value])), y: of.map((row) => row.method), showlegend: false,
     marker: { symbol, size: 10, color: of.map((row) => colourOf(row)), line: { width: 2, color: of.map((row) => colourOf(row)) } },

@@ -52,7 +52,8 @@ function magnify(scale, x = 0.5, y = 0.5) {
 }
 
 if (report.maps.length) {
-  const first = report.maps.find((maps) => maps.rms > 0) || report.maps[0];
+  const first = report.maps.find((maps) => maps.method === report.best && maps.rms > 0)
+    || report.maps.find((maps) => maps.rms > 0) || report.maps[0];
   showMaps(first.simulation, first.method, first.footing);
   for (const id of ["map-simulation", "map-method", "map-footing"]) byId(id).addEventListener("change", () => showMaps());
   for (const button of document.querySelectorAll("button.zoom")) {

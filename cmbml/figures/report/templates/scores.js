@@ -26,7 +26,7 @@ function showScores() {
     numberColumn("Training (s)", "train_seconds", (row) => write(row.train_seconds, 3)),
     numberColumn("Cleaning (s)", "inference_seconds", (row) => write(row.inference_seconds, 3)),
   ];
-  scoreTable.show(columns, rows, (row) => (row.rank === 1 ? "best" : ""));
+  scoreTable.show(columns, rows, (row) => (isControl(row) ? "control" : row.rank === 1 ? "best" : ""), isControl);
 }
 
 for (const name of places) {

@@ -36,22 +36,44 @@ function drawSpectra() {
       line: { color: "#555", width: 1, dash: "dot", shape: "hvh" } });
   }
   let reach = 0.05;
+  let [low, high] = [Infinity, 0];
+  const span = (values) => { for (const x of values) if (typeof x === "number" && x > 0) [low, high] = [Math.min(low, x), Math.max(high, x)]; };
+  const alone = Object.keys(set.methods).every((method) => isControl({ method }) || !switchedOn(method));
+  const sets = (method) => alone || !isControl({ method });
+  span(common.d_truth);
+  span(common.d_theory);
   for (const [method, curve] of Object.entries(set.methods)) {
     const on = switchedOn(method);
+    if (on && sets(method)) span(curve.d_prediction);
     const base = { ...look(method, on), x: curve.l_eff };
     traces.push({ ...base, y: finite(curve.d_prediction) });
     traces.push({ ...base, y: finite(curve.ratio), error_y: bars(curve.ratio_std), yaxis: "y2", showlegend: false });
     if (byId("show-residual").checked) {
       traces.push({ ...base, name: `${method}: residual`, mode: "lines", y: finite(curve.d_residual), line: { ...base.line, dash: "dot", width: 1.2 } });
     }
-    if (on) reach = Math.max(reach, ...finite(curve.ratio).map((x) => Math.abs((x ?? 1) - 1)));
+    if (on && sets(method)) reach = Math.max(reach, ...finite(curve.ratio).map((x) => Math.abs((x ?? 1) - 1)));
   }
   traces.push({ x: common.l_eff, y: common.d_truth, name: "truth", mode: "markers", visible: truth,
     marker: { symbol: "line-ew-open", color: "#000", size: 11, line: { width: 2 } } });
   const end = Math.min(1.15 * reach, 0.5);
+  const top = Math.log10(1.7 * high);
+  /* What lies beyond an axis is marked at its edge. */
+  const marked = (curve, values, low_, high_, axis, style) => {
+    const beyond = finite(values).map((y, i) => [curve.l_eff[i], y]).filter(([, y]) => y !== null && (y > high_ || y < low_));
+    traces.push({ ...style, mode: "markers", yaxis: axis, showlegend: false, cliponaxis: false,
+      x: beyond.map(([x]) => x), y: beyond.map(([, y]) => (y > high_ ? high_ : low_)), text: beyond.map(([, y]) => write(y)),
+      marker: { color: style.line.color, size: 8, symbol: beyond.map(([, y]) => (y > high_ ? "triangle-up" : "triangle-down")) },
+      hovertemplate: "ℓ %{x}: %{text}, beyond the axis" });
+  };
+  for (const [method, curve] of Object.entries(set.methods)) {
+    const style = look(method, switchedOn(method));
+    marked(curve, curve.ratio, 1 - end, 1 + end, "y2", style);
+    if (high > 0 && !byId("show-residual").checked) marked(curve, curve.d_prediction.map((y) => (y > 0 ? y : null)), 0.6 * low, 10 ** top, "y", style);
+  }
   drawPlot("plot-spectra", traces, {
     xaxis: { title: { text: "multipole ℓ" }, type: byId("spectra-axis").value, anchor: "y2" },
-    yaxis: { title: { text: "D<sub>ℓ</sub> [µK²]" }, type: "log", domain: [0.38, 1], exponentformat: "none" },
+    yaxis: { title: { text: "D<sub>ℓ</sub> [µK²]" }, type: "log", domain: [0.38, 1], exponentformat: "none",
+      ...(high > 0 && !byId("show-residual").checked ? { range: [Math.log10(0.6 * low), top] } : { autorange: true }) },
     yaxis2: { title: { text: "D<sub>ℓ</sub> / theory" }, domain: [0, 0.34], range: [1 - end, 1 + end] },
   });
   drawTransfer(set);
