@@ -71,7 +71,11 @@ def planned(out: str) -> dict[str, int]:
 def test_nothing_is_done_twice(copy: Path, analyse: Analyse) -> None:
     assert planned(done(analyse(copy, METHODS, "plan_only=true"))) == {}
     assert planned(done(analyse(copy, METHODS[::-1], "plan_only=true"))) == {}
-    assert planned(done(analyse(copy, METHODS[:2], "plan_only=true"))) == {"error_bars": 1, "recovered": 1, "summary": 1}
+    assert planned(done(analyse(copy, METHODS[:2], "plan_only=true"))) == {
+        "error_bars": 1,
+        "recovered": 1,
+        "summary": 1,
+    }
     again = {"coupling": 1, "power_spectra": 12}
     # Biases of parameters are found from spectra in these bins, and stand among the scores.
     scored = {"metrics": 12, "gathered": 4, "error_bars": 1, "recovered": 1, "summary": 1}
