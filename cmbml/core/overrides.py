@@ -109,13 +109,13 @@ def nearest_key(key: str, known: Sequence[str]) -> str:
         >>> nearest_key("zzz.bar", ["a", "a.b", "seed"])
         'allowed are: a, seed'
     """
-    parent = key.rpartition(".")[0]
-    while parent and parent not in known:
-        parent = parent.rpartition(".")[0]
-    level = [name for name in known if name.rpartition(".")[0] == parent]
-    here = nearest(key, level)
-    anywhere = nearest(key, known)
-    return here if here.startswith("did you mean") or not anywhere.startswith("did you mean") else anywhere
+    parent = above = key.rpartition(".")[0]
+    while above and above not in known:
+        above = above.rpartition(".")[0]
+    here, anywhere = nearest(key, [name for name in known if name.rpartition(".")[0] == above]), nearest(key, known)
+    # Where a level itself is misspelt, a key of the right one says more than the level.
+    first, second = (here, anywhere) if parent == above else (anywhere, here)
+    return next((said for said in (first, second) if said.startswith("did you mean")), here)
 
 
 def _stages_of_others(name: str, config: DictConfig, overrides: list[str]) -> str:

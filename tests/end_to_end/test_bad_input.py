@@ -51,10 +51,6 @@ SETTINGS: dict[str, tuple[list[str], list[str]]] = {
         ["is no key of the config", "did you mean 'instrument.channels.100.fwhm_arcmin'?"],
     ),
     "letter from beyond ASCII": (["dataset=méthode"], ["dataset=méthode: é cannot stand there", "in quotes"]),
-    "mask from a file that is not there": (
-        ["mask=from_file"],
-        ["mask.path=assets/COM_CMB_IQU-nilc", "there is no such file", "Planck Legacy Archive", "mask=from_sky"],
-    ),
     "word for a number": (["scenario.nside=many"], ["scenario.nside", "integer", "'many'"]),
     "fraction for a whole number": (["scenario.nside=8.5"], ["scenario.nside", "fractional part", "8.5"]),
     "word for a frequency": (["instrument.channels.100.freq_ghz=high"], ["instrument.channels.100.freq_ghz", "'high'"]),
@@ -68,7 +64,6 @@ SETTINGS: dict[str, tuple[list[str], list[str]]] = {
     ),
     "lmax too high": (["scenario.lmax=24"], ["scenario.lmax=24 is too high for nside=8", "at most 3 nside - 1 = 23"]),
     "sky coarser than the dataset": (["scenario.nside=16"], ["scenario.nside_sky=8 is below nside=16"]),
-    "letter that the command line does not know": (["dataset=né"], ["dataset=né", "must stand in quotes"]),
     "no channel": (["scenario.channels=[]"], ["scenario.channels=[]: name at least one channel"]),
     "channel twice": (['scenario.channels=["100","100"]'], ["scenario.channels=[100,100]", "each once"]),
     "more simulations than can be planned": (["splits.train=100000000000"], ["splits.train", "at most 1,000,000"]),
@@ -294,6 +289,13 @@ def test_mask_file(
 
 def test_mask_file_that_is_not_there(refused: Callable[..., str], mask_from: Callable[[Path], list[str]]) -> None:
     assert "mask.path=/nowhere/mask.fits: there is no such file" in refused(*mask_from(Path("/nowhere/mask.fits")))
+
+
+@pytest.mark.usefixtures("mask_from")
+def test_mask_file_of_the_default_is_named_with_its_source(refused: Callable[..., str]) -> None:
+    message = refused("mask=from_file", *only("mask"))
+    for word in ("mask.path=", "COM_CMB_IQU-nilc", "there is no such file", "Planck Legacy Archive", "mask=from_sky"):
+        assert word in message
 
 
 def test_mask_column_that_is_not_there(

@@ -110,8 +110,8 @@ def test_comparison_says_who_wins(foretold: Path) -> None:
     assert re.match(r"The \d+ tiles of the sky (cannot )?tell", verdict["Certainty"])
     assert "Memory" not in verdict
     page = (foretold / "report/test/report.html").read_text()
-    assert "python main_predict.py dataset=gas method=hi_emissivity" in page
-    assert "python main_analysis.py dataset=gas stages=dust_analysis methods=[" in page
+    assert "python main_predict.py system.root=ROOT dataset=gas method=hi_emissivity" in page
+    assert "python main_analysis.py system.root=ROOT dataset=gas stages=dust_analysis &#39;methods=[" in page
 
 
 def test_a_sweep_of_correlations_is_gathered(foretold: Path, command: Command) -> None:

@@ -25,7 +25,7 @@ def overwrite(path: Path) -> None:
 def test_predictions_of_another_sky_are_not_compared(
     sky: Path, command: Command, analyse: Analyse, whole_sky: tuple[str, ...]
 ) -> None:
-    done(command("sims", sky, *whole_sky, "seed=7"))
+    done(command("sims", sky, *whole_sky, "seed=7", "resume=restart"))
     mend = "run: python main_clean.py system.root="
     refused(analyse(sky, ("ilc_pixel",)), "3 units of 'clean'", "'clean ilc_pixel/test/sim0000' is stale", mend)
     refused(command("verify", sky, "dataset=sky"), "faults in", "main_clean.py", "method=ilc_pixel")
@@ -56,7 +56,7 @@ def test_rebuild_that_was_killed_is_seen(
     done(command("clean", root, *method))
     records = {path: path.stat().st_mtime_ns for path in (root / "small" / ".records" / stage).glob("*.json")}
     counts = [f"splits.{name}={{sims: {number}, cosmology: shared}}" for name, number in splits.items()]
-    run = program_apart(root, *counts, "seed=7")
+    run = program_apart(root, *counts, "seed=7", "resume=restart")
     while run.poll() is None and all(path.stat().st_mtime_ns == then for path, then in records.items()):
         time.sleep(0.001)
     run.kill()
@@ -65,7 +65,7 @@ def test_rebuild_that_was_killed_is_seen(
     mend = ("made with other settings or inputs than were last asked for", "run: python main_sims.py", "seed=7")
     refused(command("clean", root, *method), *mend)
     refused(command("analysis", root, "dataset=small", "methods=[control_channel]"), *mend)
-    simulate(root, "seed=7", **splits)
+    simulate(root, "seed=7", "resume=restart", **splits)
     done(command("clean", root, *method))
     done(command("verify", root, "dataset=small"))
 

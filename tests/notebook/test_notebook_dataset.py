@@ -123,6 +123,6 @@ def test_altered_and_stale_files_are_refused(
         data.map("obs_map", "test", 0, freq=100)
     with pytest.raises(StaleError, match="is altered"):
         data.path("obs_map", "test", 0, freq=100)
-    assert calling("sims", copy.parent, *whole_sky, "seed=7") == 0
+    assert calling("sims", copy.parent, *whole_sky, "seed=7", "resume=restart") == 0
     with pytest.raises(StaleError, match="'clean ilc_pixel_test_sim0000' is stale"):
         data.map("cleaned_map", "test", 0, method="ilc_pixel")

@@ -188,6 +188,8 @@ def test_a_map_at_the_intensity_reference_scales_polarisation_too(tmp_path):
 def test_the_config_file_states_the_defaults():
     config = yaml.safe_load((Path(__file__).parents[2] / "cfg/sky/pysm.yaml").read_text())
     assert config.pop("_target_") == "cmbml.sims.pysm_sky.PysmSky"
-    assert PysmSky(**config) == PysmSky()
+    # PySM's own variable says where its templates are, if it is set.
+    assert config["data_folder"] == "${oc.env:PYSM_LOCAL_DATA,null}"
+    assert PysmSky(**config | {"data_folder": None}) == PysmSky()
     drawn = {"changes", "orientation"}  # by `varied`, for one sky
     assert set(config) == {field.name for field in fields(PysmSky)} - drawn
