@@ -145,42 +145,38 @@ class GatherScores(Executor):
 
 
 @settings
-class GatherSpectra(Executor):
+class Gather(Executor):
+    """Put the tables of all simulations of a method on top of one another: of the asset that is read."""
+
+    per: ClassVar = (METHOD, SPLIT)
+
+    def process(self, io: UnitIO) -> None:
+        """Read the tables one by one, write them together."""
+        io.write(self.writes[0], Stack.of((key[SIM], table) for key, table in io.read_all(self.reads[0])))
+
+
+@settings
+class GatherSpectra(Gather):
     """Put the spectra of all simulations of a method on top of one another."""
 
     reads: ClassVar = (SPECTRA_SCORES,)
     writes: ClassVar = (SPECTRA_STACK,)
-    per: ClassVar = (METHOD, SPLIT)
-
-    def process(self, io: UnitIO) -> None:
-        """Read the tables one by one, write them together."""
-        io.write(SPECTRA_STACK, Stack.of((key[SIM], table) for key, table in io.read_all(SPECTRA_SCORES)))
 
 
 @settings
-class GatherParts(Executor):
+class GatherParts(Gather):
     """Put the sizes of the parts of a method's errors on top of one another."""
 
     reads: ClassVar = (PARTS_RMS,)
     writes: ClassVar = (PARTS_STACK,)
-    per: ClassVar = (METHOD, SPLIT)
-
-    def process(self, io: UnitIO) -> None:
-        """Read the tables one by one, write them together."""
-        io.write(PARTS_STACK, Stack.of((key[SIM], table) for key, table in io.read_all(PARTS_RMS)))
 
 
 @settings
-class GatherShapes(Executor):
+class GatherShapes(Gather):
     """Put the shapes of a method's maps and residuals on top of one another."""
 
     reads: ClassVar = (SHAPES,)
     writes: ClassVar = (SHAPES_STACK,)
-    per: ClassVar = (METHOD, SPLIT)
-
-    def process(self, io: UnitIO) -> None:
-        """Read the tables one by one, write them together."""
-        io.write(SHAPES_STACK, Stack.of((key[SIM], table) for key, table in io.read_all(SHAPES)))
 
 
 def stacks_of(io: UnitIO, asset: Asset[Stack]) -> dict[str, Stack]:
