@@ -144,39 +144,48 @@ class GatherScores(Executor):
         io.write(SCORE_STACK, replace(stack, facts={name: np.array(of, dtype=str) for name, of in facts.items()}))
 
 
-@settings
-class Gather(Executor):
-    """Put the tables of all simulations of a method on top of one another: of the asset that is read."""
-
-    per: ClassVar = (METHOD, SPLIT)
-
-    def process(self, io: UnitIO) -> None:
-        """Read the tables one by one, write them together."""
-        io.write(self.writes[0], Stack.of((key[SIM], table) for key, table in io.read_all(self.reads[0])))
+def put_together(io: UnitIO, scored: Asset[Columns], stacked: Asset[Stack]) -> None:
+    """Put the tables of all simulations of a method on top of one another."""
+    io.write(stacked, Stack.of((key[SIM], table) for key, table in io.read_all(scored)))
 
 
 @settings
-class GatherSpectra(Gather):
+class GatherSpectra(Executor):
     """Put the spectra of all simulations of a method on top of one another."""
 
     reads: ClassVar = (SPECTRA_SCORES,)
     writes: ClassVar = (SPECTRA_STACK,)
+    per: ClassVar = (METHOD, SPLIT)
+
+    def process(self, io: UnitIO) -> None:
+        """Read the tables one by one, write them together."""
+        put_together(io, SPECTRA_SCORES, SPECTRA_STACK)
 
 
 @settings
-class GatherParts(Gather):
+class GatherParts(Executor):
     """Put the sizes of the parts of a method's errors on top of one another."""
 
     reads: ClassVar = (PARTS_RMS,)
     writes: ClassVar = (PARTS_STACK,)
+    per: ClassVar = (METHOD, SPLIT)
+
+    def process(self, io: UnitIO) -> None:
+        """Read the tables one by one, write them together."""
+        put_together(io, PARTS_RMS, PARTS_STACK)
 
 
 @settings
-class GatherShapes(Gather):
+class GatherShapes(Executor):
     """Put the shapes of a method's maps and residuals on top of one another."""
 
     reads: ClassVar = (SHAPES,)
     writes: ClassVar = (SHAPES_STACK,)
+    per: ClassVar = (METHOD, SPLIT)
+
+    def process(self, io: UnitIO) -> None:
+        """Read the tables one by one, write them together."""
+        put_together(io, SHAPES, SHAPES_STACK)
 
 
 def stacks_of(io: UnitIO, asset: Asset[Stack]) -> dict[str, Stack]:
