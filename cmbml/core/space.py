@@ -125,6 +125,17 @@ class Space:
                 linked = tuple(row for row in linked if row[axis] in wanted)
         return Space(linked, free)
 
+    def require(self, axis: Axis, name: str, where: str) -> None:
+        """Look whether a name stands on an axis, for the setting that says it.
+
+        Raises:
+            ConfigError: it does not.
+        """
+        names = list(dict.fromkeys(key[axis] for key in self.keys((axis,))))
+        if name not in names:
+            message = f"{where}: the dataset has no such {axis.name}; {nearest(name, names)}"
+            raise ConfigError(message)
+
     def keys(self, axes: Iterable[Axis]) -> tuple[Key, ...]:
         """Return every point on the given axes, in a fixed order."""
         return self.keys_within(Key(), axes)

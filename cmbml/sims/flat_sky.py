@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, PositiveInt
 
-from cmbml.settings import Fraction, NonNegativeFloat, PositiveFloat, settings
+from cmbml.settings import Fraction, NonNegativeFloat, PositiveFloat, later, settings
 from cmbml.sims.components import H_OVER_K_GHZ, cmb_to_rj
 from cmbml.sims.dust_map import UK_RJ_PER_UNIT
 from cmbml.sims.sources import cib_shape
@@ -126,10 +126,12 @@ class DustOfPatches:
         files: FITS files of patches, with the pixels of those that are drawn; their headers say the unit of the values,
             which are taken for those at 353 GHz.
         scale: factor on them.
+        part: of the patches that have such dust; that of the others is drawn, as it is where there are no files.
     """
 
     files: Annotated[tuple[Path, ...], Field(min_length=1)]
     scale: PositiveFloat = 1.0
+    part: Annotated[float, Field(gt=0, le=1)] = later(1.0)
 
     def factor(self, unit: str) -> float:
         """Return what brings values in a unit to uK_CMB at 353 GHz.

@@ -252,3 +252,49 @@ def test_generated_dust_is_the_sky_of_drawn_patches(generated: Path, command: Co
             )
             assert fits_best > 0.95
     assert (seen[0] != seen[1]).any()
+
+
+def test_what_generated_dust_taught_is_asked_about_real_dust(generated: Path, command: Command) -> None:
+    """A part of the patches that are learnt from has generated dust, and all that are judged have real dust."""
+    folder = generated / "clean/control_real"
+    drawn, real = (folder / f"{split}/sim0000/cleaned_map.fits" for split in ("train", "test"))
+    words = [
+        "dataset=mixed",
+        "stages=patches_of_generated_dust",
+        f"patches.dust.files=[{drawn}]",
+        "patches.dust.part=0.5",
+    ]
+    words += [
+        "patches.lmax=200",
+        "patches.number=20",
+        "patches.l_edges=[18,80]",
+        "patches.lensing=none",
+        "cosmology=fixed",
+    ]
+    words += ["patches.grid.n_pixels=16", "patches.grid.pixel_arcmin=75", "patches.sky.noise=0"]
+    words += ["splits.train=1", "splits.valid=0", "splits.test=1"]
+    words += [
+        "+stages.spectrum.camb={min_lmax: 500, margin: 150, lens_potential_accuracy: 1, halofit_version: takahashi}"
+    ]
+    other = f"patches.dust_of={{tset: {{files: [{real}], scale: 100}}}}"  # far brighter than all else
+    refused(command("sims", generated.parent, *words, other), "patches.dust_of.tset: the dataset has no such split")
+    done(command("sims", generated.parent, *words, other.replace("tset", "test")))
+
+    def from_files(split: str, path: Path) -> list[bool]:
+        """Tell which of the patches are one of those in a file, by how alike they look at 353 GHz without the CMB."""
+        seen, cmb = (
+            fits.getdata(generated.parent / f"mixed/patches/{split}/sim0000/{name}.fits")[:, 0]
+            for name in ("obs_patches_353", "cmb_patches")
+        )
+        views = [
+            np.rot90(view, turn).ravel()
+            for one in fits.getdata(path)[:, 0]
+            for view in (one, one[:, ::-1])
+            for turn in range(4)
+        ]
+        return [max(np.corrcoef(image.ravel(), view)[0, 1] for view in views) > 0.95 for image in seen - cmb]
+
+    learnt = from_files("train", drawn)
+    # Of 20 draws at one half, all are of one kind twice in a million.
+    assert 0 < sum(learnt) < len(learnt)
+    assert all(from_files("test", real))

@@ -13,7 +13,6 @@ from pydantic import Field, PositiveInt
 
 from cmbml.core.asset import Asset
 from cmbml.core.errors import ConfigError
-from cmbml.core.errors import nearest as nearest_name
 from cmbml.core.executor import Executor
 from cmbml.core.space import Space
 from cmbml.core.unit_io import UnitIO
@@ -210,11 +209,8 @@ class ComparePopulations(Executor):
         Raises:
             ConfigError: one is not, or both are one.
         """
-        splits = dict.fromkeys(key[SPLIT] for key in space.keys((SPLIT,)))
-        for name in (self.learnt, self.other):
-            if name not in splits:
-                message = f"stages.populations: the dataset has no split '{name}'; {nearest_name(name, splits)}"
-                raise ConfigError(message)
+        for name, split in (("learnt", self.learnt), ("other", self.other)):
+            space.require(SPLIT, split, f"stages.populations.{name}={split}")
         if self.learnt == self.other:
             message = (
                 f"stages.populations.learnt and .other are both '{self.learnt}': how far apart halves are is the unit"

@@ -11,7 +11,7 @@ from astropy.table import Table
 from numpy.typing import NDArray
 
 from cmbml.core.asset import Asset
-from cmbml.core.errors import ConfigError, nearest
+from cmbml.core.errors import ConfigError
 from cmbml.core.handler import Stamp
 from cmbml.core.space import Axis, Key, Space
 from cmbml.core.store import storage_errors
@@ -76,11 +76,8 @@ class Train(CaseStage):
             raise ConfigError(message)
         self.method.accepts(self.cases.spec())
         self.method.require_hardware(self.hardware)
-        splits = dict.fromkeys(key[SPLIT] for key in space.keys((SPLIT,)))
         for name, split in (("train", self.train), ("valid", self.valid)):
-            if split not in splits:
-                message = f"learn.{name}={split}: the dataset has no such split; {nearest(split, splits)}"
-                raise ConfigError(message)
+            space.require(SPLIT, split, f"learn.{name}={split}")
         if self.train == self.valid:
             message = (
                 f"learn.train and learn.valid are both '{self.train}'; a method is validated on what it has not seen"

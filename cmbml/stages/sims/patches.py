@@ -13,7 +13,7 @@ from cmbml.core.executor import Executor
 from cmbml.core.space import Key, Space
 from cmbml.core.unit_io import UnitIO
 from cmbml.handlers.patch_file import PatchFile
-from cmbml.settings import settings
+from cmbml.settings import later, settings
 from cmbml.sims.cmb import Lensing, theory_prefix
 from cmbml.sims.flat_sky import DustOfPatches, FlatSky, draw_patch
 from cmbml.sky.flat import flat_spectra
@@ -38,6 +38,7 @@ class DrawPatches(Executor):
         lensing: of the CMB: patches are Gaussian, with lensed spectra unless it is `none`.
         l_edges: bins of the components' spectra.
         dust: where their dust is taken from; None: it is drawn as `sky` says.
+        dust_of: the same of single splits, by name: what is taught by generated dust is asked about real dust.
     """
 
     cases: DrawnPatches
@@ -46,21 +47,33 @@ class DrawPatches(Executor):
     lensing: Lensing
     l_edges: tuple[float, ...]
     dust: DustOfPatches | None = None
+    dust_of: Mapping[str, DustOfPatches] | None = later(None)
     reads: ClassVar = (THEORY_SPECTRA,)
     writes: ClassVar = (CMB_PATCHES, OBS_PATCHES, COMPONENT_SPECTRA)
     per: ClassVar = (SPLIT, SIM)
 
-    def check(self, space: Space) -> None:  # noqa: ARG002
-        """Look whether there are such patches."""
+    def check(self, space: Space) -> None:
+        """Look whether there are such patches, and such splits.
+
+        Raises:
+            ConfigError: dust is given for a split that there is not.
+        """
         self.cases.spec()
+        for split in self.dust_of or ():
+            space.require(SPLIT, split, f"patches.dust_of.{split}")
 
     def disk_bytes(self) -> int:
         """Four bytes for each pixel of each channel and of the CMB."""
         return 4 * self.number * self.cases.grid.n_pixels**2 * (1 + len(self.cases.spec().shown))
 
-    def files(self, key: Key) -> tuple[Path, ...]:  # noqa: ARG002
+    def files(self, key: Key) -> tuple[Path, ...]:
         """Return the files that dust is taken from."""
-        return () if self.dust is None else self.dust.files
+        dust = self._dust(key)
+        return () if dust is None else dust.files
+
+    def _dust(self, key: Key) -> DustOfPatches | None:
+        """Return where the dust of a split is taken from."""
+        return (self.dust_of or {}).get(key[SPLIT], self.dust)
 
     def _given(self, dust: DustOfPatches) -> NDArray[np.float64]:
         """Read the patches of dust, `(n, n_pixels, n_pixels)`, uK_CMB at 353 GHz."""
@@ -100,9 +113,11 @@ class DrawPatches(Executor):
         cmb, spectra = np.empty(shape, np.float32), []
         target = list(channels).index(self.cases.target_channel)
         latitudes = np.degrees(np.arcsin(2 * rng.random(self.number) - 1))
-        given = None if self.dust is None else self._given(self.dust)
+        source = self._dust(io.key)
+        given = None if source is None else self._given(source)
         for number, latitude in enumerate(latitudes):
-            dust = None if given is None else given[rng.integers(len(given))]
+            drawn = source is None or (source.part < 1 and rng.random() >= source.part)
+            dust = None if drawn or given is None else given[rng.integers(len(given))]
             parts = draw_patch(self.sky, channels, c_ell, float(latitude), grid, rng, dust)
             cmb[number, 0] = parts["cmb"][target]
             total = np.zeros_like(parts["cmb"])
