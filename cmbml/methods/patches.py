@@ -1,6 +1,7 @@
 """Patches of the sky as the samples of a network."""
 
 import logging
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import lru_cache
 from typing import Any, ClassVar, Literal, final
@@ -12,11 +13,12 @@ from pydantic import PositiveInt
 
 from cmbml.methods.base import ChannelName, MethodError
 from cmbml.methods.trained import Examples, describe, known, require_channels
-from cmbml.settings import Fraction, NonNegativeFloat, PositiveFloat, settings
+from cmbml.settings import Fraction, NonNegativeFloat, PositiveFloat, later, settings
 from cmbml.sky.beams import gaussian_window
 from cmbml.sky.case import Answer, Case, CaseSpec, Observation, ObservationSpec
 from cmbml.sky.centres import Half, rings, uniform
 from cmbml.sky.harmonics import analyse, filter_components
+from cmbml.sky.instrument import Channel
 from cmbml.sky.maps import MapSpec, SkyMap
 from cmbml.sky.patches import Cutter, Patches, PatchSpec, Stitcher, cut, cut_exactly
 
@@ -84,6 +86,8 @@ class SkyPatches(Squares):
         latitudes_deg: least and greatest |b| of their centres.
         overlap: part of its side that a patch of an answer shares with the next one.
         cut: `exact` through harmonic coefficients, `bilinear`, or `nearest` pixels.
+        learnt_from: `maps`, or `drawn`: nothing is learnt from these patches; a state that patches have taught which
+            were drawn flat, of the same channels and pixels, is asked about them.
     """
 
     channels: tuple[ChannelName, ...]
@@ -96,6 +100,7 @@ class SkyPatches(Squares):
     latitudes_deg: tuple[NonNegativeFloat, PositiveFloat] = (0.0, 90.0)
     overlap: Fraction = 0.4
     cut: Literal["exact", "bilinear", "nearest"] = "exact"
+    learnt_from: Literal["maps", "drawn"] = later("maps")
 
     def accepts(self, spec: ObservationSpec) -> MapSpec:
         """Look whether the channels are there, and whether the patches can be cut and cover the sphere."""
@@ -131,7 +136,17 @@ class SkyPatches(Squares):
         return (len(self.channels) * n_field, *patch), (n_field, *patch)
 
     def n_lessons(self, spec: ObservationSpec) -> int:  # noqa: ARG002
-        """Return how many patches are drawn."""
+        """Return how many patches are drawn.
+
+        Raises:
+            MethodError: what is asked has learnt from others.
+        """
+        if self.learnt_from == "drawn":
+            message = (
+                "method.examples.learnt_from=drawn: nothing is learnt from patches of maps; give the state that drawn "
+                "patches have taught, weights=FILE, or take method.examples.learnt_from=maps"
+            )
+            raise MethodError(message)
         return self.per_simulation
 
     def choose(self, spec: ObservationSpec, rng: np.random.Generator) -> Float64:  # noqa: ARG002
@@ -181,9 +196,30 @@ class SkyPatches(Squares):
         patch = self.patch_spec(spec)
         return replace(patch, maps=self.accepts(spec)), rings(patch, self.overlap)
 
+    def about(self) -> dict[str, Any]:
+        """Say what a state must agree with: the settings of what it learnt from."""
+        if self.learnt_from == "drawn":
+            return WholePatches(name=self.name, channels=self.channels).about()
+        return super().about()
+
     def describe(self, spec: ObservationSpec) -> dict[str, Any]:
         """Say what the observations are, and the patches."""
-        return describe(spec, self.channels) | {"pixel_arcmin": self.patch_spec(spec).pixel_arcmin[0]}
+        patch = self.patch_spec(spec)
+        if self.learnt_from == "drawn":
+            return _describe_drawn(patch, {name: spec.shown[name] for name in self.channels}, spec.channels)
+        return describe(spec, self.channels) | {"pixel_arcmin": patch.pixel_arcmin[0]}
+
+
+def _describe_drawn(patch: PatchSpec, shown: Mapping[str, MapSpec], channels: Mapping[str, Channel]) -> dict[str, Any]:
+    """Say what patches are that lie nowhere."""
+    return {
+        "pixel_arcmin": list(patch.pixel_arcmin),
+        "fields": patch.maps.fields,
+        "unit": patch.maps.unit,
+        "channels": {
+            name: {"freq_ghz": channels[name].freq_ghz, "fwhm_arcmin": maps.fwhm_arcmin} for name, maps in shown.items()
+        },
+    }
 
 
 @final
@@ -229,12 +265,4 @@ class WholePatches(Squares):
 
     def describe(self, spec: CaseSpec[PatchSpec]) -> dict[str, Any]:
         """Say what the patches are."""
-        return {
-            "pixel_arcmin": list(spec.asked.pixel_arcmin),
-            "fields": spec.asked.maps.fields,
-            "unit": spec.asked.maps.unit,
-            "channels": {
-                name: {"freq_ghz": spec.channels[name].freq_ghz, "fwhm_arcmin": spec.shown[name].maps.fwhm_arcmin}
-                for name in self.channels
-            },
-        }
+        return _describe_drawn(spec.asked, {name: spec.shown[name].maps for name in self.channels}, spec.channels)

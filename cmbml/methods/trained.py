@@ -146,6 +146,10 @@ class Examples(ABC):
         del number, n_field
         return np.array(values)
 
+    def about(self) -> dict[str, Any]:
+        """Say, as plain values, with which of its settings a state must agree to be used with these examples."""
+        return {"kind": type(self).__name__, **plain(self, "name")}
+
     @abstractmethod
     def describe(self, spec: CaseSpec[Any]) -> dict[str, Any]:
         """Say in plain values what the cases are, as far as the arrays depend on it."""

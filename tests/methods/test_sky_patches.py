@@ -8,10 +8,11 @@ import pytest
 from cmbml.methods.base import MethodError
 from cmbml.methods.cenn.network import Cenn
 from cmbml.methods.patch_unet import FacePatches
-from cmbml.methods.patches import SkyPatches
-from cmbml.sky.case import Observation, ObservationSpec
+from cmbml.methods.patches import SkyPatches, WholePatches
+from cmbml.sky.case import CaseSpec, Observation, ObservationSpec
 from cmbml.sky.instrument import Channel
 from cmbml.sky.maps import MapError, MapSpec, SkyMap
+from cmbml.sky.patches import PatchSpec
 
 NSIDE, LMAX = 32, 64
 CHANNELS = {
@@ -101,3 +102,22 @@ def test_pixels_that_are_too_fine_are_spoken_of_once(caplog: pytest.LogCaptureFi
     assert warnings == [
         "patch pixels of 27' are 4.1 times finer than those of nside 32 (109.9'): there is nothing more to see in them"
     ]
+
+
+def test_what_drawn_patches_have_taught_is_asked_about_a_sphere() -> None:
+    """What drawn patches have taught holds for maps of the same channels, beams and pixels, and for no others."""
+    spec = observation().spec
+    grid = {"height": 32, "width": 32, "pixel_arcmin": (60.0, 60.0)}
+    shown = {name: PatchSpec(maps=maps.with_(nside=64, lmax=None), **grid) for name, maps in spec.shown.items()}
+    drawn = CaseSpec(shown, shown["143"], CHANNELS)
+    learnt = WholePatches(name="drawn_patches", channels=("143", "217"))
+    asked = patches(learnt_from="drawn")
+    assert (asked.about(), asked.describe(spec)) == (learnt.about(), learnt.describe(drawn))
+    for other in (patches(), patches(learnt_from="drawn", channels=("217", "143"))):
+        assert other.about() != learnt.about()
+    finer = patches(learnt_from="drawn", pixel_arcmin=50.0)
+    blunter = replace(spec, shown=spec.shown | {"143": spec.shown["143"].with_(fwhm_arcmin=210.0)})
+    assert learnt.describe(drawn) not in (finer.describe(spec), asked.describe(blunter))
+    with pytest.raises(MethodError, match=r"learnt_from=drawn: nothing is learnt .* weights=FILE"):
+        asked.n_lessons(spec)
+    assert patches().about()["kind"] == "SkyPatches" and "learnt_from" not in patches().about()

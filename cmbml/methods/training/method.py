@@ -73,7 +73,7 @@ class NetworkMethod(TrainedMethod):
         """Say what the network is, and what it is shown."""
         return {
             "network": {"kind": type(self.network).__name__, **plain(self.network)},
-            "examples": {"kind": type(self.examples).__name__, **plain(self.examples, "name")},
+            "examples": self.examples.about(),
             "observations": self.examples.describe(spec),
         }
 
