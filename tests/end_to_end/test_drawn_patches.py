@@ -104,7 +104,7 @@ def test_weights_of_another_patch_size_are_refused(drawn: Path, command: Callabl
     ("words", "message"),
     [
         (["patches.grid.n_pixels=1000"], "is 100 degrees wide; projections bear 60"),
-        (["cases.target_channel=545"], "cases.target_channel=545: the dataset has channels 143, 217, 353"),
+        (["patches.target_channel=545"], "patches.target_channel=545: the dataset has channels 143, 217, 353"),
         (["patches.sky.nois=2"], "'patches.sky.nois'"),
         (["patches.number=0"], "patches.number"),
     ],

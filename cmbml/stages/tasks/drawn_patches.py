@@ -45,7 +45,7 @@ class DrawnPatches(Cases):
         names = self.channels if self.observed == "all" else self.observed
         channels = {name: self.channels[name] for name in names}
         if self.target_channel not in channels:
-            message = f"cases.target_channel={self.target_channel}: the dataset has channels {', '.join(channels)}"
+            message = f"patches.target_channel={self.target_channel}: the dataset has channels {', '.join(channels)}"
             raise MethodError(message)
 
         def patch(channel: Channel) -> PatchSpec:
