@@ -41,6 +41,13 @@ def describe(error: Exception, place: str, config: DictConfig) -> Iterator[str]:
         name = lacking.group(1)
         maker = f"{script_of(DATASET_PROGRAM)} stages={name}"
         yield f"{place}: it is for datasets with `{name}`, which this is not; {maker} makes one"
+    elif (lacking := re.search(r"Interpolation key '((\w+)\.[\w.]+)' not found", str(cause))) and OmegaConf.select(
+        config, lacking.group(2)
+    ) is not None:
+        yield (
+            f"this needs `{lacking.group(1)}`, which the record of the dataset lacks: an earlier release made it; give its "
+            f"command of {script_of(DATASET_PROGRAM)} once more (what is done stays)"
+        )
     elif (foreign := re.search(r"Interpolation key '(\w+)[\w.]*' not found", str(cause))) and programs(
         foreign.group(1)
     ):

@@ -286,7 +286,7 @@ class NetworkMethod(TrainedMethod):
     def _training_pairs(self, lesson: Lesson, seed: int) -> Pairs:
         if not (self.train.mix or self.train.turn):
             return Pairs(*lesson.train)
-        turn = partial(self.examples.turned, n_field=len(lesson.spec.asked.fields))
+        turn = partial(self.examples.turned, n_field=self.examples.shapes(lesson.spec)[1][0])
         if not self.train.mix:
             return Turned(*lesson.train, turn, self.examples.n_symmetries, seed)
         if lesson.parts is None:
