@@ -45,8 +45,8 @@ def describe(error: Exception, place: str, config: DictConfig) -> Iterator[str]:
         config, lacking.group(2)
     ) is not None:
         yield (
-            f"this needs `{lacking.group(1)}`, which the record of the dataset lacks: an earlier release made it; give its "
-            f"command of {script_of(DATASET_PROGRAM)} once more (what is done stays)"
+            f"this needs `{lacking.group(1)}`, which the record of the dataset lacks: an earlier release made it; "
+            f"give its command of {script_of(DATASET_PROGRAM)} once more (what is done stays)"
         )
     elif (foreign := re.search(r"Interpolation key '(\w+)[\w.]*' not found", str(cause))) and programs(
         foreign.group(1)

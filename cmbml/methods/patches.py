@@ -54,7 +54,7 @@ class Squares(Examples):
         """Turn a patch by right angles, and reflect it; Q and U change sign with the axes they refer to."""
         turns, mirrored = number % 4, number >= 4
         out = np.rot90(values, turns, axes=(-2, -1))
-        out = np.ascontiguousarray(out[..., ::-1] if mirrored else out)
+        out = (out[..., ::-1] if mirrored else out).copy()  # for what is given may be a file that is only read
         if n_field == 3:
             fields = out.reshape(-1, 3, *out.shape[-2:])
             fields[:, 1:] *= (-1) ** turns

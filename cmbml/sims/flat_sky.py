@@ -25,8 +25,8 @@ T_CMB_K = 2.7255
 REFERENCE_GHZ = {"dust": 353.0, "cib": 217.0, "radio": 220.0, "infrared": 214.0}
 MARGIN = 1.25
 """How much larger the periodic image is that a patch is cut from, so that its edges do not meet."""
-STAMP = 20
-"""Pixels on each side of a cluster's centre to which its profile is drawn."""
+STAMP_ARCMIN = 30.0
+"""How far from a cluster's centre its profile is drawn, along rows and columns."""
 
 
 def radio_counts(flux_jy: Float) -> Float:
@@ -314,15 +314,16 @@ def _clusters(sky: FlatSky, freqs: list[float], grid: FlatGrid, rng: np.random.G
     share = (n * grid.pixel_rad[0]) ** 2 / (4 * np.pi)
     total = sky.clusters * (sky.least_arcmin2 / 1e-3) ** -sky.cluster_slope * share
     strengths = sky.least_arcmin2 * rng.random(rng.poisson(total)) ** (-1 / sky.cluster_slope)
-    image = np.zeros((n, n))
-    offset = np.arange(-STAMP, STAMP + 1)
+    far = max(round(STAMP_ARCMIN / grid.pixel_arcmin), 1)
+    offset = np.arange(-far, far + 1)
     squares = (offset[:, None] ** 2 + offset**2) * grid.pixel_arcmin**2
     # The counts end at the most massive clusters that there are.
-    for strength in np.minimum(strengths, 0.1):
-        profile = 1 / (1 + squares / (sky.core_arcmin * (strength / 1e-3) ** (1 / 3)) ** 2)
-        row, column = rng.integers(n, size=2)
-        where = np.ix_((row + offset) % n, (column + offset) % n)
-        image[where] += strength / grid.pixel_arcmin**2 * profile / profile.sum()
+    strengths = np.minimum(strengths, 0.1)[:, None, None]
+    profiles = 1 / (1 + squares / (sky.core_arcmin * (strengths / 1e-3) ** (1 / 3)) ** 2)
+    profiles *= strengths / grid.pixel_arcmin**2 / profiles.sum(axis=(1, 2), keepdims=True)
+    centres = rng.integers(n, size=(len(strengths), 2))
+    rows, columns = ((centres[:, [axis]] + offset) % n for axis in (0, 1))
+    image = np.bincount((rows[:, :, None] * n + columns[:, None, :]).ravel(), profiles.ravel(), n * n).reshape(n, n)
     x = H_OVER_K_GHZ * np.array(freqs) / T_CMB_K
     spectrum = 1e6 * T_CMB_K * (x / np.tanh(x / 2) - 4)
     return spectrum[:, None, None] * image

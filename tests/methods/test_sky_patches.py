@@ -49,6 +49,7 @@ def test_patches_that_are_learnt_from_are_drawn_anew_and_hang_on_the_generator_a
 
 def test_symmetries_of_the_square() -> None:
     values = np.random.default_rng(1).standard_normal((6, 8, 8)).astype(np.float32)
+    values.flags.writeable = False  # as those of a file are
     seen = [patches().turned(values, number, 1) for number in range(8)]
     np.testing.assert_array_equal(seen[0], values)
     assert len({image.tobytes() for image in seen}) == 8

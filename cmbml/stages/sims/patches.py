@@ -50,6 +50,7 @@ class DrawPatches(Executor):
     dust_of: Mapping[str, DustOfPatches] | None = later(None)
     reads: ClassVar = (THEORY_SPECTRA,)
     writes: ClassVar = (CMB_PATCHES, OBS_PATCHES, COMPONENT_SPECTRA)
+    version: ClassVar = 2  # clusters end at the same angle, whatever the pixels
     per: ClassVar = (SPLIT, SIM)
 
     def check(self, space: Space) -> None:
