@@ -61,7 +61,7 @@ SlurmdParameters=config_overrides
 ReturnToService=2
 KillWait=2
 NodeName=$node NodeAddr=127.0.0.1 CPUs=$(nproc) RealMemory=$(awk '/^MemTotal/ {print int($2 / 1024)}' /proc/meminfo)
-PartitionName=main Nodes=$node Default=YES MaxTime=1:00:00 State=UP
+PartitionName=main Nodes=$node Default=YES MaxTime=INFINITE State=UP
 CONF
 }
 
