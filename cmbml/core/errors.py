@@ -2,8 +2,11 @@
 
 import importlib
 import pkgutil
+import re
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from difflib import get_close_matches
+from importlib import metadata
 from importlib.util import find_spec
 from traceback import extract_tb
 from typing import Any
@@ -138,9 +141,22 @@ def import_fault(target: str) -> str:
     return f"'{target}' is there now"
 
 
+def _by_extra(module: str) -> str:
+    """Say how to install a module that an extra of this package brings; "" for any other."""
+    with suppress(metadata.PackageNotFoundError):
+        for line in metadata.requires("cmbml") or ():
+            name, extra = re.match(r"[\w.-]*", line), re.search(r"extra == ['\"](\w+)['\"]", line)
+            if name and extra and name[0].replace("-", "_") == module:
+                return f": pip install 'cmbml[{extra[1]}]'"
+    return ""
+
+
 def _not_there(holder: Any, above: str, part: str) -> str:  # noqa: ANN401
     if holder is None:
-        return f"there is no module '{part}'; it must lie beside the main program, on PYTHONPATH, or be installed"
+        return (
+            f"there is no module '{part}'; it must lie beside the main program, on PYTHONPATH, or be installed"
+            f"{_by_extra(part)}"
+        )
     modules = [module.name for module in pkgutil.iter_modules(getattr(holder, "__path__", ()))]
     classes = [name for name, value in vars(holder).items() if isinstance(value, type) and not name.startswith("_")]
     return f"'{above}' has no '{part}', {nearest(part, modules + classes)}"

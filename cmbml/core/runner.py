@@ -9,7 +9,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ProcessPoolExecutor
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from multiprocessing import connection, get_context, parent_process
 from typing import Any, ParamSpec, TypeVar
 
@@ -23,7 +23,9 @@ from cmbml.settings import PositiveFloat, settings
 
 log = logging.getLogger(__name__)
 TELL_EVERY_S = 60.0
-"""How long a run without a terminal is silent at most, once units are done."""
+"""How long a run without a terminal is silent at most, once units are done, and one that waits for workers."""
+LOOK_EVERY_S = 5.0
+"""How often a run looks whether its Dask workers are there."""
 P = ParamSpec("P")
 T = TypeVar("T")
 THREAD_VARIABLES = (
@@ -217,7 +219,7 @@ class Dask(Runner):
         """Give the executor of a Dask client.
 
         Raises:
-            ConfigError: Dask is not installed, or the scheduler does not answer.
+            ConfigError: Dask is not installed, the scheduler does not answer, or the cluster cannot be had.
         """
         try:
             import dask
@@ -232,7 +234,8 @@ class Dask(Runner):
             with self._cluster(LocalCluster) as cluster, self._client(Client, cluster) as client:
                 client.register_worker_callbacks(Outputs(console=False, files=()).share)
                 client.forward_logging(ROOT.name)
-                yield client.get_executor(pure=False, retries=0)
+                with self._watch(client, cluster):
+                    yield client.get_executor(pure=False, retries=0)
                 # All is done. A worker that is slow to leave is killed, one that reports to a scheduler that has left
                 # before it complains: nobody need be told. Workers that stay are left as they are.
                 nanny.setLevel(logging.ERROR)
@@ -249,9 +252,52 @@ class Dask(Runner):
             port = {"dashboard_address": ":0"}
             fixed = {"threads_per_worker": 1, "processes": True, "dashboard_address": None}
             return local(n_workers=self.workers, **fixed, scheduler_kwargs=port)
-        made = self.cluster()
-        made.scale(self.workers)
+        try:
+            made = self.cluster()
+        except (ValueError, TypeError, OSError, RuntimeError) as error:
+            message = f"runner.cluster cannot be made: {error}"
+            raise ConfigError(message) from error
+        try:
+            # An error while jobs are asked for is lost in `scale` itself, and then no worker ever comes.
+            with _silent("tornado.application"):
+                made.sync(_ask_for, made, self.workers)
+        except (OSError, RuntimeError) as error:
+            made.close()
+            message = f"the cluster refuses what runner.cluster asks for: {_essence(error)}; adapt runner.cluster.*"
+            raise ConfigError(message) from error
         return made
+
+    @contextmanager
+    def _watch(self, client: Any, cluster: Any) -> Iterator[None]:  # noqa: ANN401
+        """Meanwhile say so when no worker is there, and ask anew for those that have left, as jobs do in time.
+
+        A unit whose workers die again and again fails all the same: Dask gives it up (`allowed-failures`).
+        """
+        over = threading.Event()
+
+        def watch() -> None:
+            absent_s, told_s, most = 0.0, 0.0, 0
+            while not over.wait(LOOK_EVERY_S):
+                there = len(client.nthreads())
+                if there < most:
+                    again = "" if self.cluster is None else "; others are asked for"
+                    log.info("%d of %d workers have left%s", most - there, most, again)
+                most = there
+                if self.cluster is not None:
+                    cluster.scale(self.workers)
+                absent_s = 0.0 if there else absent_s + LOOK_EVERY_S
+                told_s = min(told_s, absent_s)
+                if absent_s - told_s >= TELL_EVERY_S or absent_s == LOOK_EVERY_S:
+                    told_s = absent_s
+                    log.info("%s", _waiting(self.workers, absent_s, jobs=self.cluster is not None))
+
+        watching = threading.Thread(target=_until_closed, args=(watch,), daemon=True)
+        watching.start()
+        try:
+            yield
+        finally:
+            over.set()
+            watching.join(self.timeout_s)
 
     def _client(self, client: Any, cluster: Any) -> Any:  # noqa: ANN401
         try:
@@ -259,6 +305,59 @@ class Dask(Runner):
         except OSError as error:
             message = f"the Dask scheduler {self.address or ''} does not answer: {error}; check runner.address"
             raise ConfigError(message) from error
+
+
+@contextmanager
+def _silent(name: str) -> Iterator[None]:
+    """Let a library's logger say nothing meanwhile."""
+    logger = logging.getLogger(name)
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+async def _ask_for(cluster: Any, workers: int) -> None:  # noqa: ANN401
+    """Scale a cluster, and wait until the workers are asked for."""
+    from distributed.core import Status
+
+    cluster.scale(workers)
+    if not hasattr(cluster, "_correct_state"):
+        return
+    try:
+        await cluster._correct_state()
+    except (OSError, RuntimeError):
+        # A cluster does not close while it believes that a worker of its may still start.
+        for worker in cluster.workers.values():
+            if worker.status == Status.created:
+                worker.status = Status.failed
+        raise
+
+
+def _essence(error: Exception) -> str:
+    r"""Return what a command that failed had to say, if that is what an error is about.
+
+    Example:
+        >>> _essence(RuntimeError("Command exited with non-zero exit code.\nstderr:\nsbatch: error: no such account\n"))
+        'sbatch: error: no such account'
+    """
+    said = str(error).rpartition("stderr:")[2].strip() or str(error)
+    return " ".join(said.split())
+
+
+def _until_closed(watch: Callable[[], None]) -> None:
+    """Watch until the client has left, which shows in many ways; a run that goes on shows them, too."""
+    with suppress(Exception):
+        watch()
+
+
+def _waiting(workers: int, seconds: float, jobs: bool) -> str:
+    """Say that a run waits for workers."""
+    why = "their jobs wait for their turn, or cannot be met (with SLURM, `squeue --me` says why)"
+    hint = why if jobs else "start some that can reach the scheduler"
+    return f"no worker is there, of {workers} wanted, since {seconds:.0f} s: {hint}"
 
 
 @contextmanager

@@ -2,15 +2,18 @@
 
 import multiprocessing
 import os
+import queue
 import random
 import signal
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import ClassVar
 
+import dask
 import pytest
 from distributed import LocalCluster
 from toys import Add, toy_space, toy_stages
@@ -137,6 +140,74 @@ def test_dask_scheduler_that_does_not_answer() -> None:
         Dask(address="tcp://127.0.0.1:9", timeout_s=1).pool(),
     ):
         pass
+
+
+class Refusing(LocalCluster):
+    """Asks for workers as a batch system that refuses each job."""
+
+    async def _correct_state(self) -> None:
+        if self.worker_spec:
+            message = "Command exited with non-zero exit code.\nstdout:\n\nstderr:\nsbatch: error: no such account\n"
+            raise RuntimeError(message)
+
+
+def test_cluster_that_refuses_jobs() -> None:
+    cluster = partial(Refusing, n_workers=0, dashboard_address=None)
+    with (
+        pytest.raises(
+            ConfigError, match=r"refuses what runner.cluster asks for: sbatch: error: no such account; adapt"
+        ),
+        Dask(workers=1, cluster=cluster).pool(),
+    ):
+        pass
+
+
+def test_cluster_that_cannot_be_made() -> None:
+    def cluster() -> LocalCluster:
+        message = "You must specify how much memory"
+        raise ValueError(message)
+
+    with (
+        pytest.raises(ConfigError, match=r"runner.cluster cannot be made: You must specify"),
+        Dask(cluster=cluster).pool(),
+    ):
+        pass
+
+
+class Slow(LocalCluster):
+    """Gets no workers, as while jobs wait in a queue."""
+
+    def scale(self, n: int = 0) -> None:
+        pass
+
+
+def test_waiting_for_workers_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = queue.Queue()
+    monkeypatch.setattr("cmbml.core.runner.LOOK_EVERY_S", 0.01)
+    monkeypatch.setattr("cmbml.core.runner.log.info", lambda text, *words: said.put(text % words))
+    with Dask(workers=3, cluster=partial(Slow, n_workers=0, dashboard_address=None)).pool():
+        line = said.get(timeout=20)
+    assert line.startswith("no worker is there, of 3 wanted, since 0 s: their jobs wait")
+
+
+def test_worker_that_leaves_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a job that ends in time, or is cancelled: what it was to do is done by the next."""
+    said, made = queue.Queue(), []
+    monkeypatch.setattr("cmbml.core.runner.LOOK_EVERY_S", 0.05)
+    monkeypatch.setattr("cmbml.core.runner.log.info", lambda text, *words: said.put(text % words))
+
+    def cluster() -> LocalCluster:
+        made.append(LocalCluster(n_workers=0, threads_per_worker=1, dashboard_address=None))
+        return made[-1]
+
+    with (
+        dask.config.set({"distributed.deploy.lost-worker-timeout": "100ms"}),
+        Dask(workers=1, cluster=cluster).pool() as pool,
+    ):
+        assert pool.submit(len, "abc").result(timeout=20) == 3
+        time.sleep(0.2)
+        made[0].sync(made[0].scheduler.remove_worker, next(iter(made[0].scheduler.workers)), stimulus_id="test")
+        assert pool.submit(len, "abcd").result(timeout=30) == 4
 
 
 @pytest.mark.parametrize(("runner", "slots"), [(Serial(), 1), (Processes(workers=3), 6), (Dask(workers=2), 8)])
