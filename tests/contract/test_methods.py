@@ -188,9 +188,7 @@ def test_parts_add_up_to_the_cleaned_map(name: str, channels: dict[str, Channel]
     np.testing.assert_allclose(total, whole.values, atol=1e-4 * max(1.0, float(np.abs(whole.values).max())))
 
 
-def test_halves_are_cleaned_with_the_weights_of_the_whole(
-    name: str, observation: Observation, tmp_path: Path
-) -> None:
+def test_halves_are_cleaned_with_the_weights_of_the_whole(name: str, observation: Observation, tmp_path: Path) -> None:
     """Of halves whose mean is the whole, the mean is what the whole becomes."""
     method, rng = made(name), np.random.default_rng(9)
     observation = observation if method.needs_truth else replace(observation, asked=None)
