@@ -120,26 +120,32 @@ def observed_spectrum_figure(table: Mapping[str, Values], *, title: str, theory:
     panels = [upper]
     if known and theory is not None:
         ell = np.arange(2, len(theory))
-        upper.plot(ell, theory[2:], color="0.35", linewidth=1.0, label=labels[1])
+        upper.plot(ell, theory[2:], color="0.35", linewidth=1.0, label=labels[-1])
         lower = figure.add_axes((0.145, 0.42 / total, 0.83, heights[1] / total), sharex=upper)
         reach = 0.05
-        for name, bars, style in drawn:
-            ratio, error = table[name] / table["d_theory"], table[bars] / table["d_theory"]
+        for name, spread, style in drawn:
+            ratio, error = table[name] / table["d_theory"], table[spread] / table["d_theory"]
             lower.errorbar(table["l_eff"], ratio, error, half, **style)
             reach = max(reach, 1.1 * float(np.nanmax(np.abs(ratio - 1) + error)))
         lower.axhline(1, color="0.35", linewidth=1.0)
         reach = min(reach, 1.0)
         lower.set_ylim(1 - reach, 1 + reach)
-        lower.set_ylabel("map / theory", fontsize=TEXT_SIZE)
+        lower.set_ylabel("spectrum / theory", fontsize=TEXT_SIZE)
         panels.append(lower)
         upper.tick_params(labelbottom=False)
     for axes in panels:
         axes.tick_params(labelsize=SMALL_TEXT_SIZE, which="both", direction="in", top=True, right=True)
         axes.grid(color="0.93", linewidth=0.6)
     if halves:
-        # Spectra of noise and sky differ by powers of ten; those that are divided by a narrow beam rise as much again.
-        least = float(np.nanmin(np.abs(table["d_noise"])))
-        upper.set_yscale("symlog", linthresh=max(least, 1e-6 * float(np.nanmax(np.abs(table["d_ell"])))))
+        # Noise and sky differ by powers of ten; what is below zero by chance is shown, too.
+        seen = np.concatenate([np.asarray(table[name], np.float64) for name in ("d_ell", *HALVES)])
+        least, top = float(np.nanmin(np.abs(table["d_noise"]))), float(np.nanmax(seen))
+        below = bool(np.nanmin(seen) <= 0)
+        if below:
+            upper.set_yscale("symlog", linthresh=max(least, 1e-6 * top))
+        else:
+            upper.set_yscale("log")
+        upper.set_ylim(2 * float(np.nanmin(seen)) if below else 0.5 * float(np.nanmin(seen)), 3 * top)
     else:
         top = float(np.nanmax(table["d_ell"] + np.nan_to_num(table["sigma"])))
         upper.set_ylim(min(0.0, float(np.nanmin(table["d_ell"]))), 1.1 * top if top > 0 else None)

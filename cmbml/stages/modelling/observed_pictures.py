@@ -48,9 +48,9 @@ class DrawObserved(Executor):
     """Draw a cleaned map and the weights of its channels; measure its spectrum of I outside the Galactic plane.
 
     The spectrum is decoupled from the mask (MASTER) and divided by the beam; noise is not taken away from it. Bars are
-    the scatter from sky to sky of a Gaussian field of such a spectrum. Where halves of the data were cleaned, too, their
-    cross-spectrum stands beside it, in which noise averages to nothing, their own spectra, and that of half their
-    difference: the noise in the cleaned map, of which a half has about twice as much.
+    the scatter from sky to sky of a Gaussian field of such a spectrum. Where halves of the data were cleaned, too,
+    their cross-spectrum stands beside it, in which noise averages to nothing, their own spectra, and that of half their
+    difference: the noise in the cleaned map, of which a half has about twice as much power.
 
     Attributes:
         mask: HEALPix file, in the frame of the maps, of what is kept (above one half); None: by latitude.
@@ -125,8 +125,8 @@ class DrawObserved(Executor):
         alm = masked_alm(sky.values[:1].astype(np.float64), soft, lmax, dipole, threads=io.threads)
         bins = bin_columns(decoupled[0].edges, coupling, 1)
         spectra = {"d_ell": power(alm)}
-        halves = [io.read_optional(asset) for asset in HALVES]
-        if all(half is not None for half in halves):
+        halves = [half for half in map(io.read_optional, HALVES) if half is not None]
+        if halves:
             first, second, noise = (
                 masked_alm(half.values[:1].astype(np.float64), soft, lmax, dipole, threads=io.threads)
                 for half in halves
