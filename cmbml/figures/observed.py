@@ -7,12 +7,18 @@ import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
 
-from cmbml.figures.palette import COLUMN_WIDTH_INCH, LINE_INCH, MARKERS, legend_above, legend_rows
+from cmbml.figures.palette import COLOURS, COLUMN_WIDTH_INCH, LINE_INCH, MARKERS, legend_above, legend_rows
 from cmbml.figures.prediction import draw_bar, draw_map
 from cmbml.figures.results import Values
 from cmbml.figures.style import SMALL_TEXT_SIZE, TEXT_SIZE, UNIT_LABELS, symmetric_scale
 
 AXES = {"multipole": r"multipole $\ell$", "latitude": "|b| of the middle of the zone [deg]"}
+HALVES = {
+    "d_cross": "half 1 x half 2",
+    "d_first": "half 1",
+    "d_second": "half 2",
+    "d_noise": "noise: half their difference",
+}
 BRIGHT = 0.92  # end of the colours of channels, before they are too pale for white paper
 
 
@@ -83,7 +89,9 @@ def observed_spectrum_figure(table: Mapping[str, Values], *, title: str, theory:
     """Draw the spectrum of a cleaned map, and over the theory what is more or less than that.
 
     Args:
-        table: `l_eff`, `l_low`, `l_high`, `d_ell` and `sigma`, `(n_bin,)` each; `d_theory`, NaN where there is none.
+        table: `l_eff`, `l_low`, `l_high`, `d_ell` and `sigma`, `(n_bin,)` each; `d_theory`, NaN where there is none. Of
+            halves of the data `d_cross` and `sigma_cross`, `d_first`, `d_second` and `d_noise`, too, on an axis that is
+            logarithmic but near zero.
         title: what it is.
         theory: `(lmax + 1,)`: D_l to draw as a line; None where there is none.
 
@@ -91,7 +99,8 @@ def observed_spectrum_figure(table: Mapping[str, Values], *, title: str, theory:
         The figure, as wide as a journal's column.
     """
     known = theory is not None and bool(np.isfinite(table["d_theory"]).any())
-    labels = ["cleaned map, noise and all"] + (["theory"] if known else [])
+    halves = "d_cross" in table
+    labels = ["cleaned map, noise and all", *(HALVES.values() if halves else ()), *(["theory"] if known else ())]
     heights: tuple[float, ...] = (2.4, 1.3) if known else (2.6,)
     head = 0.36 + LINE_INCH * legend_rows(labels)[1]
     total = head + sum(heights) + 0.08 * (len(heights) - 1) + 0.42
@@ -99,26 +108,47 @@ def observed_spectrum_figure(table: Mapping[str, Values], *, title: str, theory:
     figure.text(0.5, 1 - 0.14 / total, title, ha="center", va="center", fontsize=TEXT_SIZE + 1)
     upper = figure.add_axes((0.145, (total - head - heights[0]) / total, 0.83, heights[0] / total))
     half = 0.5 * (table["l_high"] - table["l_low"] + 1)
-    look: dict[str, Any] = {"fmt": "o", "markersize": 3, "elinewidth": 0.9, "color": "#0072B2", "zorder": 3}
+    look: dict[str, Any] = {"fmt": "o", "markersize": 3, "elinewidth": 0.9, "color": COLOURS[0], "zorder": 3}
     upper.errorbar(table["l_eff"], table["d_ell"], table["sigma"], half, label=labels[0], **look)
+    drawn = [("d_ell", "sigma", look)]
+    if halves:
+        for place, (name, label) in enumerate(HALVES.items(), 1):
+            other = look | {"fmt": MARKERS[place], "color": COLOURS[place], "markerfacecolor": "white", "zorder": 4}
+            bars = table["sigma_cross"] if name == "d_cross" else None
+            upper.errorbar(table["l_eff"], table[name], bars, None if bars is None else half, label=label, **other)
+            drawn += [(name, "sigma_cross", other)] if name == "d_cross" else []
     panels = [upper]
     if known and theory is not None:
         ell = np.arange(2, len(theory))
-        upper.plot(ell, theory[2:], color="0.35", linewidth=1.0, label=labels[1])
+        upper.plot(ell, theory[2:], color="0.35", linewidth=1.0, label=labels[-1])
         lower = figure.add_axes((0.145, 0.42 / total, 0.83, heights[1] / total), sharex=upper)
-        ratio = table["d_ell"] / table["d_theory"]
-        lower.errorbar(table["l_eff"], ratio, table["sigma"] / table["d_theory"], half, **look)
+        reach = 0.05
+        for name, spread, style in drawn:
+            ratio, error = table[name] / table["d_theory"], table[spread] / table["d_theory"]
+            lower.errorbar(table["l_eff"], ratio, error, half, **style)
+            reach = max(reach, 1.1 * float(np.nanmax(np.abs(ratio - 1) + error)))
         lower.axhline(1, color="0.35", linewidth=1.0)
-        reach = float(np.clip(1.1 * np.nanmax(np.abs(ratio - 1) + table["sigma"] / table["d_theory"]), 0.05, 1.0))
+        reach = min(reach, 1.0)
         lower.set_ylim(1 - reach, 1 + reach)
-        lower.set_ylabel("map / theory", fontsize=TEXT_SIZE)
+        lower.set_ylabel("spectrum / theory", fontsize=TEXT_SIZE)
         panels.append(lower)
         upper.tick_params(labelbottom=False)
     for axes in panels:
         axes.tick_params(labelsize=SMALL_TEXT_SIZE, which="both", direction="in", top=True, right=True)
         axes.grid(color="0.93", linewidth=0.6)
-    top = float(np.nanmax(table["d_ell"] + np.nan_to_num(table["sigma"])))
-    upper.set_ylim(min(0.0, float(np.nanmin(table["d_ell"]))), 1.1 * top if top > 0 else None)
+    if halves:
+        # Noise and sky differ by powers of ten; what is below zero by chance is shown, too.
+        seen = np.concatenate([np.asarray(table[name], np.float64) for name in ("d_ell", *HALVES)])
+        least, top = float(np.nanmin(np.abs(table["d_noise"]))), float(np.nanmax(seen))
+        below = bool(np.nanmin(seen) <= 0)
+        if below:
+            upper.set_yscale("symlog", linthresh=max(least, 1e-6 * top))
+        else:
+            upper.set_yscale("log")
+        upper.set_ylim(2 * float(np.nanmin(seen)) if below else 0.5 * float(np.nanmin(seen)), 3 * top)
+    else:
+        top = float(np.nanmax(table["d_ell"] + np.nan_to_num(table["sigma"])))
+        upper.set_ylim(min(0.0, float(np.nanmin(table["d_ell"]))), 1.1 * top if top > 0 else None)
     upper.set_xlim(0, float(table["l_high"][-1]) + 2)
     upper.set_ylabel(rf"$\mathcal{{D}}_\ell$  [{UNIT_LABELS['uK_CMB^2']}]", fontsize=TEXT_SIZE)
     panels[-1].set_xlabel(r"multipole $\ell$", fontsize=TEXT_SIZE)

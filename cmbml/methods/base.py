@@ -1,7 +1,7 @@
 """The contract of every method that finds the CMB in an observation."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, ClassVar
@@ -75,6 +75,26 @@ class BlindMethod(Method):
         Returns:
             The CMB, and how sure the method is of it if it can tell.
         """
+
+    def clean_alike(
+        self, observation: Observation, others: Sequence[Mapping[str, SkyMap]], scratch: Path, threads: int
+    ) -> tuple[Answer[SkyMap], tuple[SkyMap, ...]]:
+        """Find the CMB, and combine other data of the same sky with the weights that were found in the observation.
+
+        What differs between maps that were cleaned so, such as those of two halves of the data, is their noise alone.
+        A method that finds nothing in the data cleans each by itself, which is what this does; all others override it.
+
+        Args:
+            observation: the maps of all channels.
+            others: channel -> map, for each of the other data; of the resolution and beams of the observation.
+            scratch: as of `clean`.
+            threads: as of `clean`.
+
+        Returns:
+            The answer to the observation, as `clean` gives it, and what the others have become.
+        """
+        alike = (self.clean(replace(observation, shown=maps), scratch, threads).value for maps in others)
+        return self.clean(observation, scratch, threads), tuple(alike)
 
     def maps_from_elsewhere(self) -> tuple[ExternalMap, ...]:
         """Return the templates that it wants to be shown beside the channels: its setting `external`, if it has one."""

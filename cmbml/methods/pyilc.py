@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import field, replace
 from functools import lru_cache
@@ -106,6 +106,16 @@ class Pyilc(BlindMethod):
             self._run(folder, threads)
             return Answer(_result(folder, spec))
 
+    def clean_alike(
+        self, observation: Observation, others: Sequence[Mapping[str, SkyMap]], scratch: Path, threads: int
+    ) -> tuple[Answer[SkyMap], tuple[SkyMap, ...]]:
+        """Let the package apply to the others the weights that it finds in the observation."""
+        spec = self.accepts(observation.spec)
+        with self._folder(observation, scratch) as folder:
+            self._run(folder, threads, {"save_weights": "yes"})
+            answer = Answer(_result(folder, spec))
+            return answer, tuple(self._applied(folder, other, observation.spec, threads) for other in others)
+
     def decompose(
         self,
         observation: Observation,
@@ -116,7 +126,6 @@ class Pyilc(BlindMethod):
     ) -> dict[str, SkyMap]:
         """Let the package apply to each part the weights that it finds where there is no CMB."""
         spec = self.accepts(observation.spec)
-        order = self._order(observation.spec)
         whole = self.clean(observation, scratch, threads).value
         rest = plus(foregrounds, noise)
         parts = {"signal": minus(observation, rest).shown, "foregrounds": foregrounds, "noise": noise}
@@ -124,15 +133,19 @@ class Pyilc(BlindMethod):
         with self._folder(replace(observation, shown=rest), scratch) as folder:
             self._run(folder, threads, {"save_weights": "yes"})
             for which, part in parts.items():
-                # It takes results that it finds for those that were asked for.
-                for left in folder.glob("needletILCmap_*"):
-                    left.unlink()
-                seen = masked(part, self.observation_mask)
-                paths = [_write_map(folder / f"part_{name}.fits", seen[name]) for name in order]
-                self._run(folder, threads, {"maps_to_apply_weights": paths})
-                found[which] = _result(folder, spec)
+                found[which] = self._applied(folder, part, observation.spec, threads)
         chance = whole.values - sum(part.values for part in found.values())
         return found | {"chance": SkyMap(chance, spec)}
+
+    def _applied(self, folder: Path, maps: Mapping[str, SkyMap], given: ObservationSpec, threads: int) -> SkyMap:
+        """Apply to other maps the weights that a run has left in its folder."""
+        # It takes results that it finds for those that were asked for.
+        for left in folder.glob("needletILCmap_*"):
+            left.unlink()
+        seen = masked(maps, self.observation_mask)
+        paths = [_write_map(folder / f"part_{name}.fits", seen[name]) for name in self._order(given)]
+        self._run(folder, threads, {"maps_to_apply_weights": paths})
+        return _result(folder, self.accepts(given))
 
     def _lmax(self, spec: ObservationSpec) -> int:
         most = spec.asked.lmax or 3 * spec.asked.nside - 1

@@ -209,6 +209,11 @@ WINS_FIGURE = Asset("wins", PngFigure(), per=(SPLIT,))  # cutout by cutout, agai
 CUTOUTS_FIGURE = Asset("cutouts", PngFigure(), per=(SPLIT,))  # some of them
 
 CHANNEL_WEIGHTS = Asset("channel_weights", EcsvTable(), per=(METHOD, SPLIT, SIM))  # of real maps, a row each
+FIRST_HALF_MAP = Asset("cleaned_half_1", HealpixMap(), per=(METHOD, SPLIT, SIM))  # of one half of real data
+SECOND_HALF_MAP = Asset("cleaned_half_2", HealpixMap(), per=(METHOD, SPLIT, SIM))  # of the other, weights the same
+HALF_DIFFERENCE_MAP = Asset(
+    "half_difference", HealpixMap(), per=(METHOD, SPLIT, SIM)
+)  # half of what they differ by: noise as CLEANED_MAP has it
 OBSERVED_SPECTRUM = Asset("observed_spectrum", EcsvTable(), per=(METHOD, SPLIT, SIM))  # TT of a cleaned map, D_l
 OBSERVED_SPECTRUM_FIGURE = Asset("observed_spectrum_figure", PngFigure(), per=(METHOD, SPLIT, SIM))
 OBSERVED_FIGURE = Asset("observed_map", PngFigure(), per=(METHOD, SPLIT, SIM))

@@ -8,7 +8,7 @@ intensity, and take part in T.
 """
 
 from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -201,16 +201,30 @@ class LinearMethod(BlindMethod, Generic[Plan, Weights]):
         floor = 1e-3 * self.beam_criterion
         return np.where(beams > floor, common / np.maximum(beams, floor), 0.0)
 
-    def clean(self, observation: Observation, scratch: Path, threads: int) -> Answer[SkyMap]:  # noqa: ARG002
+    def clean(self, observation: Observation, scratch: Path, threads: int) -> Answer[SkyMap]:
         """Clean each component, and evaluate the result."""
+        return self.clean_alike(observation, (), scratch, threads)[0]
+
+    def clean_alike(
+        self,
+        observation: Observation,
+        others: Sequence[Mapping[str, SkyMap]],
+        scratch: Path,  # noqa: ARG002
+        threads: int,
+    ) -> tuple[Answer[SkyMap], tuple[SkyMap, ...]]:
+        """Clean each component, evaluate the result, and apply its weights to the others."""
         spec = self.accepts(observation.spec)
         alm = self._coefficients(observation.shown, observation.spec, threads)
+        others_alm = [self._coefficients(maps, observation.spec, threads) for maps in others]
         cleaned, variances, told = [], [], None
+        alike: list[list[Coefficients]] = [[] for _ in others]
         for component, channels in enumerate(alm):
             plan = self.plan(observation.spec, component)
             found, weights = self.find(channels, plan, threads)
             told = told or self.told(self.rows(observation.spec), plan, weights)
             cleaned.append(found)
+            for combined, other in zip(alike, others_alm, strict=True):
+                combined.append(self.apply(other[component], plan, weights, threads))
             if self.uncertainty:
                 noise = self.noise_variance(plan, weights, self._noise(observation.spec, component))
                 chance = spread(
@@ -223,7 +237,8 @@ class LinearMethod(BlindMethod, Generic[Plan, Weights]):
         notes = {
             f"TEMPL{i}": text for i, text in enumerate(map(observation.spec.described, observation.spec.templates))
         }
-        return Answer(self._evaluate(np.stack(cleaned), spec, threads), sigma, weights=told, notes=notes)
+        answer = Answer(self._evaluate(np.stack(cleaned), spec, threads), sigma, weights=told, notes=notes)
+        return answer, tuple(self._evaluate(np.stack(combined), spec, threads) for combined in alike)
 
     def combined(self, observation: Observation, threads: int) -> tuple[Coefficients, Coefficients]:
         """Return the channels at the common beam, `(n_comp, n_channel, n_alm)`, and the result, `(n_comp, n_alm)`.

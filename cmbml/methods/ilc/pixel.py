@@ -1,6 +1,6 @@
 """The plain internal linear combination, with weights per latitude zone (Eriksen et al. 2004, astro-ph/0403098)."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, ClassVar, final
 
@@ -62,15 +62,27 @@ class PixelIlc(BlindMethod):
                 raise MethodError(message)
         return spec.asked.with_(fields="I", beam="gaussian", fwhm_arcmin=self.fwhm_arcmin)
 
-    def clean(self, observation: Observation, scratch: Path, threads: int) -> Answer[SkyMap]:  # noqa: ARG002
+    def clean(self, observation: Observation, scratch: Path, threads: int) -> Answer[SkyMap]:
         """Bring the channels to one beam and combine them, zone by zone."""
+        return self.clean_alike(observation, (), scratch, threads)[0]
+
+    def clean_alike(
+        self,
+        observation: Observation,
+        others: Sequence[Mapping[str, SkyMap]],
+        scratch: Path,  # noqa: ARG002
+        threads: int,
+    ) -> tuple[Answer[SkyMap], tuple[SkyMap, ...]]:
+        """Combine the others with the weights of the observation."""
         spec = self.accepts(observation.spec)
         maps = self._at_one_beam(observation.shown, observation.spec, threads)
         weights = self._weights(maps)
         edges = np.array([0.0, *sorted(self.zone_edges_deg), 90.0])
         shown = weights.T
         told = ChannelWeights(self.channels, "latitude", 0.5 * (edges[1:] + edges[:-1]), shown, shown, shown)
-        return Answer(self._combine(maps, weights, spec), weights=told if shown.shape[1] == told.at.size else None)
+        answer = Answer(self._combine(maps, weights, spec), weights=told if shown.shape[1] == told.at.size else None)
+        at_one_beam = (self._at_one_beam(other, observation.spec, threads) for other in others)
+        return answer, tuple(self._combine(other, weights, spec) for other in at_one_beam)
 
     def decompose(
         self,

@@ -1,4 +1,4 @@
-"""Clean a set of real maps, one file per channel, as a mission has published them."""
+"""Clean a set of real maps, one file per channel, as a mission has published them, and two halves of it alike."""
 
 import logging
 import time
@@ -15,103 +15,33 @@ from pydantic import PositiveInt
 from cmbml.core.executor import Executor
 from cmbml.core.space import Key, Space
 from cmbml.core.unit_io import UnitIO
-from cmbml.handlers.raw_map import RawHeader, read_raw_header, read_raw_map
-from cmbml.methods.base import BlindMethod, MethodError
-from cmbml.settings import NonNegativeFloat, Nside, PositiveFloat, settings
+from cmbml.handlers.raw_map import RawHeader
+from cmbml.methods.base import BlindMethod, Method, MethodError
+from cmbml.settings import Nside, settings
 from cmbml.sky.beams import pixel_window, pixel_window_files
 from cmbml.sky.case import ChannelWeights, Observation, ObservationSpec
 from cmbml.sky.harmonics import analyse, filter_components, require_band_limit, rotate, synthesise
-from cmbml.sky.instrument import Channel, white_depth
 from cmbml.sky.maps import Fields, Frame, MapError, MapSpec, SkyMap
-from cmbml.sky.plausibility import require_beam, require_error_bars, require_plausible
-from cmbml.stages.assets import CHANNEL_WEIGHTS, CLEANED_MAP, INFERENCE, METHOD, SAMPLES, SIM, SPLIT, UNCERTAINTY_MAP
+from cmbml.sky.plausibility import require_plausible
+from cmbml.stages.assets import (
+    CHANNEL_WEIGHTS,
+    CLEANED_MAP,
+    FIRST_HALF_MAP,
+    HALF_DIFFERENCE_MAP,
+    INFERENCE,
+    METHOD,
+    SAMPLES,
+    SECOND_HALF_MAP,
+    SIM,
+    SPLIT,
+    UNCERTAINTY_MAP,
+)
 from cmbml.stages.modelling.external import spec_with_templates, template_windows, with_templates
+from cmbml.stages.modelling.observed_maps import ObservedMap, require_one_noise
 from cmbml.stages.modelling.stage import write_answer
 
 log = logging.getLogger(f"cmbml.{__name__}")
-
-
-@settings
-class ObservedMap:
-    """The map of one channel; its resolution and its ordering are what its header says.
-
-    What is known of its noise is said in one way: by its depth, by a map of its standard deviation, or by two maps of
-    halves of the data. Where nothing is known, the cleaned map has no error bars.
-
-    Attributes:
-        file: below the folder of the observations.
-        columns: numbers or names of its columns: I; or I, Q, U.
-        freq_ghz: centre frequency.
-        fwhm_arcmin: full width at half maximum of the Gaussian beam.
-        window: a table of the beam's window function, used in place of the Gaussian.
-        unit: K_CMB, mK_CMB, uK_CMB or MJy/sr; what the header says where None. It holds for what is known of the
-            noise, too.
-        mjy_per_k: MJy/sr per K_CMB over the channel's band, for a map in MJy/sr. There is no default: at 857 GHz the
-            band of Planck gives 2.27, and its centre alone 1.44.
-        frame: G Galactic, C equatorial, E ecliptic; what the header says where None, or else G.
-        depth_uk_arcmin: white noise level of intensity, uK_CMB arcmin.
-        depth_p_uk_arcmin: the same for Q and U; sqrt(2) times that of intensity by default.
-        noise_std: a map, below the folder, of the noise's standard deviation; its first columns are read.
-        halves: two maps, below the folder, with `columns`, of which `file` is the mean, such as of half missions; half
-            their difference is taken for the noise.
-    """
-
-    file: Path
-    columns: tuple[int | str, ...] = (0,)
-    freq_ghz: PositiveFloat
-    fwhm_arcmin: NonNegativeFloat
-    window: Path | None = None
-    unit: str | None = None
-    mjy_per_k: PositiveFloat | None = None
-    frame: Frame | None = None
-    depth_uk_arcmin: PositiveFloat | None = None
-    depth_p_uk_arcmin: PositiveFloat | None = None
-    noise_std: Path | None = None
-    halves: tuple[Path, Path] | None = None
-
-    @property
-    def noise_is_known(self) -> bool:
-        """Whether anything is said of the noise."""
-        return any(entry is not None for entry in (self.depth_uk_arcmin, self.noise_std, self.halves))
-
-    @property
-    def noise_files(self) -> tuple[Path, ...]:
-        """The maps that tell of the noise."""
-        return self.halves or ((self.noise_std,) if self.noise_std is not None else ())
-
-    def read(self, path: Path, columns: tuple[int | str, ...]) -> NDArray[np.float64]:
-        """Read columns of a file, `(n_column, n_pix)`, uK_CMB."""
-        return read_raw_map(path, columns, self.unit, self.mjy_per_k)
-
-    def channel(self, folder: Path | None = None) -> Channel:
-        """Say what a method is told of the channel; a depth of zero where nothing is known of its noise.
-
-        Args:
-            folder: where the maps that tell of the noise are; None to tell but whether it is known, without a look.
-        """
-        depths = (self.depth_uk_arcmin or 0.0, self.depth_p_uk_arcmin)
-        if self.noise_files:
-            found = np.ones(len(self.columns)) if folder is None else white_depth(self._noise(folder))
-            depths = (float(found[0]), float(np.sqrt(np.mean(found[1:] ** 2))) if len(found) > 1 else None)
-        return Channel(
-            freq_ghz=self.freq_ghz,
-            fwhm_arcmin=self.fwhm_arcmin,
-            depth_uk_arcmin=depths[0],
-            depth_p_uk_arcmin=depths[1],
-            window=self.window,
-        )
-
-    def _noise(self, folder: Path) -> NDArray[np.float64]:
-        """Read the noise, or its standard deviation, `(n_field, n_pix)`, uK_CMB."""
-        if self.halves is not None:
-            first, second = (self.read(folder / path, self.columns) for path in self.halves)
-            half = (first - second) / 2
-            noise: NDArray[np.float64] = half - half.mean(axis=1, keepdims=True)
-            return noise
-        path = folder / self.noise_files[0]
-        bars = self.read(path, tuple(range(len(self.columns))))
-        require_error_bars(bars, str(path), "say its unit in the header, or in observed.maps.*.unit")
-        return bars
+HALVES = (FIRST_HALF_MAP, SECOND_HALF_MAP, HALF_DIFFERENCE_MAP)
 
 
 @settings
@@ -121,8 +51,12 @@ class CleanObserved(Executor):
     A map that has the resolution asked for is left as it is; another one is analysed up to `lmax` and synthesised
     anew. Beams stay as they are: they are the method's to deal with.
 
+    Where every channel that the method looks at has two halves of its data, both are cleaned with the weights that were
+    found in the whole maps. They share all of the sky and nothing of their noise: that of the cleaned map is half their
+    difference, and the cross-spectrum of the two has no noise in it.
+
     Attributes:
-        method: what cleans them.
+        method: what cleans them; one that needs no training.
         folder: where the maps are.
         maps: channel -> its map.
         nside: resolution at which they are cleaned.
@@ -133,7 +67,7 @@ class CleanObserved(Executor):
             maps are taken as sampled at the centres of pixels where None.
     """
 
-    method: BlindMethod
+    method: Method
     folder: Path
     maps: Mapping[str, ObservedMap]
     nside: Nside
@@ -142,50 +76,84 @@ class CleanObserved(Executor):
     frame: Frame = "G"
     pixel_windows: Path | None = None
     writes: ClassVar = (CLEANED_MAP, INFERENCE)
-    may_write: ClassVar = (UNCERTAINTY_MAP, SAMPLES, CHANNEL_WEIGHTS)
+    may_write: ClassVar = (UNCERTAINTY_MAP, SAMPLES, CHANNEL_WEIGHTS, *HALVES)
     per: ClassVar = (METHOD, SPLIT, SIM)
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
 
     def check(self, space: Space) -> None:  # noqa: ARG002
         """Look at every header, and ask the method whether it accepts such maps."""
+        method = self._blind
         require_band_limit(self.lmax, self.nside)
         require_one_noise(self.maps)
-        if self.method.needs_truth:
-            message = f"{self.method.name} needs the truth, which nobody knows of observed maps; take another method="
+        if method.needs_truth:
+            message = f"{method.name} needs the truth, which nobody knows of observed maps; take another method="
             raise MethodError(message)
         for name in self.maps:
             self._inspect(name)
-        self.method.accepts(spec_with_templates(self.observation_spec(noise=False), self.method.maps_from_elsewhere()))
+        spec = self.observation_spec(noise=False)
+        method.accepts(spec_with_templates(spec, method.maps_from_elsewhere()))
+        named = self._named_halves()
+        lacking = [name for name in method.channels_shown(spec) if name not in named]
+        if named and lacking:
+            log.info(
+                "%s cleans no halves: channel %s has none; name them in observed.maps.%s.halves",
+                method.name,
+                ", ".join(lacking),
+                lacking[0],
+            )
 
     def files(self, key: Key) -> tuple[Path, ...]:  # noqa: ARG002
         """Return the maps, what tells of their noise, and the windows of beams and pixels."""
         entries = self.maps.values()
-        found = [self.folder / path for entry in entries for path in (entry.file, *entry.noise_files)]
+        named = (dict.fromkeys((*entry.sky_files, *entry.noise_files)) for entry in entries)
+        found = [self.folder / path for paths in named for path in paths]
         found += [entry.window for entry in self.maps.values() if entry.window is not None]
         sides = sorted({self._inspect(name).nside for name in self.maps}) if self.pixel_windows else []
         found += [path for nside in sides for path in pixel_window_files(self.pixel_windows, nside)]
-        return (*found, *self.method.files(), *template_windows(self.method.maps_from_elsewhere()))
+        return (*found, *self.method.files(), *template_windows(self._blind.maps_from_elsewhere()))
 
     def disk_bytes(self) -> int:
-        """One map, and its uncertainty."""
-        return 2 * 48 * self.nside**2 * len(self.fields)
+        """One map, and its uncertainty; of halves three more."""
+        return (5 if self._named_halves() else 2) * 48 * self.nside**2 * len(self.fields)
 
     def process(self, io: UnitIO) -> None:
         """Read the maps, clean, write."""
+        method = self._blind
         spec = self.observation_spec()
-        maps = {name: SkyMap(self._read(name, io.threads), spec.shown[name]) for name in self.maps}
-        seen = with_templates(Observation(spec, maps), self.method.maps_from_elsewhere())
+        maps = {
+            name: self._brought(name, entry.read(self.folder), spec, io.threads) for name, entry in self.maps.items()
+        }
+        seen, *halves = (
+            with_templates(Observation(spec, found), method.maps_from_elsewhere())
+            for found in (maps, *self._halves(spec, io.threads))
+        )
         started = time.perf_counter()
         with io.scratch() as scratch:
-            answer = self.method.clean(seen, scratch, io.threads)
+            answer, alike = method.clean_alike(seen, [half.shown for half in halves], scratch, io.threads)
         seconds = time.perf_counter() - started
         if not self._noise_is_known():
             answer = replace(answer, sigma=None)
         write_answer(io, self.method.name, answer, self.method.accepts(seen.spec))
         if answer.weights is not None:
             io.write(CHANNEL_WEIGHTS, weights_table(answer.weights))
+        if alike:
+            first, second = alike
+            difference = replace(first, values=(first.values.astype(np.float64) - second.values) / 2)
+            for asset, sky in zip(HALVES, (first, second, difference), strict=True):
+                io.write(asset, replace(sky, values=sky.values.astype(np.float32)))
         shown = list(self.method.channels_shown(spec))
         io.write(INFERENCE, {"inference_seconds": round(seconds, 4), "threads": io.threads, "channels": shown})
+
+    @property
+    def _blind(self) -> BlindMethod:
+        """The method, if it is one that can be used here."""
+        if not isinstance(self.method, BlindMethod):
+            message = (
+                f"observations=... cleans with methods that learn nothing, and {self.method.name} does; clean with it "
+                "in a notebook: cmbml.load_method(NAME, weights=FILE).clean(cmbml.observation({CHANNEL: MAP, ...}))"
+            )
+            raise MethodError(message)
+        return self.method
 
     def _noise_is_known(self) -> bool:
         """Look whether error bars would hold the noise of every channel that is combined; say so if they would not."""
@@ -216,30 +184,19 @@ class CleanObserved(Executor):
         return ObservationSpec(maps, truth, channels)
 
     def _inspect(self, name: str) -> RawHeader:
-        """Read a header, and look whether the map can be used.
+        """Read the headers of a channel, and look whether its maps can be used.
 
         Raises:
-            MapError: it cannot.
+            MapError: they cannot.
         """
         entry, place = self.maps[name], f"observed.maps.{name}"
-        for path in (self.folder / file for file in (entry.file, *entry.noise_files)):
-            if not path.is_file():
-                message = f"the map of channel {name}, {path}, is not there; check observed.folder and {place}"
-                raise MapError(message)
         if len(entry.columns) != len(self.fields):
             message = (
                 f"{place}.columns={list(entry.columns)}: fields {self.fields} need "
                 f"{len(self.fields)} column{'s' * (len(self.fields) > 1)}"
             )
             raise MapError(message)
-        require_beam(entry.fwhm_arcmin, f"{place}.fwhm_arcmin")
-        found = read_raw_header(self.folder / entry.file)
-        try:
-            found.unit_factors(entry.columns, entry.unit, entry.mjy_per_k)
-        except MapError as error:
-            message = f"channel {name}: {error}; say more with {place}.unit, .mjy_per_k and .columns"
-            raise MapError(message) from error
-        found.frame(entry.frame, f"{place}.frame")
+        found = entry.inspect(name, self.folder)
         if self.lmax > 3 * found.nside - 1:
             message = (
                 f"the map of channel {name} has nside {found.nside}, which holds multipoles up to "
@@ -248,10 +205,24 @@ class CleanObserved(Executor):
             raise MapError(message)
         return found
 
-    def _read(self, name: str, threads: int) -> NDArray[np.float32]:
-        """Read a map in uK_CMB, in the frame and at the resolution of the set, `(n_field, n_pix)`."""
+    def _named_halves(self) -> list[str]:
+        """Return the channels that have halves."""
+        return [name for name, entry in self.maps.items() if entry.halves is not None]
+
+    def _halves(self, spec: ObservationSpec, threads: int) -> list[dict[str, SkyMap]]:
+        """Read both halves of all channels that the method looks at; none, where one of these has none."""
+        used = self.method.channels_shown(spec)
+        if not set(used) <= set(self._named_halves()):
+            return []
+        halves: list[dict[str, SkyMap]] = [{}, {}]
+        for name in used:
+            for half, values in zip(halves, self.maps[name].read_halves(self.folder), strict=True):
+                half[name] = self._brought(name, values, spec, threads)
+        return halves
+
+    def _brought(self, name: str, values: NDArray[np.float64], spec: ObservationSpec, threads: int) -> SkyMap:
+        """Bring a map of a channel, in uK_CMB, to the frame and the resolution of the set."""
         entry, header = self.maps[name], self._inspect(name)
-        values = entry.read(header.path, entry.columns)
         frame = header.frame(entry.frame, f"observed.maps.{name}.frame")
         mend = f"set observed.maps.{name}.unit to the unit that the numbers have"
         require_plausible(values, frame, header.taken_as(entry.columns, entry.unit), mend, entry.freq_ghz)
@@ -260,7 +231,7 @@ class CleanObserved(Executor):
             window = pixel_window(self.pixel_windows, header.nside, self.lmax, len(self.fields))
             alm = rotate(filter_components(alm, 1 / window), frame, self.frame, threads)
             values = np.asarray(synthesise(alm, self.nside, threads), np.float64)
-        return values.astype(np.float32)
+        return SkyMap(values.astype(np.float32), spec.shown[name])
 
 
 def weights_table(weights: ChannelWeights) -> Table:
@@ -274,20 +245,3 @@ def weights_table(weights: ChannelWeights) -> Table:
             **{name: getattr(weights, name).ravel() for name in ("mean", "low", "high")},
         }
     )
-
-
-def require_one_noise(maps: Mapping[str, ObservedMap]) -> None:
-    """Check that the noise of no channel is said in two ways.
-
-    Raises:
-        MapError: it is.
-    """
-    for name, entry in maps.items():
-        ways = {"depth_uk_arcmin": entry.depth_uk_arcmin, "noise_std": entry.noise_std, "halves": entry.halves}
-        said = [way for way, value in ways.items() if value is not None]
-        if len(said) > 1:
-            message = f"observed.maps.{name} says its noise by {' and by '.join(said)}; keep one of them"
-            raise MapError(message)
-        if entry.depth_p_uk_arcmin is not None and entry.depth_uk_arcmin is None:
-            message = f"observed.maps.{name}.depth_p_uk_arcmin needs depth_uk_arcmin beside it"
-            raise MapError(message)

@@ -36,6 +36,7 @@ from cmbml.stages.assets import (
     SPLIT,
     WEIGHTS_FIGURE,
 )
+from cmbml.stages.modelling.observed import HALVES
 
 log = logging.getLogger(__name__)
 NARROWEST = 0.05
@@ -47,7 +48,9 @@ class DrawObserved(Executor):
     """Draw a cleaned map and the weights of its channels; measure its spectrum of I outside the Galactic plane.
 
     The spectrum is decoupled from the mask (MASTER) and divided by the beam; noise is not taken away from it. Bars are
-    the scatter from sky to sky of a Gaussian field of such a spectrum.
+    the scatter from sky to sky of a Gaussian field of such a spectrum. Where halves of the data were cleaned, too,
+    their cross-spectrum stands beside it, in which noise averages to nothing, their own spectra, and that of half their
+    difference: the noise in the cleaned map, of which a half has about twice as much power.
 
     Attributes:
         mask: HEALPix file, in the frame of the maps, of what is kept (above one half); None: by latitude.
@@ -65,10 +68,11 @@ class DrawObserved(Executor):
     bin_width: PositiveInt = 30
     limit_uk: PositiveFloat = 300.0
     reads: ClassVar = (CLEANED_MAP,)
-    may_read: ClassVar = (CHANNEL_WEIGHTS,)
+    may_read: ClassVar = (CHANNEL_WEIGHTS, *HALVES)
     writes: ClassVar = (OBSERVED_FIGURE,)
     may_write: ClassVar = (OBSERVED_SPECTRUM, OBSERVED_SPECTRUM_FIGURE, WEIGHTS_FIGURE)
     per: ClassVar = (METHOD, SPLIT, SIM)
+    version: ClassVar[int] = 2
 
     def check(self, space: Space) -> None:  # noqa: ARG002
         """Look whether mask and theory are there and can be read.
@@ -120,17 +124,27 @@ class DrawObserved(Executor):
         decoupled = decouplings(coupling, linear_bins(2, lmax, self.bin_width), window)
         alm = masked_alm(sky.values[:1].astype(np.float64), soft, lmax, dipole, threads=io.threads)
         bins = bin_columns(decoupled[0].edges, coupling, 1)
-        d_ell = binned_spectra({"map": power(alm)}, coupling, decoupled, window)["master"]["map"]
+        spectra = {"d_ell": power(alm)}
+        halves = [half for half in map(io.read_optional, HALVES) if half is not None]
+        if halves:
+            first, second, noise = (
+                masked_alm(half.values[:1].astype(np.float64), soft, lmax, dipole, threads=io.threads)
+                for half in halves
+            )
+            cross = {"d_cross": power(first, second), "d_first": power(first), "d_second": power(second)}
+            spectra |= cross | {"d_noise": power(noise)}
+        binned = binned_spectra(spectra, coupling, decoupled, window)["master"]
         theory = None if self.theory is None else read_theory(self.theory)
-        expected = np.full_like(d_ell, np.nan)
+        expected = np.full_like(binned["d_ell"], np.nan)
         if theory is not None and len(theory) > lmax:
             expected = decoupled[0].expected(theory[None, : lmax + 1])
         columns = {
-            name: column[0]
-            for name, column in (bins | {"d_ell": d_ell, "d_theory": expected}).items()
-            if name != "field"
+            name: column[0] for name, column in (bins | binned | {"d_theory": expected}).items() if name != "field"
         }
         columns["sigma"] = knox_sigma(np.abs(columns["d_ell"]), columns["n_modes"])
+        if "d_cross" in columns:
+            both = columns["d_cross"] ** 2 + columns["d_first"] * columns["d_second"]
+            columns["sigma_cross"] = np.sqrt(np.maximum(both, 0) / columns["n_modes"])
         io.write(OBSERVED_SPECTRUM, Table(columns))
         title = f"{io.key[METHOD]}: TT outside the mask, {100 * float(keep.mean()):.0f} % of the sky"
         shown = None if theory is None else theory[: lmax + 1]
