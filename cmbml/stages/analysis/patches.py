@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from cmbml.core.executor import Executor
 from cmbml.core.unit_io import UnitIO
 from cmbml.figures.patches import example_patches, recovered_spectra, residual_spectra
+from cmbml.methods.base import ChannelName
 from cmbml.metrics.patches import (
     BANDS,
     METRICS,
@@ -124,7 +125,7 @@ class ComparePatches(Executor):
         reference: the channel that is shown beside the CMB.
     """
 
-    reference: str
+    reference: ChannelName
     reads: ClassVar = (PATCH_SCORES, PATCH_MEAN_RESIDUALS, CLEANED_MAP, CMB_PATCHES, OBS_PATCHES)
     may_read: ClassVar = (COMPONENT_SPECTRA,)
     writes: ClassVar = (PATCH_SUMMARY, PATCH_TABLE, PATCH_SPECTRA_FIGURE, PATCH_RESIDUALS_FIGURE, PATCH_EXAMPLES)
