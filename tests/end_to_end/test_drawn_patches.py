@@ -1,11 +1,13 @@
 """Datasets of patches: drawn, cleaned by what learns and what does not, and judged, by the programs."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from astropy.io import fits
+from outcomes import done
 
 pytest.importorskip("lightning")
 
@@ -56,6 +58,15 @@ def test_table_has_every_method_and_what_was_published(drawn: Path) -> None:
     assert "| CENN, as published |" in text and "13 ± 113" in text and "-18 ± 150" in text
     for name in ("patch_spectra", "patch_residual_spectra", "patch_examples"):
         assert (drawn / f"patch_comparison/test/{name}.png").stat().st_size > 10_000
+
+
+def test_patches_of_two_splits_are_compared(drawn: Path, command: Callable, tmp_path: Path) -> None:
+    """No mask is on patches: what is compared is what decides, wherever that is."""
+    shutil.copytree(drawn, tmp_path / "patches")
+    done(command("clean", tmp_path, "dataset=patches", "method=flat_ilc", "over.split=[valid]"))
+    words = ("dataset=patches", "stages=patch_analysis", "methods=[flat_ilc]", "over.split=[valid,test]")
+    done(command("analysis", tmp_path, *words))
+    assert "| flat_ilc |" in (tmp_path / "patches/generalisation/generalisation_table.md").read_text()
 
 
 def test_every_simulation_has_a_sky_of_its_own(drawn: Path) -> None:

@@ -14,7 +14,7 @@ from cmbml.core.unit_io import UnitIO
 from cmbml.figures.generalisation import generalisation_figure
 from cmbml.metrics.generalisation import compare_skies, other_sky_csv, other_sky_grid
 from cmbml.metrics.scores import ScoreBook
-from cmbml.settings import settings
+from cmbml.settings import later, settings
 from cmbml.stages.assets import (
     GENERALISATION,
     GENERALISATION_CSV,
@@ -37,12 +37,14 @@ class Generalise(Executor):
         reference: the split, of these, that the others are compared with.
         metrics: which; of those whose smaller values are better. The first is drawn.
         left_out: methods that are left out, such as controls that see the truth.
+        region: the part of the sky of the table and of the figure.
     """
 
     splits: tuple[str, ...]
     reference: str
     metrics: tuple[str, ...] = ("rmse", "mae")
     left_out: tuple[str, ...] = ()
+    region: str = later("mask")
     reads: ClassVar = (SCORE_STACK,)
     may_write: ClassVar = (
         GENERALISATION,
@@ -92,7 +94,7 @@ class Generalise(Executor):
         table = Table([asdict(row) for row in rows])
         io.write(GENERALISATION, table)
         io.write(GENERALISATION_CSV, other_sky_csv(rows))
-        io.write(GENERALISATION_MARKDOWN, other_sky_grid(rows, footings, self.metrics).markdown())
+        io.write(GENERALISATION_MARKDOWN, other_sky_grid(rows, footings, self.metrics, region=self.region).markdown())
         metric = self.metrics[0]
         figure = generalisation_figure(
             {name: np.asarray(table[name]) for name in table.colnames},
@@ -100,6 +102,7 @@ class Generalise(Executor):
             footings,
             metric,
             label=kept[self.reference].metrics[metric].axis_label,
+            region=self.region,
         )
         for asset in (GENERALISATION_FIGURE, GENERALISATION_FIGURE_PDF):
             io.write(asset, figure)
