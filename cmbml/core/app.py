@@ -2,6 +2,7 @@
 
 import logging
 import os
+import re
 import shlex
 import shutil
 import sys
@@ -18,7 +19,7 @@ import hydra
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.plugins import Plugins
 from hydra.errors import InstantiationException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import Container, DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from cmbml.core.config_faults import describe
@@ -239,6 +240,12 @@ def dataset_folder(config: DictConfig) -> Path:
         if not OmegaConf.select(config, place):
             message = f"{place}= must name a folder"
             raise ConfigError(message)
+    if isinstance(config.dataset, Container) or not re.fullmatch(r"(?!\s)[^\n]{1,200}(?<!\s)", str(config.dataset)):
+        message = (
+            f"dataset={config.dataset}: it is no name of a folder: one word of at most 200 characters, without blanks "
+            "at its ends"
+        )
+        raise ConfigError(message)
     name = Path(str(config.dataset))
     if name.is_absolute() or ".." in name.parts or name == Path():
         message = f"dataset={name}: it is a folder below system.root; name that one, too, if the dataset lies elsewhere"
@@ -293,6 +300,10 @@ def build_pipeline(config: DictConfig, root: Path, origin: Origin = NOBODY) -> t
     Raises:
         ConfigError: settings that cannot be; one message lists all of them.
     """
+    for switch in ("plan_only", "fetch_only"):
+        if not isinstance(config.get(switch, False), bool):
+            message = f"{switch}={config[switch]}: true or false is needed"
+            raise ConfigError(message)
     if not isinstance(config.seed, int) or config.seed < 0:
         message = f"seed={config.seed}: a whole number, zero or more, is needed"
         raise ConfigError(message)

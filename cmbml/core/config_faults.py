@@ -37,10 +37,9 @@ def describe(error: Exception, place: str, config: DictConfig) -> Iterator[str]:
         )
     elif isinstance(cause, CmbmlError):
         yield str(cause)
-    elif lacking := re.search(r"access (\w+)\.\w+: node `\1` is not a container", str(cause)):
-        name = lacking.group(1)
-        maker = f"{script_of(DATASET_PROGRAM)} stages={name}"
-        yield f"{place}: it is for datasets with `{name}`, which this is not; {maker} makes one"
+    elif lacking := re.search(r"access ((\w+)[\w.]*): node `\2` is not a container", str(cause)):
+        maker = f"{script_of(DATASET_PROGRAM)} stages={_stages_with(lacking.group(1))}"
+        yield f"{place}: it is for datasets with `{lacking.group(2)}`, which this is not; {maker} makes one"
     elif (lacking := re.search(r"Interpolation key '((\w+)\.[\w.]+)' not found", str(cause))) and OmegaConf.select(
         config, lacking.group(2)
     ) is not None:
@@ -56,6 +55,15 @@ def describe(error: Exception, place: str, config: DictConfig) -> Iterator[str]:
         yield f"{_origin(where, config)}: {target.group(0)}: {import_fault(target.group(1))}"
     else:
         yield " ".join(f"{_origin(where, config)}: {cause}".split("\n")[:2])
+
+
+def _stages_with(key: str) -> str:
+    """Name the choice of stages that makes datasets which have a key: it sets the key, or chooses the group of it."""
+    for path in sorted((CONFIG_FOLDER / "stages").glob("*.yaml")):
+        chosen = re.search(rf"override /{key.partition('.')[0]}:", path.read_text())
+        if chosen or OmegaConf.select(OmegaConf.load(path), key.rpartition(".")[0]) is not None:
+            return path.stem
+    return key.partition(".")[0]
 
 
 def programs(group: str) -> str:

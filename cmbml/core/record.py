@@ -6,6 +6,7 @@ import os
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from stat import S_ISREG
 from typing import Any
 
 from cmbml.core.integrity import Integrity, sha256_of
@@ -44,6 +45,8 @@ class Output:
             status = (root / self.path).stat()
         except (FileNotFoundError, NotADirectoryError):
             return "is missing"
+        if not S_ISREG(status.st_mode):
+            return "is no file"
         if status.st_size != self.size:
             cut = "is cut short: it" if status.st_size < self.size else "is altered: it"
             return f"{cut} has {status.st_size} bytes, and was written with {self.size}"

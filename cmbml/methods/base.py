@@ -4,13 +4,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
 from cmbml.methods.external import ExternalMap
 from cmbml.settings import settings
-from cmbml.sky.case import Answer, Observation, ObservationSpec
+from cmbml.sky.case import Answer, CaseSpec, Observation, ObservationSpec
 from cmbml.sky.maps import MapSpec, SkyMap
 
 ChannelName = Annotated[str, Field(coerce_numbers_to_str=True)]
@@ -162,3 +162,21 @@ def minus(observation: Observation, part: Mapping[str, SkyMap]) -> Observation:
     """Return an observation without a part of it."""
     maps = {name: SkyMap(found.values - part[name].values, found.spec) for name, found in observation.shown.items()}
     return replace(observation, shown=maps)
+
+
+def require_channels(channels: Sequence[str], spec: CaseSpec[Any], place: str = "method.examples.channels") -> None:
+    """Check that channels are there, each named once, and at least one.
+
+    Args:
+        channels: which.
+        spec: what is shown.
+        place: the setting that names them.
+
+    Raises:
+        MethodError, MapError: they are not.
+    """
+    if not channels or len(set(channels)) < len(channels):
+        message = f"{place}: {', '.join(channels)}: name each channel once, and at least one"
+        raise MethodError(message)
+    for name in channels:
+        spec.require_channel(name)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, NonNegativeInt, PositiveInt
 
-from cmbml.methods.base import ChannelName, MethodError
+from cmbml.methods.base import ChannelName, MethodError, require_channels
 from cmbml.methods.ilc.needlets import Bands
 from cmbml.methods.trained import (
     Arrays,
@@ -27,7 +27,6 @@ from cmbml.methods.trained import (
     describe,
     known,
     plain,
-    require_channels,
 )
 from cmbml.settings import PositiveFloat, settings
 from cmbml.sky.beams import gaussian_window

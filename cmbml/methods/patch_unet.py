@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
-from cmbml.methods.base import ChannelName, MethodError
+from cmbml.methods.base import ChannelName, MethodError, require_channels
 from cmbml.methods.patches import Squares
 from cmbml.methods.planes import from_faces, to_faces
-from cmbml.methods.trained import describe, known, require_channels
+from cmbml.methods.trained import describe, known
 from cmbml.methods.training.network import Network
 from cmbml.settings import settings
 from cmbml.sky.case import Answer, Observation, ObservationSpec

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import PositiveInt
 
-from cmbml.methods.base import ChannelName, MethodError
-from cmbml.methods.trained import Examples, describe, known, require_channels
+from cmbml.methods.base import ChannelName, MethodError, require_channels
+from cmbml.methods.trained import Examples, describe, known
 from cmbml.settings import Fraction, NonNegativeFloat, PositiveFloat, later, settings
 from cmbml.sky.beams import gaussian_window
 from cmbml.sky.case import Answer, Case, CaseSpec, Observation, ObservationSpec

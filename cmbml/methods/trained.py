@@ -155,19 +155,6 @@ class Examples(ABC):
         """Say in plain values what the cases are, as far as the arrays depend on it."""
 
 
-def require_channels(channels: Sequence[str], spec: CaseSpec[Any]) -> None:
-    """Check that examples name channels that there are, each once, and at least one.
-
-    Raises:
-        MethodError, MapError: they do not.
-    """
-    if not channels or len(set(channels)) < len(channels):
-        message = f"method.examples.channels: {', '.join(channels)}: name each channel once, and at least one"
-        raise MethodError(message)
-    for name in channels:
-        spec.require_channel(name)
-
-
 def known(case: Case[Field]) -> Field:
     """Return the true answer of a case.
 

@@ -12,7 +12,7 @@ from astropy.table import Table, vstack
 from cmbml.core.app import made_of
 from cmbml.core.asset import Asset
 from cmbml.core.errors import ConfigError, MissingAssetError, StaleError, nearest
-from cmbml.core.integrity import Integrity
+from cmbml.core.integrity import INTEGRITY, Integrity
 from cmbml.core.ledger import Ledger, complaint
 from cmbml.core.manifest import newest_config
 from cmbml.core.namer import Namer
@@ -40,8 +40,10 @@ def open_dataset(folder: str | Path, integrity: Integrity = "hash") -> "Dataset"
         integrity: `hash` compares each file that is read with what was written; `size` believes its size and time.
 
     Raises:
+        ConfigError: there is no such integrity.
         MissingAssetError: there is no dataset; the message names those beside it.
     """
+    _require(integrity, INTEGRITY, "integrity is not")
     return Dataset(Path(folder).expanduser().resolve(), integrity)
 
 

@@ -111,12 +111,16 @@ def make_space(
     if not rows:
         message = "splits: there is no simulation in any split; set for instance splits.train=3"
         raise ConfigError(message)
-    if methods is not None and (not methods or len(set(methods)) < len(methods)):
+    listed = isinstance(methods, Sequence) and not isinstance(methods, str)
+    if methods is not None and not (listed and methods and len(set(methods)) == len(methods)):
         message = f"methods={methods}: name at least one method, and each once; for instance methods=[control_channel]"
         raise ConfigError(message)
     for name in (*(methods or ()), *([arrays] if arrays else []), *([holes] if holes else [])):
-        if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", name):
-            message = f"'{name}' is no name for a method: letters, digits, '_', '-' and, after the first, '.' only"
+        if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}", str(name)) or name is None:
+            message = (
+                f"'{name}' is no name for a method: letters, digits, '_', '-' and, after the first, '.' only, "
+                "a hundred at most"
+            )
             raise ConfigError(message)
     named = ({METHOD: tuple(methods)} if methods else {}) | ({ARRAYS: (arrays,)} if arrays else {})
     named |= {HOLES: (holes,)} if holes else {}

@@ -50,6 +50,11 @@ def test_file_is_held_against_what_was_written(
     assert bool(fault) is bool(words)
 
 
+def test_folder_is_no_file(tmp_path: Path) -> None:
+    (tmp_path / "stage" / "a.npy").mkdir(parents=True)
+    assert OUTPUT.fault(tmp_path, "size") == "is no file"
+
+
 @pytest.mark.parametrize(
     ("integrity", "modified", "believed"), [("size", 5, True), ("size", 6, False), ("hash", 5, False)]
 )

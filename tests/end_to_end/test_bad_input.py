@@ -67,6 +67,11 @@ SETTINGS: dict[str, tuple[list[str], list[str]]] = {
     "no channel": (["scenario.channels=[]"], ["scenario.channels=[]: name at least one channel"]),
     "channel twice": (['scenario.channels=["100","100"]'], ["scenario.channels=[100,100]", "each once"]),
     "more simulations than can be planned": (["splits.train=100000000000"], ["splits.train", "at most 1,000,000"]),
+    "dataset of a blank": (["dataset=' '"], ["dataset= : it is no name of a folder"]),
+    "two datasets": (["dataset=[a,b]"], ["dataset=['a', 'b']: it is no name of a folder"]),
+    "dataset of a long name": ([f"dataset={'x' * 300}"], ["it is no name of a folder", "at most 200 characters"]),
+    "neither true nor false": (["plan_only=maybe"], ["plan_only=maybe: true or false is needed"]),
+    "number for a switch": (["fetch_only=2"], ["fetch_only=2: true or false is needed"]),
     "dataset elsewhere": (["dataset=../../x"], ["dataset=../../x: it is a folder below system.root"]),
     "dataset with a path of its own": (["dataset=/x"], ["dataset=/x: it is a folder below system.root"]),
     "key of a channel without its unit": (

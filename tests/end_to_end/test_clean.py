@@ -428,7 +428,15 @@ def test_prediction_with_pixels_that_hold_nothing(sky: Path, theirs: Clean, tmp_
         (["method=ilc_pixel", "method.fwhm_arcmin=wide"], ["method.fwhm_arcmin", "valid number", "'wide'"]),
         (["method=ilc_pixel", "method.fwhm=5"], ["'method.fwhm' is no key", "did you mean 'method.fwhm_arcmin'?"]),
         (["method=ilc_pixel", "method.zone_edges_deg=[95]"], ["method.zone_edges_deg.0", "less than 90"]),
+        (
+            ["method=ilc_pixel", "method.zone_edges_deg=[30,30]"],
+            ["method.zone_edges_deg: 30.0, 30.0: name each edge once"],
+        ),
+        (["method=ilc_pixel", "method.channels=[100,100]"], ["method.channels: 100, 100: name each channel once"]),
+        (["method=nilc", "method.channels=[100,100]"], ["method.channels: 100, 100: name each channel once"]),
         (["method.name=a/b"], ["'a/b' is no name for a method"]),
+        (["method.name=null"], ["'None' is no name for a method"]),
+        ([f"method.name={'x' * 120}"], ["is no name for a method", "a hundred at most"]),
         (["over={split: [tests]}"], ["over: 'split' has no 'tests'", "did you mean 'test'?"]),
         (["dataset=skies"], ["there is no dataset in", "skies; build it first: python main_sims.py dataset=skies"]),
         (["method._target_=cmbml.methods.control.Nothing"], ["method: Error loading", "Nothing"]),
@@ -436,6 +444,17 @@ def test_prediction_with_pixels_that_hold_nothing(sky: Path, theirs: Clean, tmp_
 )
 def test_bad_setting(cleaned: Path, clean: Clean, overrides: list[str], words: list[str]) -> None:
     refused(clean(cleaned, *overrides), *words)
+
+
+@pytest.mark.parametrize(
+    ("program", "method", "stages"), [("predict", "hi_integrated", "hi"), ("generate", "control_real", "dust_patches")]
+)
+def test_programs_for_other_datasets_say_how_those_are_made(
+    cleaned: Path, command: Command, program: str, method: str, stages: str
+) -> None:
+    ran = command(program, cleaned, "dataset=sky", f"method={method}")
+    refused(ran, f"main_sims.py stages={stages} makes one")
+    assert "Error trying to access" not in ran.err
 
 
 @pytest.mark.parametrize(

@@ -105,6 +105,8 @@ def test_what_is_not_there_is_answered_with_what_is(data: Dataset, asked: dict[s
 def test_datasets_beside_it_are_named(data: Dataset) -> None:
     with pytest.raises(MissingAssetError, match=r"there is no dataset in .*sly; .* has sky"):
         cmbml.open_dataset(data.root.parent / "sly")
+    with pytest.raises(ConfigError, match="integrity is not 'hsah': did you mean 'hash'"):
+        cmbml.open_dataset(data.root, "hsah")
 
 
 def test_report_that_is_not_made_is_refused_with_the_command(data: Dataset) -> None:

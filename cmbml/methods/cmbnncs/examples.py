@@ -5,9 +5,9 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from cmbml.methods.base import ChannelName
+from cmbml.methods.base import ChannelName, require_channels
 from cmbml.methods.planes import from_plane, to_plane, turned_plane
-from cmbml.methods.trained import Examples, describe, known, require_channels
+from cmbml.methods.trained import Examples, describe, known
 from cmbml.settings import NonNegativeFloat, settings
 from cmbml.sky.beams import gaussian_window
 from cmbml.sky.case import Answer, Observation, ObservationSpec

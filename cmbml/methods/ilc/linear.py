@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, PositiveInt
 
-from cmbml.methods.base import BlindMethod, ChannelName, MethodError
+from cmbml.methods.base import BlindMethod, ChannelName, MethodError, require_channels
 from cmbml.methods.external import External
 from cmbml.methods.ilc.covariance import upsampled
 from cmbml.methods.ilc.sed import Emission, mixing_matrix
@@ -136,6 +136,7 @@ class LinearMethod(BlindMethod, Generic[Plan, Weights]):
         Raises:
             MethodError: channels are too few, their units differ, or beams do not allow it.
         """
+        require_channels(self.channels, spec, "method.channels")
         chosen = [spec.require_channel(name) for name in self.channels]
         if len(chosen) < 2 or len(chosen) <= len(self.nulled):
             message = (

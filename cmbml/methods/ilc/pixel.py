@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from cmbml.methods.base import BlindMethod, ChannelName, MethodError
+from cmbml.methods.base import BlindMethod, ChannelName, MethodError, require_channels
 from cmbml.settings import PositiveFloat, settings
 from cmbml.sky.beams import gaussian_window
 from cmbml.sky.case import Answer, ChannelWeights, Observation, ObservationSpec
@@ -45,6 +45,10 @@ class PixelIlc(BlindMethod):
         Raises:
             MethodError: there are fewer than two channels, or a beam is too wide.
         """
+        require_channels(self.channels, spec, "method.channels")
+        if len(set(self.zone_edges_deg)) < len(self.zone_edges_deg):
+            message = f"method.zone_edges_deg: {', '.join(map(str, self.zone_edges_deg))}: name each edge once"
+            raise MethodError(message)
         if len(self.channels) < 2:
             message = (
                 f"{self.name} needs at least two channels to combine, and method.channels has {len(self.channels)}"
