@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, get_args
 
+import healpy as hp
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,6 +20,7 @@ from cmbml.sky import maps
 from cmbml.sky.case import Answer, Case, CaseSpec, Observation
 from cmbml.sky.instrument import Channel
 from cmbml.sky.maps import Frame, MapSpec
+from cmbml.sky.units import microkelvin
 from cmbml.stages.modelling.import_state import read_state
 from cmbml.stages.modelling.postprocess import put_together
 from cmbml.stages.modelling.predict import sigmas, spectra
@@ -105,6 +107,9 @@ class LoadedMethod:
         Raises:
             MethodError, MapError: the method cannot clean such maps; the message says why.
         """
+        if not isinstance(observation, Case):
+            message = f"cmbml.observation(...) makes what can be cleaned; this is {type(observation).__name__}"
+            raise MethodError(message)
         method, case = self.settings, observation
         method.accepts(case.spec)
         if isinstance(method, TrainedMethod):
@@ -127,6 +132,30 @@ class LoadedMethod:
         return put_together(method.examples, values, sigmas(replies), spectra(replies), case)
 
 
+def _pixels(values: Any, what: str) -> NDArray[Any]:  # noqa: ANN401
+    """Return a map as `(n_field, n_pix)`, in uK_CMB where it says its unit.
+
+    Raises:
+        MapError: it is no array of real numbers, parts of it are masked, or it is in another unit.
+    """
+    factor = 1.0
+    if unit := getattr(values, "unit", None):
+        try:
+            factor = microkelvin(str(unit))
+        except ValueError as error:
+            message = f"{what} is in {unit}: bring it to uK_CMB first"
+            raise maps.MapError(message) from error
+        values = values.value
+    if np.ma.is_masked(values):
+        message = f"{what} is masked in part: fill the {int(np.ma.getmaskarray(values).sum())} pixels first"
+        raise maps.MapError(message)
+    found = np.asarray(values)
+    if found.dtype.kind not in "fiu" or found.ndim not in (1, 2):
+        message = f"{what} is no map of real numbers: {found.dtype}, shape {found.shape}"
+        raise maps.MapError(message)
+    return np.atleast_2d(found) * factor if factor != 1 else np.atleast_2d(found)
+
+
 def _single(field: Any) -> Any:  # noqa: ANN401
     return None if field is None else shown(replace(field, values=field.values.astype(np.float32)))
 
@@ -141,8 +170,9 @@ def observation(
     """Make an observation of maps in memory.
 
     Args:
-        channels: name of the channel -> its map, uK_CMB, RING order: `(n_pix,)`, or `(3, n_pix)` of I, Q, U; all of one
-            nside. Beams stay as they are: they are the method's to deal with.
+        channels: name of the channel -> its map, RING order, uK_CMB or an astropy quantity in kelvins of the CMB:
+            `(n_pix,)`, or `(3, n_pix)` of I, Q, U; all of one nside. Beams stay as they are: they are the method's to
+            deal with.
         instrument: what the channels are (frequency, beam, depth): a file in `cfg/instrument/`, or name -> `Channel`.
         lmax: highest multipole of the signal; 3 nside - 1 by default.
         frame: of the maps: G Galactic, C equatorial, E ecliptic.
@@ -150,8 +180,15 @@ def observation(
 
     Raises:
         ConfigError: the instrument has no such channel, or there is no such instrument.
-        MapError: maps differ in shape, or a pixel holds no number.
+        MapError: maps differ in shape or are none of HEALPix, are in another unit, or a pixel holds no number; there is
+            no such frame or lmax.
     """
+    if not isinstance(channels, Mapping):
+        message = f"channels must name each map, {{'100': MAP, ...}}, and are {type(channels).__name__}"
+        raise maps.MapError(message)
+    if frame not in get_args(Frame):
+        message = f"frame={frame}: allowed are {', '.join(get_args(Frame))}"
+        raise maps.MapError(message)
     named = isinstance(instrument, str)
     plain = made_of(composed("sims", [f"instrument={instrument}"]), "instrument.channels") if named else {}
     known = {name: Channel(**entry) for name, entry in plain.items()} | (
@@ -160,18 +197,28 @@ def observation(
     if unknown := [name for name in map(str, channels) if name not in known]:
         message = f"the instrument has no channel {', '.join(unknown)}; it has {', '.join(known)}"
         raise ConfigError(message)
-    arrays = {str(name): np.atleast_2d(np.asarray(values)) for name, values in channels.items()}
+    arrays = {str(name): _pixels(values, f"the map of channel {name}") for name, values in channels.items()}
     if not arrays or len({values.shape for values in arrays.values()}) > 1:
         shapes = ", ".join(f"{name} {values.shape}" for name, values in arrays.items())
         message = f"maps of one shape are needed, one at least; these are: {shapes or 'none'}"
         raise maps.MapError(message)
     first = next(iter(arrays.values()))
     nside = round((first.shape[1] / 12) ** 0.5)
-    asked = MapSpec(nside=nside, fields="I" if len(first) == 1 else "IQU", lmax=lmax or 3 * nside - 1, frame=frame)
+    if len(first) not in (1, 3) or not hp.isnsideok(nside, nest=True) or first.shape[1] != 12 * nside**2:
+        message = (
+            f"maps of shape {first.shape} are none of HEALPix: (n_pix,), or (3, n_pix) of I, Q, U, are needed, n_pix "
+            "being 12 nside^2, nside a power of two"
+        )
+        raise maps.MapError(message)
+    lmax = 3 * nside - 1 if lmax is None else lmax
+    if not 2 <= lmax < 3 * nside:
+        message = f"lmax={lmax}: maps of nside {nside} hold multipoles from 2 to {3 * nside - 1}"
+        raise maps.MapError(message)
+    asked = MapSpec(nside=nside, fields="I" if len(first) == 1 else "IQU", lmax=lmax, frame=frame)
     used = {name: known[name] for name in arrays}
     specs = {
         name: asked.with_(beam=channel.beam_kind, fwhm_arcmin=channel.fwhm_arcmin) for name, channel in used.items()
     }
-    told = None if truth is None else maps.SkyMap(np.atleast_2d(np.asarray(truth)), asked)
+    told = None if truth is None else maps.SkyMap(_pixels(truth, "the truth"), asked)
     seen = {name: maps.SkyMap(values, specs[name]) for name, values in arrays.items()}
     return Case(CaseSpec(specs, asked, used), seen, told)

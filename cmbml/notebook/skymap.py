@@ -59,8 +59,11 @@ class SkyMap(maps.SkyMap):
             A matplotlib figure, which a notebook shows and `savefig` writes.
 
         Raises:
-            MapError: the map has no such field.
+            MapError: the map has no such field, or the scale no such end.
         """
+        if limit is not None and not 0 < limit < np.inf:
+            message = f"limit={limit}: a number above 0 is needed"
+            raise MapError(message)
         if field not in self.spec.fields:
             message = f"the map has no field '{field}'; it has {', '.join(self.spec.fields)}"
             raise MapError(message)

@@ -5,11 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from astropy import units
 
 import cmbml
 from cmbml.core.errors import ConfigError
 from cmbml.methods.base import MethodError
-from cmbml.sky.maps import MapError
+from cmbml.notebook.skymap import SkyMap
+from cmbml.sky.maps import MapError, MapSpec
 
 OBSERVED = 'method.channels=["100","143","217","353","545"]'
 
@@ -97,9 +99,55 @@ def test_what_cannot_be_loaded_is_refused(
         ({"100": np.zeros(48), "143": np.zeros(192)}, "maps of one shape are needed"),
         ({"100": np.full(48, np.nan)}, "48 of 48 pixel values are NaN"),
         ({}, "these are: none"),
+        (np.zeros((2, 48)), "channels must name each map, {'100': MAP, ...}, and are ndarray"),
+        ({"100": np.zeros(108)}, "maps of shape (1, 108) are none of HEALPix"),
+        ({"100": np.zeros(100)}, "maps of shape (1, 100) are none of HEALPix"),
+        ({"100": np.zeros((2, 48))}, "maps of shape (2, 48) are none of HEALPix"),
+        ({"100": np.zeros((1, 1, 48))}, "the map of channel 100 is no map of real numbers: float64, shape (1, 1, 48)"),
+        ({"100": np.zeros(48, complex)}, "the map of channel 100 is no map of real numbers: complex128"),
+        ({"100": ["a"] * 48}, "the map of channel 100 is no map of real numbers"),
+        ({"100": np.ma.masked_all(48)}, "the map of channel 100 is masked in part: fill the 48 pixels first"),
+        (
+            {"100": np.zeros(48) * units.MJy / units.sr},
+            "in MJy / sr: bring it to uK_CMB first",
+        ),
     ],
 )
 def test_maps_that_cannot_be_are_refused(arrays: dict[str, np.ndarray], words: str) -> None:
     with pytest.raises((ConfigError, MapError)) as error:
         cmbml.observation(arrays)
     assert words in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"lmax": 7}, "lmax=7: maps of nside 2 hold multipoles from 2 to 5"),
+        ({"lmax": -1}, "lmax=-1: maps of nside 2"),
+        ({"frame": "X"}, "frame=X: allowed are G, C, E"),
+        ({"truth": np.zeros((1, 1, 48))}, "the truth is no map of real numbers"),
+    ],
+)
+def test_observations_that_cannot_be_are_refused(given: dict[str, object], words: str) -> None:
+    with pytest.raises(MapError) as error:
+        cmbml.observation({"100": np.zeros(48)}, **given)
+    assert words in str(error.value)
+
+
+def test_maps_with_a_unit_are_brought_to_that_of_the_framework() -> None:
+    values = np.random.default_rng(1).standard_normal(48)
+    for unit in (units.K, units.mK, units.uK):
+        case = cmbml.observation({"100": (values * units.uK).to(unit)})
+        np.testing.assert_allclose(case.shown["100"].values[0], values, rtol=1e-12)
+
+
+def test_what_is_no_observation_is_not_cleaned() -> None:
+    with pytest.raises(MethodError, match="makes what can be cleaned; this is dict"):
+        cmbml.load_method("control_zero").clean({"100": np.zeros(48)})
+
+
+@pytest.mark.parametrize("limit", [-5.0, 0.0, np.nan])
+def test_colour_scale_that_cannot_be_is_refused(limit: float) -> None:
+    sky = SkyMap(np.zeros((1, 48)), MapSpec(nside=2))
+    with pytest.raises(MapError, match=r"limit=.*: a number above 0 is needed"):
+        sky.plot(limit=limit)
