@@ -57,6 +57,14 @@ def _power_of_two(nside: int) -> int:
     return nside
 
 
+def each_once(values: tuple[T, ...]) -> tuple[T, ...]:
+    """Refuse, as a validator of a setting, what is named twice."""
+    if len(set(values)) < len(values):
+        message = "name each once"
+        raise ValueError(message)
+    return values
+
+
 Nside = Annotated[int, AfterValidator(_power_of_two)]
 PositiveFloat = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 NonNegativeFloat = Annotated[float, Field(ge=0, allow_inf_nan=False)]

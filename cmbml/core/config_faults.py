@@ -40,9 +40,9 @@ def describe(error: Exception, place: str, config: DictConfig) -> Iterator[str]:
     elif lacking := re.search(r"access ((\w+)[\w.]*): node `\2` is not a container", str(cause)):
         maker = f"{script_of(DATASET_PROGRAM)} stages={_stages_with(lacking.group(1))}"
         yield f"{place}: it is for datasets with `{lacking.group(2)}`, which this is not; {maker} makes one"
-    elif (lacking := re.search(r"Interpolation key '((\w+)\.[\w.]+)' not found", str(cause))) and OmegaConf.select(
-        config, lacking.group(2)
-    ) is not None:
+    elif (lacking := re.search(r"Interpolation key '((\w+)\.[\w.]+)' not found", str(cause))) and lacking.group(
+        2
+    ) in config.get("from_dataset", ()):
         yield (
             f"this needs `{lacking.group(1)}`, which the record of the dataset lacks: an earlier release made it; "
             f"give its command of {script_of(DATASET_PROGRAM)} once more (what is done stays)"

@@ -5,6 +5,7 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from cmbml.figures.palette import COLOURS, COLUMN_WIDTH_INCH, LINE_INCH, MARKERS, legend_above, legend_rows
@@ -136,22 +137,25 @@ def observed_spectrum_figure(table: Mapping[str, Values], *, title: str, theory:
     for axes in panels:
         axes.tick_params(labelsize=SMALL_TEXT_SIZE, which="both", direction="in", top=True, right=True)
         axes.grid(color="0.93", linewidth=0.6)
-    if halves:
-        # Noise and sky differ by powers of ten; what is below zero by chance is shown, too.
-        seen = np.concatenate([np.asarray(table[name], np.float64) for name in ("d_ell", *HALVES)])
-        least, top = float(np.nanmin(np.abs(table["d_noise"]))), float(np.nanmax(seen))
-        below = bool(np.nanmin(seen) <= 0)
-        if below:
-            upper.set_yscale("symlog", linthresh=max(least, 1e-6 * top))
-        else:
-            upper.set_yscale("log")
-        upper.set_ylim(2 * float(np.nanmin(seen)) if below else 0.5 * float(np.nanmin(seen)), 3 * top)
-    else:
-        top = float(np.nanmax(table["d_ell"] + np.nan_to_num(table["sigma"])))
-        upper.set_ylim(min(0.0, float(np.nanmin(table["d_ell"]))), 1.1 * top if top > 0 else None)
+    _limit(upper, table, ("d_ell", *HALVES) if halves else ("d_ell",))
     upper.set_xlim(0, float(table["l_high"][-1]) + 2)
     upper.set_ylabel(rf"$\mathcal{{D}}_\ell$  [{UNIT_LABELS['uK_CMB^2']}]", fontsize=TEXT_SIZE)
     panels[-1].set_xlabel(r"multipole $\ell$", fontsize=TEXT_SIZE)
     handles, labels = upper.get_legend_handles_labels()
     legend_above(figure, handles, labels, 0.29)
     return figure
+
+
+def _limit(axes: Axes, table: Mapping[str, Values], names: Sequence[str]) -> None:
+    """Let an axis hold spectra: linear for one; noise and sky differ by powers of ten, and some may be below zero."""
+    seen = np.concatenate([np.asarray(table[name], np.float64) for name in names])
+    low, high = float(np.nanmin(seen)), float(np.nanmax(seen))
+    if len(names) == 1:
+        top = float(np.nanmax(table["d_ell"] + np.nan_to_num(table["sigma"])))
+        axes.set_ylim(min(0.0, low), 1.1 * top if top > 0 else None)
+    elif low > 0:
+        axes.set_yscale("log")
+        axes.set_ylim(0.5 * low, 3 * high)
+    else:
+        axes.set_yscale("symlog", linthresh=max(float(np.nanmin(np.abs(table["d_noise"]))), 1e-6 * high))
+        axes.set_ylim(2 * low, 3 * high)

@@ -4,17 +4,19 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, ClassVar
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from cmbml.methods.external import ExternalMap
-from cmbml.settings import settings
-from cmbml.sky.case import Answer, CaseSpec, Observation, ObservationSpec
+from cmbml.settings import each_once, settings
+from cmbml.sky.case import Answer, Observation, ObservationSpec
 from cmbml.sky.maps import MapSpec, SkyMap
 
 ChannelName = Annotated[str, Field(coerce_numbers_to_str=True)]
 """A channel; the command line's `method.channel=100` means the channel "100"."""
+ChannelNames = Annotated[tuple[ChannelName, ...], Field(min_length=1), AfterValidator(each_once)]
+"""Channels that a method is shown, in its order; one at least, and each once."""
 
 
 class MethodError(ValueError):
@@ -82,7 +84,8 @@ class BlindMethod(Method):
         """Find the CMB, and combine other data of the same sky with the weights that were found in the observation.
 
         What differs between maps that were cleaned so, such as those of two halves of the data, is their noise alone.
-        A method that finds nothing in the data cleans each by itself, which is what this does; all others override it.
+        A method that finds nothing in the data cleans each by itself, which is what this does; others are each a
+        `WeighingMethod`.
 
         Args:
             observation: the maps of all channels.
@@ -127,6 +130,20 @@ class BlindMethod(Method):
         return paired_parts(lambda part: self.clean(part, scratch, threads).value, observation, foregrounds, noise)
 
 
+class WeighingMethod(BlindMethod):
+    """A method that finds weights in the observation, and can combine other data of the same sky with them."""
+
+    def clean(self, observation: Observation, scratch: Path, threads: int) -> Answer[SkyMap]:
+        """Find weights, and combine the channels with them."""
+        return self.clean_alike(observation, (), scratch, threads)[0]
+
+    @abstractmethod
+    def clean_alike(
+        self, observation: Observation, others: Sequence[Mapping[str, SkyMap]], scratch: Path, threads: int
+    ) -> tuple[Answer[SkyMap], tuple[SkyMap, ...]]:
+        """Find weights, and combine with them the channels, and those of the others."""
+
+
 def paired_parts(
     clean: Callable[[Observation], SkyMap],
     observation: Observation,
@@ -162,21 +179,3 @@ def minus(observation: Observation, part: Mapping[str, SkyMap]) -> Observation:
     """Return an observation without a part of it."""
     maps = {name: SkyMap(found.values - part[name].values, found.spec) for name, found in observation.shown.items()}
     return replace(observation, shown=maps)
-
-
-def require_channels(channels: Sequence[str], spec: CaseSpec[Any], place: str = "method.examples.channels") -> None:
-    """Check that channels are there, each named once, and at least one.
-
-    Args:
-        channels: which.
-        spec: what is shown.
-        place: the setting that names them.
-
-    Raises:
-        MethodError, MapError: they are not.
-    """
-    if not channels or len(set(channels)) < len(channels):
-        message = f"{place}: {', '.join(channels)}: name each channel once, and at least one"
-        raise MethodError(message)
-    for name in channels:
-        spec.require_channel(name)

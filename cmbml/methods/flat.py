@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pydantic import PositiveInt
 from scipy.fft import dctn, idctn
 
-from cmbml.methods.base import BlindMethod, ChannelName
+from cmbml.methods.base import BlindMethod, ChannelNames
 from cmbml.methods.patches import WholePatches
 from cmbml.methods.trained import Hardware, Lesson, Reply, State, Trained, TrainedMethod, plain
 from cmbml.settings import settings
@@ -129,13 +129,12 @@ class FlatIlc(BlindMethod):
         ring_width: of the rings in which the covariance is measured, in l.
     """
 
-    channels: tuple[ChannelName, ...]
+    channels: ChannelNames
     ring_width: PositiveInt = 200
 
     def accepts(self, spec: CaseSpec[Any]) -> Any:  # noqa: ANN401
         """Look whether the channels are there."""
-        for name in self.channels:
-            spec.require_channel(name)
+        spec.require_channels(self.channels)
         return spec.asked
 
     def clean(self, observation: Case[Any], scratch: Path, threads: int) -> Answer[Any]:

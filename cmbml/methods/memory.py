@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, NonNegativeInt, PositiveInt
 
-from cmbml.methods.base import ChannelName, MethodError, require_channels
+from cmbml.methods.base import ChannelNames, MethodError
 from cmbml.methods.ilc.needlets import Bands
 from cmbml.methods.trained import (
     Arrays,
@@ -50,12 +50,12 @@ class Maps(Examples):
         fwhm_arcmin: beam of the CMB map that is given.
     """
 
-    channels: tuple[ChannelName, ...]
+    channels: ChannelNames
     fwhm_arcmin: PositiveFloat
 
     def accepts(self, spec: ObservationSpec) -> MapSpec:
         """Look whether the channels are there."""
-        require_channels(self.channels, spec)
+        spec.require_channels(self.channels)
         return spec.asked.with_(beam="gaussian", fwhm_arcmin=self.fwhm_arcmin)
 
     def shapes(self, spec: ObservationSpec) -> tuple[tuple[int, ...], tuple[int, ...]]:

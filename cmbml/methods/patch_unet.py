@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
-from cmbml.methods.base import ChannelName, MethodError, require_channels
+from cmbml.methods.base import ChannelNames, MethodError
 from cmbml.methods.patches import Squares
 from cmbml.methods.planes import from_faces, to_faces
 from cmbml.methods.trained import describe, known
@@ -108,12 +108,12 @@ class FacePatches(Squares):
         n_pixels: side of a patch; it divides nside. None, and a larger one, mean whole faces.
     """
 
-    channels: tuple[ChannelName, ...]
+    channels: ChannelNames
     n_pixels: PositiveInt | None = None
 
     def accepts(self, spec: ObservationSpec) -> MapSpec:
         """Look whether the channels are there, and whether faces fall into such patches."""
-        require_channels(self.channels, spec)
+        spec.require_channels(self.channels)
         if spec.asked.nside % self._side(spec):
             message = f"method.examples.n_pixels={self.n_pixels} does not divide nside {spec.asked.nside}"
             raise MethodError(message)

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import PositiveInt
 
-from cmbml.methods.base import ChannelName, MethodError, require_channels
+from cmbml.methods.base import ChannelName, ChannelNames, MethodError
 from cmbml.methods.trained import Examples, describe, known
 from cmbml.settings import Fraction, NonNegativeFloat, PositiveFloat, later, settings
 from cmbml.sky.beams import gaussian_window
@@ -90,7 +90,7 @@ class SkyPatches(Squares):
             were drawn flat, of the same channels and pixels, is asked about them.
     """
 
-    channels: tuple[ChannelName, ...]
+    channels: ChannelNames
     n_pixels: PositiveInt
     pixel_arcmin: PositiveFloat | None = None
     target_channel: ChannelName | None = None
@@ -104,7 +104,7 @@ class SkyPatches(Squares):
 
     def accepts(self, spec: ObservationSpec) -> MapSpec:
         """Look whether the channels are there, and whether the patches can be cut and cover the sphere."""
-        require_channels(self.channels, spec)
+        spec.require_channels(self.channels)
         patch = self.patch_spec(spec)
         _warn(patch.too_fine())
         _stitcher(patch, self.overlap)
@@ -232,11 +232,11 @@ class WholePatches(Squares):
         channels: which channels a network is shown, in this order.
     """
 
-    channels: tuple[ChannelName, ...]
+    channels: ChannelNames
 
     def accepts(self, spec: CaseSpec[PatchSpec]) -> PatchSpec:
         """Look whether the channels are there."""
-        require_channels(self.channels, spec)
+        spec.require_channels(self.channels)
         return spec.asked
 
     def shapes(self, spec: CaseSpec[PatchSpec]) -> tuple[tuple[int, ...], tuple[int, ...]]:

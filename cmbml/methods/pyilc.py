@@ -23,7 +23,7 @@ import yaml
 from numpy.typing import NDArray
 from pydantic import Field
 
-from cmbml.methods.base import BlindMethod, ChannelName, MethodError, minus, plus
+from cmbml.methods.base import ChannelNames, MethodError, WeighingMethod, minus, plus
 from cmbml.methods.ilc.needlets import CosineNeedlets
 from cmbml.methods.masking import masked
 from cmbml.settings import Fraction, PositiveFloat, settings
@@ -41,7 +41,7 @@ INSTALL = (
 
 
 @settings
-class Pyilc(BlindMethod):
+class Pyilc(WeighingMethod):
     """Combine channels with pyilc; intensity only.
 
     Attributes:
@@ -55,7 +55,7 @@ class Pyilc(BlindMethod):
         checkout: a clone of the package's repository; the installed package where None.
     """
 
-    channels: tuple[ChannelName, ...]
+    channels: ChannelNames
     fwhm_arcmin: PositiveFloat
     lmax_per_nside: Annotated[float, Field(gt=0, le=3)] = 2.0
     beam_criterion: Fraction = 1e-3
@@ -99,20 +99,13 @@ class Pyilc(BlindMethod):
         _require_installed(self.python or Path(sys.executable), self.checkout, self.name, self._ours)
         return spec.asked.with_(fields="I", lmax=lmax, beam="gaussian", fwhm_arcmin=self.fwhm_arcmin)
 
-    def clean(self, observation: Observation, scratch: Path, threads: int) -> Answer[SkyMap]:
-        """Write what the package reads, run it, and read what it wrote."""
-        spec = self.accepts(observation.spec)
-        with self._folder(observation, scratch) as folder:
-            self._run(folder, threads)
-            return Answer(_result(folder, spec))
-
     def clean_alike(
         self, observation: Observation, others: Sequence[Mapping[str, SkyMap]], scratch: Path, threads: int
     ) -> tuple[Answer[SkyMap], tuple[SkyMap, ...]]:
-        """Let the package apply to the others the weights that it finds in the observation."""
+        """Write what the package reads, run it, and read what it wrote; then let it apply its weights to the others."""
         spec = self.accepts(observation.spec)
         with self._folder(observation, scratch) as folder:
-            self._run(folder, threads, {"save_weights": "yes"})
+            self._run(folder, threads, {"save_weights": "yes"} if others else {})
             answer = Answer(_result(folder, spec))
             return answer, tuple(self._applied(folder, other, observation.spec, threads) for other in others)
 

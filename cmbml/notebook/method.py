@@ -1,6 +1,6 @@
 """Methods on arrays in memory: a loop of one's own needs no pipeline."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -8,6 +8,7 @@ from typing import Any, get_args
 
 import healpy as hp
 import numpy as np
+from astropy.units import Quantity
 from numpy.typing import NDArray
 
 from cmbml.core.app import composed, made_of
@@ -132,6 +133,44 @@ class LoadedMethod:
         return put_together(method.examples, values, sigmas(replies), spectra(replies), case)
 
 
+def _named(instrument: str | Mapping[str, Channel], names: Sequence[str]) -> dict[str, Channel]:
+    """Return channels of an instrument.
+
+    Raises:
+        ConfigError: it has none of such a name, or there is no such instrument.
+    """
+    if isinstance(instrument, str):
+        plain = made_of(composed("sims", [f"instrument={instrument}"]), "instrument.channels")
+        instrument = {name: Channel(**entry) for name, entry in plain.items()}
+    if unknown := [name for name in names if name not in instrument]:
+        message = f"the instrument has no channel {', '.join(unknown)}; it has {', '.join(instrument)}"
+        raise ConfigError(message)
+    return {name: instrument[name] for name in names}
+
+
+def _described(shape: tuple[int, ...], lmax: int | None, frame: Frame) -> MapSpec:
+    """Say what maps are that have such a shape.
+
+    Raises:
+        MapError: there are no such maps.
+    """
+    nside = round((shape[1] / 12) ** 0.5)
+    if shape[0] not in (1, 3) or not hp.isnsideok(nside, nest=True) or shape[1] != 12 * nside**2:
+        message = (
+            f"maps of shape {shape} are none of HEALPix: (n_pix,), or (3, n_pix) of I, Q, U, are needed, n_pix being "
+            "12 nside^2, nside a power of two"
+        )
+        raise maps.MapError(message)
+    lmax = 3 * nside - 1 if lmax is None else lmax
+    if not 2 <= lmax < 3 * nside:
+        message = f"lmax={lmax}: maps of nside {nside} hold multipoles from 2 to {3 * nside - 1}"
+        raise maps.MapError(message)
+    if frame not in get_args(Frame):
+        message = f"frame={frame}: allowed are {', '.join(get_args(Frame))}"
+        raise maps.MapError(message)
+    return MapSpec(nside=nside, fields="I" if shape[0] == 1 else "IQU", lmax=lmax, frame=frame)
+
+
 def _pixels(values: Any, what: str) -> NDArray[Any]:  # noqa: ANN401
     """Return a map as `(n_field, n_pix)`, in uK_CMB where it says its unit.
 
@@ -139,11 +178,11 @@ def _pixels(values: Any, what: str) -> NDArray[Any]:  # noqa: ANN401
         MapError: it is no array of real numbers, parts of it are masked, or it is in another unit.
     """
     factor = 1.0
-    if unit := getattr(values, "unit", None):
+    if isinstance(values, Quantity):
         try:
-            factor = microkelvin(str(unit))
+            factor = microkelvin(str(values.unit))
         except ValueError as error:
-            message = f"{what} is in {unit}: bring it to uK_CMB first"
+            message = f"{what} is in {values.unit}: bring it to uK_CMB first"
             raise maps.MapError(message) from error
         values = values.value
     if np.ma.is_masked(values):
@@ -186,36 +225,13 @@ def observation(
     if not isinstance(channels, Mapping):
         message = f"channels must name each map, {{'100': MAP, ...}}, and are {type(channels).__name__}"
         raise maps.MapError(message)
-    if frame not in get_args(Frame):
-        message = f"frame={frame}: allowed are {', '.join(get_args(Frame))}"
-        raise maps.MapError(message)
-    named = isinstance(instrument, str)
-    plain = made_of(composed("sims", [f"instrument={instrument}"]), "instrument.channels") if named else {}
-    known = {name: Channel(**entry) for name, entry in plain.items()} | (
-        {} if isinstance(instrument, str) else dict(instrument)
-    )
-    if unknown := [name for name in map(str, channels) if name not in known]:
-        message = f"the instrument has no channel {', '.join(unknown)}; it has {', '.join(known)}"
-        raise ConfigError(message)
+    used = _named(instrument, [str(name) for name in channels])
     arrays = {str(name): _pixels(values, f"the map of channel {name}") for name, values in channels.items()}
     if not arrays or len({values.shape for values in arrays.values()}) > 1:
         shapes = ", ".join(f"{name} {values.shape}" for name, values in arrays.items())
         message = f"maps of one shape are needed, one at least; these are: {shapes or 'none'}"
         raise maps.MapError(message)
-    first = next(iter(arrays.values()))
-    nside = round((first.shape[1] / 12) ** 0.5)
-    if len(first) not in (1, 3) or not hp.isnsideok(nside, nest=True) or first.shape[1] != 12 * nside**2:
-        message = (
-            f"maps of shape {first.shape} are none of HEALPix: (n_pix,), or (3, n_pix) of I, Q, U, are needed, n_pix "
-            "being 12 nside^2, nside a power of two"
-        )
-        raise maps.MapError(message)
-    lmax = 3 * nside - 1 if lmax is None else lmax
-    if not 2 <= lmax < 3 * nside:
-        message = f"lmax={lmax}: maps of nside {nside} hold multipoles from 2 to {3 * nside - 1}"
-        raise maps.MapError(message)
-    asked = MapSpec(nside=nside, fields="I" if len(first) == 1 else "IQU", lmax=lmax, frame=frame)
-    used = {name: known[name] for name in arrays}
+    asked = _described(next(iter(arrays.values())).shape, lmax, frame)
     specs = {
         name: asked.with_(beam=channel.beam_kind, fwhm_arcmin=channel.fwhm_arcmin) for name, channel in used.items()
     }

@@ -1,6 +1,6 @@
 """What a method is given and what it gives: a case, with what is shown and what is asked, and the answer to it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
@@ -55,6 +55,15 @@ class CaseSpec(Generic[Spec]):
             message = f"the observation has no channel '{name}'; it has {', '.join(self.channels)}"
             raise MapError(message)
         return self.channels[name]
+
+    def require_channels(self, names: Iterable[str]) -> None:
+        """Look whether channels are there.
+
+        Raises:
+            MapError: one is not.
+        """
+        for name in names:
+            self.require_channel(name)
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import Any, Literal
 
 from pydantic import NonNegativeInt, PositiveInt, ValidationError, field_validator
@@ -111,20 +112,28 @@ def make_space(
     if not rows:
         message = "splits: there is no simulation in any split; set for instance splits.train=3"
         raise ConfigError(message)
+    return Space(tuple(rows), {FREQ: tuple(wanted)} | _axes_of(methods, arrays, holes))
+
+
+def _axes_of(methods: Sequence[str] | None, arrays: str | None, holes: str | None) -> dict[Axis, tuple[str, ...]]:
+    """Return the axes of what was named on the command line.
+
+    Raises:
+        ConfigError: a name cannot stand in a path, or methods are none, or named twice.
+    """
     listed = isinstance(methods, Sequence) and not isinstance(methods, str)
     if methods is not None and not (listed and methods and len(set(methods)) == len(methods)):
         message = f"methods={methods}: name at least one method, and each once; for instance methods=[control_channel]"
         raise ConfigError(message)
-    for name in (*(methods or ()), *([arrays] if arrays else []), *([holes] if holes else [])):
-        if not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}", str(name)) or name is None:
+    named = {METHOD: tuple(methods or ()), ARRAYS: (arrays,) if arrays else (), HOLES: (holes,) if holes else ()}
+    for name in chain.from_iterable(named.values()):
+        if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}", name):
             message = (
                 f"'{name}' is no name for a method: letters, digits, '_', '-' and, after the first, '.' only, "
                 "a hundred at most"
             )
             raise ConfigError(message)
-    named = ({METHOD: tuple(methods)} if methods else {}) | ({ARRAYS: (arrays,)} if arrays else {})
-    named |= {HOLES: (holes,)} if holes else {}
-    return Space(tuple(rows), {FREQ: tuple(wanted)} | named)
+    return {axis: names for axis, names in named.items() if names}
 
 
 def _split(name: str, entry: int | Mapping[str, Any]) -> Split:

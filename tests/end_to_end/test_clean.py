@@ -430,10 +430,10 @@ def test_prediction_with_pixels_that_hold_nothing(sky: Path, theirs: Clean, tmp_
         (["method=ilc_pixel", "method.zone_edges_deg=[95]"], ["method.zone_edges_deg.0", "less than 90"]),
         (
             ["method=ilc_pixel", "method.zone_edges_deg=[30,30]"],
-            ["method.zone_edges_deg: 30.0, 30.0: name each edge once"],
+            ["method.zone_edges_deg: name each once"],
         ),
-        (["method=ilc_pixel", "method.channels=[100,100]"], ["method.channels: 100, 100: name each channel once"]),
-        (["method=nilc", "method.channels=[100,100]"], ["method.channels: 100, 100: name each channel once"]),
+        (["method=ilc_pixel", "method.channels=[100,100]"], ["method.channels: name each once"]),
+        (["method=nilc", "method.channels=[100,100]"], ["method.channels: name each once"]),
         (["method.name=a/b"], ["'a/b' is no name for a method"]),
         (["method.name=null"], ["'None' is no name for a method"]),
         ([f"method.name={'x' * 120}"], ["is no name for a method", "a hundred at most"]),

@@ -229,7 +229,7 @@ def test_impossible_settings_are_refused_before_work(fresh: Path, learn: Learn) 
     refused(
         learn(fresh, *(f"method.network.{word}" for word in deep)), "32 x 24 cannot be, both sides must be multiples"
     )
-    refused(learn(fresh, 'method.examples.channels=["100","100"]'), "100, 100: name each channel once")
+    refused(learn(fresh, 'method.examples.channels=["100","100"]'), "method.examples.channels: name each once")
     refused(learn(fresh, "hardware.devices=3"), "batch_size=2 cannot be shared by hardware.devices=3")
     refused(learn(fresh, "method.target.kind=whiten"), "kind=whiten and limit= are for features alone")
     assert not (fresh / "small" / "preprocess").exists()

@@ -50,6 +50,13 @@ def wait_for_units(run: subprocess.Popen[str], dataset: Path, number: int) -> No
         time.sleep(0.02)
 
 
+def begun(program_apart: Start, root: Path) -> subprocess.Popen[str]:
+    """Start to build the dataset by jobs; return the run when some units are done."""
+    run = program_apart(root, "splits.train.sims=20", *JOBS)
+    wait_for_units(run, root / "small", 5)
+    return run
+
+
 def jobs() -> list[str]:
     """Return the numbers of all jobs that wait or run."""
     return subprocess.run(
@@ -69,8 +76,7 @@ def serial(tmp_path_factory: pytest.TempPathFactory, program_apart: Start) -> Pa
 def test_job_that_is_cancelled_is_replaced(
     tmp_path: Path, program_apart: Start, serial: Path, digests: Digests
 ) -> None:
-    run = program_apart(tmp_path, "splits.train.sims=20", *JOBS)
-    wait_for_units(run, tmp_path / "small", 5)
+    run = begun(program_apart, tmp_path)
     first = jobs()
     subprocess.run(["scancel", *first], check=True)
     out = finish(run)
@@ -83,8 +89,7 @@ def test_job_that_is_cancelled_is_replaced(
 def test_run_and_jobs_that_are_killed_go_on(
     tmp_path: Path, program_apart: Start, serial: Path, digests: Digests
 ) -> None:
-    run = program_apart(tmp_path, "splits.train.sims=20", *JOBS)
-    wait_for_units(run, tmp_path / "small", 5)
+    run = begun(program_apart, tmp_path)
     os.killpg(run.pid, signal.SIGKILL)
     run.communicate()
     subprocess.run(["scancel", *jobs()], check=True)

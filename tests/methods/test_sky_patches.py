@@ -81,8 +81,8 @@ def test_bad_settings_are_refused_with_the_mend() -> None:
         patches(channels=("143", "353")).accepts(spec)
     with pytest.raises(MapError, match="no channel '353'"):
         patches(target_channel="353").accepts(spec)
-    with pytest.raises(MethodError, match="name each channel once"):
-        patches(channels=("143", "143")).accepts(spec)
+    with pytest.raises(ValueError, match="name each once"):
+        patches(channels=("143", "143"))
     with pytest.raises(MapError, match="uncovered; take more centres"):
         # Weights fall to zero at the edges, so that patches which merely touch leave bare lines.
         patches(overlap=0.01).accepts(spec)

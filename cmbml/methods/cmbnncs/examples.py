@@ -5,7 +5,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from cmbml.methods.base import ChannelName, require_channels
+from cmbml.methods.base import ChannelNames
 from cmbml.methods.planes import from_plane, to_plane, turned_plane
 from cmbml.methods.trained import Examples, describe, known
 from cmbml.settings import NonNegativeFloat, settings
@@ -41,12 +41,12 @@ class Planes(WholeSkies):
         target_fwhm_arcmin: beam of the CMB that it shall answer; 0 for none.
     """
 
-    channels: tuple[ChannelName, ...]
+    channels: ChannelNames
     target_fwhm_arcmin: NonNegativeFloat = 0.0
 
     def accepts(self, spec: ObservationSpec) -> MapSpec:
         """Look whether the channels are there."""
-        require_channels(self.channels, spec)
+        spec.require_channels(self.channels)
         kind = "gaussian" if self.target_fwhm_arcmin else "none"
         return spec.asked.with_(beam=kind, fwhm_arcmin=self.target_fwhm_arcmin)
 

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, PositiveInt
 
-from cmbml.methods.base import BlindMethod, ChannelName, MethodError, require_channels
+from cmbml.methods.base import ChannelNames, MethodError, WeighingMethod
 from cmbml.methods.external import External
 from cmbml.methods.ilc.covariance import upsampled
 from cmbml.methods.ilc.sed import Emission, mixing_matrix
@@ -42,7 +42,7 @@ Weights = TypeVar("Weights")
 
 
 @settings
-class LinearMethod(BlindMethod, Generic[Plan, Weights]):
+class LinearMethod(WeighingMethod, Generic[Plan, Weights]):
     """A method that brings channels to one beam and combines their coefficients.
 
     Attributes:
@@ -58,7 +58,7 @@ class LinearMethod(BlindMethod, Generic[Plan, Weights]):
         external: maps of foregrounds, without any CMB, that are combined with the channels.
     """
 
-    channels: tuple[ChannelName, ...]
+    channels: ChannelNames
     fwhm_arcmin: PositiveFloat
     lmax_per_nside: Annotated[float, Field(gt=0, le=3)] = 2.0
     nulled: tuple[Emission, ...] = ()
@@ -136,12 +136,11 @@ class LinearMethod(BlindMethod, Generic[Plan, Weights]):
         Raises:
             MethodError: channels are too few, their units differ, or beams do not allow it.
         """
-        require_channels(self.channels, spec, "method.channels")
-        chosen = [spec.require_channel(name) for name in self.channels]
-        if len(chosen) < 2 or len(chosen) <= len(self.nulled):
+        spec.require_channels(self.channels)
+        if len(self.channels) < max(2, len(self.nulled) + 1):
             message = (
                 f"{self.name} needs at least {max(2, len(self.nulled) + 1)} channels to combine, one more than it "
-                f"nulls, and method.channels has {len(chosen)}"
+                f"nulls, and method.channels has {len(self.channels)}"
             )
             raise MethodError(message)
         for name in self.channels:
@@ -201,10 +200,6 @@ class LinearMethod(BlindMethod, Generic[Plan, Weights]):
         # Channels end at the criterion; what lies a little beyond is kept for the scales that reach over it.
         floor = 1e-3 * self.beam_criterion
         return np.where(beams > floor, common / np.maximum(beams, floor), 0.0)
-
-    def clean(self, observation: Observation, scratch: Path, threads: int) -> Answer[SkyMap]:
-        """Clean each component, and evaluate the result."""
-        return self.clean_alike(observation, (), scratch, threads)[0]
 
     def clean_alike(
         self,

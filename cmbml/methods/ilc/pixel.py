@@ -7,10 +7,10 @@ from typing import Annotated, ClassVar, final
 import healpy as hp
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
-from cmbml.methods.base import BlindMethod, ChannelName, MethodError, require_channels
-from cmbml.settings import PositiveFloat, settings
+from cmbml.methods.base import ChannelNames, MethodError, WeighingMethod
+from cmbml.settings import PositiveFloat, each_once, settings
 from cmbml.sky.beams import gaussian_window
 from cmbml.sky.case import Answer, ChannelWeights, Observation, ObservationSpec
 from cmbml.sky.harmonics import analyse, filter_alm, synthesise
@@ -23,7 +23,7 @@ LEAST_WINDOW = 1e-3
 
 @final
 @settings
-class PixelIlc(BlindMethod):
+class PixelIlc(WeighingMethod):
     """Combine channels, brought to one beam, with the weights of least variance in each latitude zone.
 
     Weights w = C^-1 1 / (1^T C^-1 1), with C the covariance of the channels over the pixels of a zone; intensity only.
@@ -34,9 +34,9 @@ class PixelIlc(BlindMethod):
         zone_edges_deg: |b| at which one zone ends and the next begins.
     """
 
-    channels: tuple[ChannelName, ...]
+    channels: ChannelNames
     fwhm_arcmin: PositiveFloat
-    zone_edges_deg: tuple[Annotated[float, Field(gt=0, lt=90)], ...] = ()
+    zone_edges_deg: Annotated[tuple[Annotated[float, Field(gt=0, lt=90)], ...], AfterValidator(each_once)] = ()
     linear: ClassVar[bool] = True
 
     def accepts(self, spec: ObservationSpec) -> MapSpec:
@@ -45,10 +45,6 @@ class PixelIlc(BlindMethod):
         Raises:
             MethodError: there are fewer than two channels, or a beam is too wide.
         """
-        require_channels(self.channels, spec, "method.channels")
-        if len(set(self.zone_edges_deg)) < len(self.zone_edges_deg):
-            message = f"method.zone_edges_deg: {', '.join(map(str, self.zone_edges_deg))}: name each edge once"
-            raise MethodError(message)
         if len(self.channels) < 2:
             message = (
                 f"{self.name} needs at least two channels to combine, and method.channels has {len(self.channels)}"
@@ -66,10 +62,6 @@ class PixelIlc(BlindMethod):
                 raise MethodError(message)
         return spec.asked.with_(fields="I", beam="gaussian", fwhm_arcmin=self.fwhm_arcmin)
 
-    def clean(self, observation: Observation, scratch: Path, threads: int) -> Answer[SkyMap]:
-        """Bring the channels to one beam and combine them, zone by zone."""
-        return self.clean_alike(observation, (), scratch, threads)[0]
-
     def clean_alike(
         self,
         observation: Observation,
@@ -77,7 +69,7 @@ class PixelIlc(BlindMethod):
         scratch: Path,  # noqa: ARG002
         threads: int,
     ) -> tuple[Answer[SkyMap], tuple[SkyMap, ...]]:
-        """Combine the others with the weights of the observation."""
+        """Bring the channels to one beam and combine them, zone by zone; the others with the same weights."""
         spec = self.accepts(observation.spec)
         maps = self._at_one_beam(observation.shown, observation.spec, threads)
         weights = self._weights(maps)

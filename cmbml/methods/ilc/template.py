@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
-from cmbml.methods.base import ChannelName, MethodError
+from cmbml.methods.base import ChannelName, ChannelNames, MethodError
 from cmbml.methods.ilc.harmonic import weighted
 from cmbml.methods.ilc.linear import Coefficients, LinearMethod, Maps
 from cmbml.methods.ilc.transforms import power_per_pixel
@@ -61,7 +61,7 @@ class TemplateFit(LinearMethod[Plan, Maps]):
         mask: HEALPix file, above a half where templates are to be fitted; None: by latitude alone.
     """
 
-    cleaned: Annotated[tuple[ChannelName, ...], Field(min_length=1)]
+    cleaned: ChannelNames
     templates: Annotated[tuple[tuple[ChannelName, ChannelName], ...], Field(min_length=1)]
     galactic_cut_deg: Annotated[float, Field(ge=0, lt=90)] = 10.0
     mask: Path | None = None
