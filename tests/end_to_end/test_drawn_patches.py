@@ -1,5 +1,6 @@
 """Datasets of patches: drawn, cleaned by what learns and what does not, and judged, by the programs."""
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from astropy.io import fits
-from outcomes import done
+from outcomes import done, refused
 
 pytest.importorskip("lightning")
 
@@ -58,6 +59,17 @@ def test_table_has_every_method_and_what_was_published(drawn: Path) -> None:
     assert "| CENN, as published |" in text and "13 ± 113" in text and "-18 ± 150" in text
     for name in ("patch_spectra", "patch_residual_spectra", "patch_examples"):
         assert (drawn / f"patch_comparison/test/{name}.png").stat().st_size > 10_000
+
+
+def test_record_of_an_earlier_release_is_said_to_be_one(drawn: Path, command: Callable, tmp_path: Path) -> None:
+    """A key that a later release has brought is not in what the dataset's last run has written of its config."""
+    shutil.copytree(drawn, tmp_path / "patches")
+    for path in tmp_path.glob("patches/runs/*_sims/manifest.json"):
+        manifest = json.loads(path.read_text())
+        del manifest["config"]["patches"]["target_channel"]
+        path.write_text(json.dumps(manifest))
+    ran = command("clean", tmp_path, "dataset=patches", "method=flat_ilc")
+    refused(ran, "this needs `patches.target_channel`, which the record of the dataset lacks", "main_sims.py once more")
 
 
 def test_patches_of_two_splits_are_compared(drawn: Path, command: Callable, tmp_path: Path) -> None:
