@@ -111,8 +111,8 @@ def test_components_span_skies_that_are_sums_of_others_and_no_new_one(skies, tmp
 
 
 def test_what_cannot_be_is_refused(tmp_path):
-    with pytest.raises(MethodError, match="each channel once"):
-        Maps(name="m", channels=("100", "100"), fwhm_arcmin=20.0).accepts(SPEC)
+    with pytest.raises(ValueError, match="name each once"):
+        Maps(name="m", channels=("100", "100"), fwhm_arcmin=20.0)
     with pytest.raises(ValueError, match="no channel '44'"):
         Maps(name="m", channels=("44",), fwhm_arcmin=20.0).accepts(SPEC)
     memory = Memory(name="memory", examples=EXAMPLES)
