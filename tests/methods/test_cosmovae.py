@@ -25,7 +25,7 @@ from cmbml.methods.trained import Hardware
 from cmbml.methods.training.module import Normalised
 from cmbml.methods.wiener_net import WienerNet
 
-PUBLISHED = CosmoVae(shape=(400, 400))
+PUBLISHED = CosmoVae(shape=(400, 400), latents_from="seen")
 TINY = CosmoVae(
     shape=(SIDE, SIDE), widths=(8, 16, 16), kernels=(5, 3, 3), strides=(2, 1, 5), dense=(32, 16), n_latent=32
 )
@@ -227,6 +227,25 @@ def test_answers_know_nothing_of_what_is_in_the_holes(convolution: str, latents_
         torch.testing.assert_close(mine, its)
         torch.testing.assert_close(mine[2:3], one, rtol=1e-4, atol=1e-3)
     assert (whole[1] > 0).all()
+
+
+@pytest.mark.parametrize("convolution", ["vanilla", "partial"])
+def test_latents_are_found_from_holes_and_from_what_is_around_them(convolution: str) -> None:
+    """What the surroundings tell need not be told again, which a look at the holes alone cannot know."""
+    model = normalised(replace(TINY, convolution=convolution)).eval()
+    features, target = (torch.from_numpy(a) / 100 for a in holed(4, np.random.default_rng(1)))
+    hole = features[:, 1:] == 0
+    with torch.inference_mode():
+        plain, changed, elsewhere = (
+            model.network(features + add, target + add.narrow(1, 0, 1) + inside)[1]
+            for add, inside in (
+                (torch.zeros_like(features), 0.0),
+                (torch.zeros_like(features), hole.float()),
+                (torch.cat((~hole, torch.zeros_like(hole)), dim=1).float(), 0.0),
+            )
+        )
+    assert (plain - changed).abs().max() > 1e-4
+    assert (plain - elsewhere).abs().max() > 1e-4
 
 
 def test_the_divergence_comes_in_by_and_by() -> None:

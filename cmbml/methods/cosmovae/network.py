@@ -45,9 +45,10 @@ class CosmoVae(Network):
 
     What the latents are found from decides what they can tell. As published (`seen`) it is what a network is shown, so
     that skip connections tell all of it, too, and the loss pays for telling it twice. With `truth`, training finds them
-    from what truly is in the holes, by the same encoder, and answers draw them from the prior (a conditional
-    variational autoencoder, Sohn et al. 2015): then they stand for what is not known. They begin narrow, for a decoder
-    that is first given noise learns to ignore it.
+    from what the same encoder makes of the true patch, beside what it makes of what is shown, and answers draw them
+    from the prior (a conditional variational autoencoder, Sohn et al. 2015): then they stand for what is not known.
+    From holes alone they could not tell what their surroundings do not, and draws would not fit in. They begin narrow,
+    for a decoder that is first given noise learns to ignore it.
 
     Attributes:
         shape: rows and columns of a patch.
@@ -141,12 +142,14 @@ class CosmoVaeModule(nn.Module):
         self.encoder_norms = nn.ModuleList([nn.Identity(), *(nn.BatchNorm2d(width) for width in widths[1:])])
         smallest = layout.sizes()[-1]
         self.deep = (widths[-1], *smallest)
-        dense = (prod(self.deep), *layout.dense)
-        self.inwards = nn.ModuleList(nn.Linear(*sizes) for sizes in pairwise(dense))
-        self.mean, self.spread = (nn.Linear(dense[-1], layout.n_latent) for _ in range(2))
+        flat, sources = prod(self.deep), 2 if layout.latents_from == "truth" else 1
+        self.inwards = nn.ModuleList(nn.Linear(*sizes) for sizes in pairwise((sources * flat, *layout.dense)))
+        self.mean, self.spread = (nn.Linear(layout.dense[-1], layout.n_latent) for _ in range(2))
         if layout.standardised:
             nn.init.constant_(self.spread.bias, NARROW)
-        self.outwards = nn.ModuleList(nn.Linear(*sizes) for sizes in pairwise((layout.n_latent, *dense[::-1])))
+        self.outwards = nn.ModuleList(
+            nn.Linear(*sizes) for sizes in pairwise((layout.n_latent, *layout.dense[::-1], flat))
+        )
         targets, skips = widths[::-1], (*widths[-2::-1], n_in)
         self.decoder = nn.ModuleList(
             kind(source + skip, target, 3)
@@ -174,9 +177,9 @@ class CosmoVaeModule(nn.Module):
             levels.append((relu(norm(found)) * known, known))
         return levels
 
-    def latents(self, deepest: Tensor) -> tuple[Tensor, Tensor]:
+    def latents(self, *deepest: Tensor) -> tuple[Tensor, Tensor]:
         """Return mean and logarithm of the variance of the latents, `(batch, n_latent)` each."""
-        found = deepest.flatten(1)
+        found = torch.cat([part.flatten(1) for part in deepest], dim=1)
         for layer in self.inwards:
             found = relu(layer(found))
         middle = self.prior.log()
@@ -204,17 +207,18 @@ class CosmoVaeModule(nn.Module):
 
         Args:
             features: the map and what is known of it.
-            target: the true patches, from whose holes the latents are found where the layout says so.
+            target: the true patches, from which the latents are found, too, where the layout says so;
+                the map stands in for them where there are none.
 
         Returns:
             Patches, and mean and logarithm of the variance of the latents.
         """
         values, known = parted(features)
         levels = self.encode(values, known)
-        if target is not None and self.layout.latents_from == "truth":
-            mean, log_variance = self.latents(self.encode(target, 1 - known)[-1][0])
-        else:
-            mean, log_variance = self.latents(levels[-1][0])
+        deepest = [levels[-1][0]]
+        if self.layout.latents_from == "truth":
+            deepest.append(self.encode(values if target is None else target, torch.ones_like(known))[-1][0])
+        mean, log_variance = self.latents(*deepest)
         drawn = mean + torch.randn_like(mean) * (0.5 * log_variance).exp()
         return self.decode(drawn, levels), mean, log_variance
 
