@@ -164,7 +164,7 @@ def _pixels(spec: PatchSpec) -> Float:
     return out
 
 
-def _vectors(spec: PatchSpec, axes: Float) -> Float:
+def vectors_of(spec: PatchSpec, axes: Float) -> Float:
     """Return the unit vectors to the pixels of one patch, `(3, height * width)`, in the frame of the map."""
     # Laid out point by point, in which order HEALPix's own routines take it.
     found: Float = (_pixels(spec).T @ axes).T
@@ -212,7 +212,7 @@ def cut(
     """
     out = np.empty((len(centres), len(values), spec.height * spec.width), np.float32)
     for patch, axes in zip(out, axes_of(centres), strict=True):
-        vectors = _vectors(spec, axes)
+        vectors = vectors_of(spec, axes)
         if interpolation == "nearest":
             np.take(values, nearest(spec.maps.nside, vectors), axis=-1, out=patch, mode="clip")
         else:
@@ -241,12 +241,12 @@ class Cutter:
         n = spec.height * spec.width
         self.matrix = None
         if interpolation == "nearest":
-            self.pixels = np.stack([nearest(nside, _vectors(spec, axes)) for axes in self.axes])
+            self.pixels = np.stack([nearest(nside, vectors_of(spec, axes)) for axes in self.axes])
             return
         pixels = np.empty((len(centres), n, 4), np.int32)
         weights = np.empty((len(centres), n, 4), np.float32)
         for number, axes in enumerate(self.axes):
-            for k, (found, share) in enumerate(neighbours(nside, _vectors(spec, axes))):
+            for k, (found, share) in enumerate(neighbours(nside, vectors_of(spec, axes))):
                 pixels[number, :, k], weights[number, :, k] = found, share
         ends = np.arange(0, pixels.size + 1, 4)
         self.matrix = csr_array((weights.ravel(), pixels.ravel(), ends), (len(ends) - 1, spec.maps.n_pix))
@@ -262,7 +262,7 @@ class Cutter:
         if self.spec.maps.fields == "IQU":
             flat = out.reshape(*out.shape[:2], -1)
             for patch, axes in zip(flat, self.axes, strict=True):
-                angle = _transport(_vectors(self.spec, axes), axes)
+                angle = _transport(vectors_of(self.spec, axes), axes)
                 for first in range(0, len(values), 3):
                     _turn(patch[first : first + 3], angle, self.spec.maps.polconv)
         return out
@@ -283,7 +283,7 @@ def cut_exactly(alm: Alm, spec: PatchSpec, centres: Float, threads: int = 1) -> 
     lmax, batch = alm_lmax(alm.shape[-1]), max(1, 4_000_000 // (spec.height * spec.width))
     found = axes_of(centres)
     for start in range(0, len(centres), batch):
-        vectors = [_vectors(spec, axes) for axes in found[start : start + batch]]
+        vectors = [vectors_of(spec, axes) for axes in found[start : start + batch]]
         angles = ducc0.healpix.vec2ang(np.ascontiguousarray(np.concatenate(vectors, axis=1).T))
         loc = {"loc": angles, "lmax": lmax, "epsilon": 1e-9, "nthreads": threads}
         wide = alm.astype(np.complex128)
