@@ -29,7 +29,7 @@ PUBLISHED = CosmoVae(shape=(400, 400), latents_from="seen")
 TINY = CosmoVae(
     shape=(SIDE, SIDE), widths=(8, 16, 16), kernels=(5, 3, 3), strides=(2, 1, 5), dense=(32, 16), n_latent=32
 )
-LOSS = Variational(features=Perceptual(width=4), anneal=50, draws=16)
+LOSS = Variational(features=Perceptual(width=4), anneal=50, draws=16, sampled=6.0)
 
 
 def test_published_size_is_a_quarter_of_a_billion() -> None:
@@ -144,6 +144,15 @@ def test_random_features_are_always_the_same() -> None:
     assert perceptual_loss(Vgg(Perceptual(width=4)), image, image).item() == 0
     # He's weights keep the size of what goes through.
     assert all(0.2 < found.std() < 5 for found in first)
+
+
+def test_features_take_nothing_from_the_generator_that_trains() -> None:
+    """Else a training that goes on, and makes them again, ends elsewhere than one that was not stopped."""
+    torch.manual_seed(1)
+    wanted = torch.rand(1)
+    torch.manual_seed(1)
+    Vgg(Perceptual(width=4))
+    assert torch.rand(1) == wanted
 
 
 def test_features_of_a_file_are_its_own(tmp_path: Path) -> None:
@@ -266,6 +275,24 @@ def test_the_divergence_comes_in_by_and_by() -> None:
     assert added[2] > 0
 
 
+def test_draws_from_the_prior_are_scored_in_training() -> None:
+    """The loss grows by the weight times the CRPS of two draws, per pixel; published, by nothing."""
+    features, target = (torch.from_numpy(a) / 100 for a in holed(4, np.random.default_rng(1)))
+    hole = features[:, 1:] == 0
+    found = []
+    for sampled in (0.0, 3.0):
+        model, losses = normalised(TINY).eval(), []
+        for seed in range(20):
+            torch.manual_seed(seed)
+            with torch.no_grad():
+                losses.append(next(iter(replace(LOSS, sampled=sampled, kl=0.0).losses(model, features, target))).item())
+        found.append(np.mean(losses))
+    with torch.no_grad():
+        noise = torch.randn((200, 4, TINY.n_latent), generator=torch.Generator().manual_seed(2))
+        crps = crps_of_draws(torch.stack(model.network.draws(features, noise)), target)
+    assert found[1] - found[0] == pytest.approx(3 * (crps * hole).mean().item(), rel=0.02)
+
+
 def test_interrupted_training_ends_the_same(tmp_path: Path) -> None:
     """With latents drawn, and an annealing that goes by batches."""
     lesson = lesson_of(tmp_path, n_train=24, n_valid=8)
@@ -286,8 +313,7 @@ def test_interrupted_training_ends_the_same(tmp_path: Path) -> None:
 def test_shuffled_latents_change_the_hole(tmp_path: Path) -> None:
     """The posterior has not collapsed: what is drawn in holes scatters, and its mean is near the truth.
 
-    Of a rough field whose holes reach as far as it hangs together, about half of the variance is not known. So short a
-    training draws too little of it, a fifth of the error; of a collapsed one it is a thousandth.
+    Of a rough field whose holes reach as far as it hangs together, about half of the variance is not known.
     """
     lesson = lesson_of(tmp_path, n_train=800, n_valid=64)
     network = replace(TINY, widths=(16, 32, 32), dense=(96, 64), n_latent=64)
@@ -301,4 +327,4 @@ def test_shuffled_latents_change_the_hole(tmp_path: Path) -> None:
     error = value - target[hole]
     rms = float(np.sqrt(np.mean(error**2)))
     assert rms < 0.9 * np.sqrt(np.mean(target[hole] ** 2)), "it has learnt"
-    assert 0.1 < np.sqrt(np.mean(sigma**2)) / rms < 2, "other latents fill the hole otherwise"
+    assert 0.4 < np.sqrt(np.mean(sigma**2)) / rms < 1.5, "other latents fill the hole otherwise"

@@ -145,8 +145,6 @@ class CosmoVaeModule(nn.Module):
         flat, sources = prod(self.deep), 2 if layout.latents_from == "truth" else 1
         self.inwards = nn.ModuleList(nn.Linear(*sizes) for sizes in pairwise((sources * flat, *layout.dense)))
         self.mean, self.spread = (nn.Linear(layout.dense[-1], layout.n_latent) for _ in range(2))
-        if layout.standardised:
-            nn.init.constant_(self.spread.bias, NARROW)
         self.outwards = nn.ModuleList(
             nn.Linear(*sizes) for sizes in pairwise((layout.n_latent, *layout.dense[::-1], flat))
         )
@@ -161,6 +159,15 @@ class CosmoVaeModule(nn.Module):
         self.register_buffer("prior", torch.tensor(variances, dtype=torch.float32), persistent=False)
         # How many batches were learnt from, which the annealing of the loss goes by.
         self.register_buffer("batches", torch.zeros((), dtype=torch.int64))
+        if layout.standardised:
+            self._begin_loud()
+
+    def _begin_loud(self) -> None:
+        """Let latents begin with the scatter of their prior, known well, and be heard by the decoder."""
+        for layer in (*self.inwards, *self.outwards, self.mean):
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="linear" if layer is self.mean else "relu")
+            nn.init.zeros_(layer.bias)
+        nn.init.constant_(self.spread.bias, NARROW)
 
     def encode(self, values: Tensor, known: Tensor) -> list[tuple[Tensor, Tensor]]:
         """Return what is shown and what each block makes of it, with where that is known.
@@ -223,7 +230,12 @@ class CosmoVaeModule(nn.Module):
         return self.decode(drawn, levels), mean, log_variance
 
     def draws(self, features: Tensor, noise: Tensor) -> list[Tensor]:
-        """Answer features once for each row of `noise`, `(n_draw, n_latent)`, standard normal; of all patches alike."""
+        """Answer features once for each row of `noise`, standard normal.
+
+        Args:
+            features: the map and what is known of it.
+            noise: `(n_draw, n_latent)`, of all patches alike, or `(n_draw, batch, n_latent)`.
+        """
         levels = self.encode(*parted(features))
         mean, width = torch.zeros_like(self.prior), self.prior.sqrt()
         if self.layout.latents_from == "seen":

@@ -14,7 +14,7 @@ from cmbml.methods.cosmovae.network import CosmoVae, CosmoVaeModule, parted
 from cmbml.methods.cosmovae.perceptual import Perceptual, perceptual_loss, vgg
 from cmbml.methods.training.network import Network
 from cmbml.methods.training.objective import Objective
-from cmbml.settings import NonNegativeFloat, settings
+from cmbml.settings import NonNegativeFloat, later, settings
 
 if TYPE_CHECKING:
     from cmbml.methods.training.module import Normalised
@@ -72,7 +72,12 @@ def crps_of_draws(draws: Tensor, target: Tensor) -> Tensor:
 @final
 @settings
 class Variational(Objective):
-    """The four terms of the paper, weighted as in the authors' code, and annealing of the divergence.
+    """The four terms of the paper, weighted as in the authors' code, annealing of the divergence, and draws.
+
+    What a variational autoencoder is trained on are latents that know the truth, and what it answers are latents from
+    the prior: between them it can lose what latents are for, and here it does. So two draws from the prior are scored
+    in training as they are in a validation (the hybrid objective of Sohn et al. 2015, section 4.2, with a proper score
+    for its likelihood).
 
     It is validated by what its answers are worth: the CRPS in holes of a few draws of the latents, which falls to the
     mean absolute error where they say nothing. An answer is the mean of draws, and their scatter is its sigma.
@@ -82,6 +87,7 @@ class Variational(Objective):
         hole: and in holes.
         perceptual: weight of the differences of features; 0: none.
         variation: weight of the total variation in holes; 0: none.
+        sampled: weight of the CRPS in holes of two draws as an answer has them; 0: none, as published.
         kl: weight of the divergence of latents from their prior, at the end of the annealing.
         kl_over: what the divergence of a patch, a sum over latents, is divided by: `pixels`, as its absolute errors
             are, which makes both terms of one likelihood; `one`, as published.
@@ -96,6 +102,7 @@ class Variational(Objective):
     hole: NonNegativeFloat = 6.0
     perceptual: NonNegativeFloat = 0.05
     variation: NonNegativeFloat = 0.1
+    sampled: NonNegativeFloat = later(0.0)
     kl: NonNegativeFloat = 1.0
     kl_over: Literal["pixels", "one"] = "pixels"
     anneal: NonNegativeInt = 0
@@ -130,6 +137,10 @@ class Variational(Objective):
             loss = loss + self.perceptual * perceptual_loss(vgg(self.features, target.device), reply, target)
         if self.variation:
             loss = loss + self.variation * total_variation(reply.float(), known)
+        if self.sampled:
+            noise = torch.randn((2, len(features), len(network.prior)), device=features.device)
+            drawn = torch.stack([found.float() for found in network.draws(features, noise)])
+            loss = loss + self.sampled * ((1 - known) * crps_of_draws(drawn, target)).mean()
         done = float(network.batches)
         share = min(1.0, done / self.anneal) if self.anneal else 1.0
         over = target[0].numel() if self.kl_over == "pixels" else 1

@@ -109,8 +109,9 @@ class Vgg(nn.Module):
             steps: list[nn.Module] = []
             for _ in range(count):
                 (_, weight), (_, bias) = next(layers)
-                layer = nn.Conv2d(weight.shape[1], weight.shape[0], 3, padding=1)
-                layer.weight.data, layer.bias.data = weight, bias  # type: ignore[union-attr]
+                # Without weights of its own, which would be drawn from the generator that trains.
+                layer = nn.Conv2d(weight.shape[1], weight.shape[0], 3, padding=1, device="meta")
+                layer.weight, layer.bias = nn.Parameter(weight), nn.Parameter(bias)
                 steps += [layer, nn.ReLU()]
             self.pools.append(nn.Sequential(*steps, nn.MaxPool2d(2)))
         self.requires_grad_(requires_grad=False)
