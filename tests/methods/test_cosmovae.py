@@ -17,8 +17,15 @@ from torch.distributions import kl_divergence as torch_divergence
 
 from cmbml.methods.base import MethodError
 from cmbml.methods.cosmovae.convolution import PartialConvolution
-from cmbml.methods.cosmovae.network import CosmoVae, theory_variances
-from cmbml.methods.cosmovae.objective import Variational, crps_of_draws, kl_divergence, reconstruction, total_variation
+from cmbml.methods.cosmovae.network import CosmoVae, Judge, theory_variances
+from cmbml.methods.cosmovae.objective import (
+    JUDGE_WIDTH,
+    Variational,
+    crps_of_draws,
+    kl_divergence,
+    reconstruction,
+    total_variation,
+)
 from cmbml.methods.cosmovae.perceptual import Perceptual, Vgg, perceptual_loss
 from cmbml.methods.normalisation import Moments
 from cmbml.methods.trained import Hardware
@@ -198,6 +205,7 @@ def test_a_file_of_another_network_is_refused(tmp_path: Path) -> None:
     [
         (WienerNet(), LOSS, "WienerNet has no latents"),
         (TINY, replace(LOSS, draws=1), "two draws are the least"),
+        (TINY, replace(LOSS, draws=20, valid_draws=8, kept=0.1), "two draws are the least"),
     ],
 )
 def test_losses_that_cannot_be_are_refused(network: Any, loss: Variational, text: str) -> None:
@@ -291,6 +299,49 @@ def test_draws_from_the_prior_are_scored_in_training() -> None:
         noise = torch.randn((200, 4, TINY.n_latent), generator=torch.Generator().manual_seed(2))
         crps = crps_of_draws(torch.stack(model.network.draws(features, noise)), target)
     assert found[1] - found[0] == pytest.approx(3 * (crps * hole).mean().item(), rel=0.02)
+
+
+class Brightest(torch.nn.Module):
+    """Takes the brightest holes for the most real."""
+
+    def forward(self, patches: torch.Tensor, known: torch.Tensor) -> torch.Tensor:
+        return ((1 - known) * patches).sum(dim=(1, 2, 3))
+
+
+def test_draws_that_answer_are_those_that_were_taken_for_real() -> None:
+    """Of sixteen draws the four that a discriminator prefers, for each patch its own."""
+    model = normalised(TINY).eval()
+    features, _ = (torch.from_numpy(a) for a in holed(4, np.random.default_rng(1)))
+    chosen = replace(LOSS, kept=0.25)
+    with torch.inference_mode():
+        noise = torch.randn((16, TINY.n_latent), generator=torch.Generator().manual_seed(LOSS.seed))
+        shown = model.bring_in(features)
+        drawn = torch.stack(model.network.draws(shown, noise))
+        model.network.judge = Brightest()
+        value, sigma = chosen.reply(model, features)
+    for patch in range(4):
+        hole = features[patch, 1] == 0
+        order = drawn[:, patch, 0][:, hole].sum(dim=1).argsort(descending=True)
+        best = 100 * drawn[order[:4], patch]
+        torch.testing.assert_close(value[patch], best.mean(dim=0), rtol=1e-4, atol=1e-3)
+        torch.testing.assert_close(sigma[patch], best.std(dim=0).clamp(min=0.01), rtol=1e-3, atol=1e-3)
+
+
+def test_the_discriminator_learns_beside_the_network(tmp_path: Path) -> None:
+    """It tells true patches from filled ones at the end; the network knows nothing of it."""
+    lesson = lesson_of(tmp_path, n_train=160, n_valid=8)
+    method = method_of(TINY, replace(LOSS, kept=0.5), epochs=4)
+    state = method.fit(lesson, CPU).state
+    network = TINY.build(2, 1)
+    network.judge = Judge(JUDGE_WIDTH)
+    network.load_state_dict({name.removeprefix("network."): torch.from_numpy(a) for name, a in state.arrays.items()})
+    features, target = (torch.from_numpy(a) / 100 for a in holed(64, np.random.default_rng(7)))
+    known = features[:, 1:] * 100
+    with torch.inference_mode():
+        network.eval()
+        drawn = network.draws(torch.cat((features[:, :1], known), dim=1), torch.randn(1, 64, TINY.n_latent))[0]
+        true, false = (network.judge(x, known) for x in (target, torch.where(known > 0, target, drawn)))
+    assert (true > false).float().mean() > 0.8
 
 
 def test_interrupted_training_ends_the_same(tmp_path: Path) -> None:

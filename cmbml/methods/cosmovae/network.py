@@ -157,6 +157,7 @@ class CosmoVaeModule(nn.Module):
         self.head = nn.Conv2d(targets[-1], n_out, 3, padding=1)
         variances = np.ones(layout.n_latent) if layout.standardised else theory_variances()[: layout.n_latent]
         self.register_buffer("prior", torch.tensor(variances, dtype=torch.float32), persistent=False)
+        self.judge: Judge | None = None
         # How many batches were learnt from, which the annealing of the loss goes by.
         self.register_buffer("batches", torch.zeros((), dtype=torch.int64))
         if layout.standardised:
@@ -242,6 +243,25 @@ class CosmoVaeModule(nn.Module):
             mean, log_variance = self.latents(levels[-1][0])
             width = (0.5 * log_variance).exp()
         return [self.decode((mean + row * width).expand(len(features), -1), levels) for row in noise]
+
+
+@final
+class Judge(nn.Module):
+    """Tells true patches from those whose holes were filled, as a logit each."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        widths = (2, width, 2 * width, 4 * width, 4 * width)
+        self.convolutions = nn.ModuleList(nn.Conv2d(*pair, 5, stride=2, padding=2) for pair in pairwise(widths))
+        self.head = nn.Linear(widths[-1], 1)
+
+    def forward(self, patches: Tensor, known: Tensor) -> Tensor:
+        """Judge whole patches, `(batch, 1, height, width)`, beside what of them was known; returns `(batch,)`."""
+        found = torch.cat((patches, known), dim=1)
+        for convolution in self.convolutions:
+            found = leaky_relu(convolution(found), SLOPE)
+        logits: Tensor = self.head(found.mean(dim=(2, 3)))[:, 0]
+        return logits
 
 
 def parted(features: Tensor) -> tuple[Tensor, Tensor]:

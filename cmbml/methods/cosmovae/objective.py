@@ -2,15 +2,15 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, cast, final
+from typing import TYPE_CHECKING, Annotated, Literal, cast, final
 
 import torch
-from pydantic import NonNegativeInt, PositiveInt
+from pydantic import Field, NonNegativeInt, PositiveInt
 from torch import Tensor, nn
-from torch.nn.functional import max_pool2d
+from torch.nn.functional import binary_cross_entropy_with_logits, max_pool2d
 
 from cmbml.methods.base import MethodError
-from cmbml.methods.cosmovae.network import CosmoVae, CosmoVaeModule, parted
+from cmbml.methods.cosmovae.network import CosmoVae, CosmoVaeModule, Judge, parted
 from cmbml.methods.cosmovae.perceptual import Perceptual, perceptual_loss, vgg
 from cmbml.methods.training.network import Network
 from cmbml.methods.training.objective import Objective
@@ -19,6 +19,8 @@ from cmbml.settings import NonNegativeFloat, later, settings
 if TYPE_CHECKING:
     from cmbml.methods.training.module import Normalised
 
+JUDGE_WIDTH = 16
+"""Channels of the discriminator's first convolution; it has 167,441 weights."""
 LEAST_SIGMA = 1e-4
 """In normalised units: where all draws agree, a standard deviation would be zero, and no error has that."""
 
@@ -88,6 +90,8 @@ class Variational(Objective):
         perceptual: weight of the differences of features; 0: none.
         variation: weight of the total variation in holes; 0: none.
         sampled: weight of the CRPS in holes of two draws as an answer has them; 0: none, as published.
+        kept: part of the draws that answer, for each patch those that a discriminator takes for the most real, which is
+            trained beside the network (the paper's section IV-D); 1: all of them, and there is none.
         kl: weight of the divergence of latents from their prior, at the end of the annealing.
         kl_over: what the divergence of a patch, a sum over latents, is divided by: `pixels`, as its absolute errors
             are, which makes both terms of one likelihood; `one`, as published.
@@ -103,6 +107,7 @@ class Variational(Objective):
     perceptual: NonNegativeFloat = 0.05
     variation: NonNegativeFloat = 0.1
     sampled: NonNegativeFloat = later(0.0)
+    kept: Annotated[float, Field(gt=0, le=1)] = later(1.0)
     kl: NonNegativeFloat = 1.0
     kl_over: Literal["pixels", "one"] = "pixels"
     anneal: NonNegativeInt = 0
@@ -120,14 +125,28 @@ class Variational(Objective):
         if not isinstance(network, CosmoVae):
             message = f"{type(network).__name__} has no latents that could be drawn; take method.network of CosmoVae"
             raise MethodError(message)
-        if min(self.draws, self.valid_draws) < 2:
-            message = "method.objective.draws and valid_draws: two draws are the least that have a scatter"
+        if min(self._count(self.draws), self._count(self.valid_draws)) < 2:
+            message = "method.objective.draws and valid_draws, times kept: two draws are the least that have a scatter"
             raise MethodError(message)
         if self.perceptual:
             self.features.check()
 
+    def build(self, network: Network, n_in: int, n_out: int) -> nn.Module:
+        """Make the network, and what chooses among its draws."""
+        built = network.build(n_in, n_out)
+        if self.kept < 1 and isinstance(built, CosmoVaeModule):
+            built.judge = Judge(JUDGE_WIDTH)
+        return built
+
+    def players(self, network: nn.Module) -> list[list[nn.Parameter]]:
+        """Return the weights of the network, and those of what chooses."""
+        judge = _module(network).judge
+        own = list(judge.parameters()) if judge is not None else []
+        others = {id(weights) for weights in own}
+        return [[w for w in network.parameters() if id(w) not in others], *([own] if own else [])]
+
     def losses(self, model: "Normalised", features: Tensor, target: Tensor) -> Iterator[Tensor]:
-        """Add the terms up."""
+        """Add the terms up; then let the discriminator learn what is true and what was drawn."""
         network = _module(model.network)
         reply, mean, log_variance = cast("CosmoVaeModule", model.run)(features, target)
         known = parted(features)[1]
@@ -147,26 +166,47 @@ class Variational(Objective):
         divergence = kl_divergence(mean.float(), log_variance.float(), network.prior)
         network.batches += 1
         yield loss + self.kl * share / over * divergence
+        if network.judge is not None:
+            with torch.no_grad():
+                noise = torch.randn((1, len(features), len(network.prior)), device=features.device)
+                false = network.draws(features, noise)[0].float()
+            sides = [
+                binary_cross_entropy_with_logits(logits, torch.full_like(logits, label))
+                for logits, label in (
+                    (network.judge(target, known).float(), 1.0),
+                    (network.judge(torch.where(known > 0, target, false), known).float(), 0.0),
+                )
+            ]
+            yield torch.stack(sides).sum()
 
     def validate(self, model: "Normalised", features: Tensor, target: Tensor) -> dict[str, Tensor]:
         """Score a few draws in holes."""
-        drawn = torch.stack(self._drawn(model, features, self.valid_draws))
+        drawn = self._drawn(model, features, self.valid_draws)
         holes = 1 - parted(features)[1]
         score = (holes * crps_of_draws(drawn, target)).sum() / holes.sum().clamp(min=1)
         return {"loss": score, "reply": drawn.mean(dim=0)}
 
     def reply(self, model: "Normalised", features: Tensor) -> tuple[Tensor, Tensor]:
         """Return mean and scatter of draws."""
-        drawn = torch.stack(self._drawn(model, model.bring_in(features), self.draws))
+        drawn = self._drawn(model, model.bring_in(features), self.draws)
         sigma = drawn.std(dim=0).clamp(min=LEAST_SIGMA)
         zero = model.bring_out(torch.zeros_like(sigma), features)
         return model.bring_out(drawn.mean(dim=0), features), model.bring_out(sigma, features) - zero
 
-    def _drawn(self, model: "Normalised", features: Tensor, number: int) -> list[Tensor]:
+    def _drawn(self, model: "Normalised", features: Tensor, number: int) -> Tensor:
         network = _module(model.network)
         generator = torch.Generator().manual_seed(self.seed)
         noise = torch.randn((number, len(network.prior)), generator=generator)
-        return [found.float() for found in network.draws(features, noise.to(features.device))]
+        drawn = torch.stack([found.float() for found in network.draws(features, noise.to(features.device))])
+        if network.judge is None:
+            return drawn
+        values, known = parted(features)
+        logits = torch.stack([network.judge(torch.where(known > 0, values, one), known).float() for one in drawn])
+        best = logits.topk(self._count(number), dim=0).indices
+        return drawn.gather(0, best[(...,) + (None,) * (drawn.ndim - 2)].expand(-1, -1, *drawn.shape[2:]))
+
+    def _count(self, number: int) -> int:
+        return round(self.kept * number)
 
 
 def _module(network: nn.Module) -> CosmoVaeModule:
