@@ -21,8 +21,8 @@ class ImportState(CaseStage):
 
     Attributes:
         method: what they are for.
-        weights: the file: a `state.safetensors` that the stage `train` has written, here or elsewhere; or the name of one
-            that comes with the package.
+        weights: the file: a `state.safetensors` that the stage `train` has written, here or elsewhere; or the name of
+            one that comes with the package.
     """
 
     method: TrainedMethod
@@ -54,7 +54,7 @@ class ImportState(CaseStage):
         try:
             self.method.require_fit(state, spec)
         except ValueError as error:
-            message = f"weights={self.weights}: {error}; take some that were learnt on such maps, or train on this dataset"
+            message = f"weights={self.weights}: {error}; take some that were learnt on such maps, or train here"
             raise MethodError(message) from error
         return state
 
