@@ -3,6 +3,7 @@
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 DOCS = Path(__file__).resolve().parent
 sys.path[:0] = [str(DOCS.parent), str(DOCS)]
@@ -10,6 +11,7 @@ sys.path[:0] = [str(DOCS.parent), str(DOCS)]
 from _make.api import write_api  # noqa: E402
 from _make.config_reference import write_reference  # noqa: E402
 from _make.pictures import draw_all  # noqa: E402
+from myst_nb.core import render  # noqa: E402
 from sphinx.ext.napoleon.docstring import GoogleDocstring  # noqa: E402
 
 project = "cmbml"
@@ -33,6 +35,7 @@ nb_execution_in_temp = True
 nb_execution_raise_on_error = True
 nb_execution_timeout = 1800
 nb_merge_streams = True
+nb_render_markdown_format = "gfm"  # the summary of a comparison is a table
 os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", "")])
 os.environ["PYTHONPATH"] = os.pathsep.join([str(DOCS.parent), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
 os.environ["CMBML_TUTORIALS"] = str(DOCS / "_build" / "tutorials")
@@ -54,6 +57,23 @@ def _whole_returns(self: GoogleDocstring, preprocess_types: bool = False) -> lis
 # Types stand in signatures; what stands before a colon in `Returns:` or in the docstring of an attribute is text.
 GoogleDocstring._consume_returns_section = _whole_returns
 GoogleDocstring._consume_inline_attribute = lambda self: ("", list(self._lines))
+
+_coalesce_streams = render.coalesce_streams
+
+
+def _whole_lines(outputs: list[Any]) -> list[Any]:
+    """Join what a cell has printed as it was printed: a shell's words come in pieces that end anywhere in a line."""
+    first: dict[str, Any] = {}
+    for output in outputs:
+        if output["output_type"] == "stream" and output["name"] in first:
+            first[output["name"]]["text"] += output["text"]
+        elif output["output_type"] == "stream":
+            first[output["name"]] = output
+    kept = [entry for entry in outputs if entry["output_type"] != "stream" or entry is first[entry["name"]]]
+    return _coalesce_streams(kept)
+
+
+render.coalesce_streams = _whole_lines
 
 html_theme = "pydata_sphinx_theme"
 html_title = "cmbml"

@@ -47,4 +47,8 @@ class TensorFile(AssetHandler[Tensors]):
         # safetensors writes memory as it lies: weights with their channels innermost would come back permuted.
         laid_out = {name: in_file_order(array) for name, array in arrays.items()}
         # One entry only: safetensors writes several in an order that changes from run to run.
+        path.touch()
+        mode = path.stat().st_mode
         save_file(laid_out, path, metadata={ENTRY: json.dumps(marked, sort_keys=True)})
+        # It leaves a file that nobody else may read, whatever the user has files to be.
+        path.chmod(mode)

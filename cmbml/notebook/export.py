@@ -31,6 +31,7 @@ class Export:
         licence: under which it may be used.
         limits: what its user should know.
         footing: of the scores in the card; all where None.
+        beside: other methods whose scores on the same maps the card tells, to compare with.
     """
 
     method: str | None
@@ -38,6 +39,7 @@ class Export:
     licence: str | None = None
     limits: str | None = None
     footing: str | None = None
+    beside: tuple[str, ...] = ()
 
     def __call__(self, root: Path) -> None:
         """Write the file, whole or not at all.
@@ -47,7 +49,8 @@ class Export:
 
         Raises:
             ConfigError: the file cannot be called so, or is there already.
-            MissingAssetError: the method has learnt nothing here, or its weights are stale.
+            MissingAssetError: the method has learnt nothing here, its weights are stale, or a method beside it was not
+                compared.
         """
         path = self.to.expanduser()
         suffix = STATE.handler.suffix
@@ -85,6 +88,11 @@ class Export:
             training = dict(data.read(TRAINING.name, method=self.method))
         except MissingAssetError:
             training = {}
+        beside = {name: self._scores(data, name) for name in self.beside}
+        if missing := [name for name, found in beside.items() if not found]:
+            where = f" at footing={self.footing}" if self.footing else ""
+            message = f"beside={missing[0]}: it has no scores{where} in {data.root}: compare it first, main_analysis.py"
+            raise MissingAssetError(message)
         return {
             "method": self.method,
             "cmbml": __version__,
@@ -96,16 +104,17 @@ class Export:
             ),
             "data": {"dataset": data.root.name, **{name: made[name] for name in SAID if name in made}},
             "training": training,
-            "scores": self._scores(data),
+            "scores": self._scores(data, self.method),
+            "beside": beside,
         }
 
-    def _scores(self, data: Dataset) -> list[dict[str, Any]]:
+    def _scores(self, data: Dataset, method: str | None) -> list[dict[str, Any]]:
         """Return mean and scatter of each score over the simulations of each split that was compared."""
         try:
             table = data.scores()
         except MissingAssetError:
             return []
-        table = table[table["method"] == self.method]
+        table = table[table["method"] == method]
         if self.footing is not None:
             table = table[table["footing"] == self.footing]
         if not len(table):

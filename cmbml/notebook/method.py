@@ -33,8 +33,8 @@ def load_method(name: str, *overrides: str, weights: str | Path | None = None) -
     Args:
         name: of a file in `cfg/method/`, such as `nilc`; `cmbml clean --help` lists them.
         *overrides: as on the command line, `method.fwhm_arcmin=30`, `network=unet6`.
-        weights: what a method has learnt: a file that `cmbml export` or a training has written. Methods that learn
-            need it, others take none.
+        weights: what a method has learnt: a file that `cmbml export` or a training has written, or the name of one that
+            comes with the package. Methods that learn need it, unless their config names it; others take none.
 
     Raises:
         ConfigError: there is no such method or setting.
@@ -48,6 +48,7 @@ def load_method(name: str, *overrides: str, weights: str | Path | None = None) -
     config = composed("clean", [f"method={name}", *overrides])
     method = made_of(config, "answering")
     if isinstance(method, TrainedMethod):
+        weights = config.get("weights") if weights is None else weights
         if weights is None:
             message = f"{name} learns from simulations: name what it has learnt, weights=FILE.safetensors"
             raise MethodError(message)

@@ -37,6 +37,11 @@ def test_comes_back_bit_for_bit(path: Path) -> None:
         assert arrays[name].tobytes() == array.tobytes()
 
 
+def test_others_may_read_what_the_user_lets_them(path: Path, tmp_path: Path) -> None:
+    (tmp_path / "plain").touch()
+    assert path.stat().st_mode == (tmp_path / "plain").stat().st_mode
+
+
 def test_same_bytes_in_any_order(path: Path, tmp_path: Path) -> None:
     shuffled = [dict(reversed(entries.items())) for entries in (ARRAYS, ABOUT)]
     for number in range(3):

@@ -58,6 +58,9 @@ def test_what_has_learnt_is_handed_on_with_a_card(
     assert "has learnt nothing in" in refusal.err
     assert "those that have learnt: control_memory" in refusal.err
     assert "method= must name a method of it; those that have" in command("export", tmp_path, *asked).err
+    alone = command("export", tmp_path, "method=control_memory", "beside=[nilc]", *asked)
+    assert "beside=nilc: it has no scores in" in alone.err
+    assert not file.exists()
     ran = command("export", tmp_path, "method=control_memory", *asked)
     assert ran.status == 0, ran.err
     again = command("export", tmp_path, "method=control_memory", *asked)

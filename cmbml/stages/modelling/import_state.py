@@ -7,6 +7,7 @@ from cmbml.core.space import Key, Space
 from cmbml.core.unit_io import UnitIO
 from cmbml.handlers.tensors import TensorFile
 from cmbml.methods.base import MethodError
+from cmbml.methods.shipped import shipped, weights_file
 from cmbml.methods.trained import State, TrainedMethod
 from cmbml.settings import settings
 from cmbml.sky.case import CaseSpec
@@ -20,7 +21,8 @@ class ImportState(CaseStage):
 
     Attributes:
         method: what they are for.
-        weights: the file: a `state.safetensors` that the stage `train` has written, here or elsewhere.
+        weights: the file: a `state.safetensors` that the stage `train` has written, here or elsewhere; or the name of
+            one that comes with the package.
     """
 
     method: TrainedMethod
@@ -36,7 +38,7 @@ class ImportState(CaseStage):
 
     def files(self, key: Key) -> tuple[Path, ...]:  # noqa: ARG002
         """Return the file of the weights."""
-        return (self.weights,)
+        return (weights_file(self.weights),)
 
     def disk_bytes(self) -> int:
         """The weights."""
@@ -52,24 +54,29 @@ class ImportState(CaseStage):
         try:
             self.method.require_fit(state, spec)
         except ValueError as error:
-            raise _unfit(self.weights, error) from error
+            message = f"weights={self.weights}: {error}; take some that were learnt on such maps, or train here"
+            raise MethodError(message) from error
         return state
 
 
 def read_state(path: Path) -> State:
     """Read what a method has learnt.
 
+    Args:
+        path: a file, or the name of one that comes with the package.
+
     Raises:
         MethodError: there is no such file, or it holds no weights of ours.
     """
-    if not path.is_file():
-        message = f"weights={path}: there is no such file"
+    found = weights_file(path)
+    if not found.is_file():
+        message = (
+            f"weights={path}: there is no such file, and no weights of that name come with the package, which has "
+            f"{', '.join(shipped())}"
+        )
         raise MethodError(message)
     try:
-        return State(*TensorFile().read(path))
+        return State(*TensorFile().read(found))
     except ValueError as error:
-        raise _unfit(path, error) from error
-
-
-def _unfit(path: Path, error: ValueError) -> MethodError:
-    return MethodError(f"weights={path}: {error}; name a state.safetensors that the stage 'train' has written")
+        message = f"weights={path}: {error}; name a state.safetensors that the stage 'train' has written"
+        raise MethodError(message) from error
