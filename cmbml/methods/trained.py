@@ -90,6 +90,11 @@ class Examples(ABC):
         """Return features and target of one case, where they have work in common."""
         return self.features(case, chosen), self.target(case, chosen)
 
+    @property
+    def tells_sigma(self) -> bool:
+        """Whether the scatter of a target about a reply is that of the answer's error, so that it may be learnt, too."""
+        return True
+
     linear: ClassVar[bool] = True
     """Whether features of a sum of observations are the sum of their features."""
 

@@ -5,22 +5,24 @@ lies between it and a channel holds no CMB, and yet most of what there is to be 
 sees nothing else may say what the combination has left of them: whatever it answers, the CMB's response stays 1.
 """
 
-from typing import Any, ClassVar, final
+from typing import Annotated, Any, ClassVar, final
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from cmbml.methods.base import MethodError
 from cmbml.methods.cmbnncs.examples import WholeSkies
 from cmbml.methods.ilc.linear import Coefficients, LinearMethod
+from cmbml.methods.ilc.needlet import multipole_power
 from cmbml.methods.ilc.needlets import Bands
 from cmbml.methods.ilc.transforms import analysed
 from cmbml.methods.planes import from_plane, plane_shape, to_plane
 from cmbml.methods.trained import describe, known
-from cmbml.settings import settings
+from cmbml.settings import later, settings
 from cmbml.sky.beams import gaussian_window
 from cmbml.sky.case import Answer, Observation, ObservationSpec
-from cmbml.sky.harmonics import cut_alm, filter_components, synthesise
+from cmbml.sky.harmonics import alm_lmax, cut_alm, filter_alm, filter_components, synthesise
 from cmbml.sky.maps import MapSpec, SkyMap
 
 Float32 = NDArray[np.float32]
@@ -39,10 +41,17 @@ class CmbFree(WholeSkies):
         name: where the arrays stand on the axis of arrays.
         estimate: a linear method that leaves the CMB as it is.
         bands: scales, in each of which the differences are shown by themselves; None: all in one.
+        truth: whether the target is the error of the estimate. If not, it is the estimate itself, of which the features
+            can tell nothing but the error, as the CMB is independent of them: so skies are learnt from whose CMB nobody
+            knows, by the least variance of the cleaned map.
+        tilt: power of l + 1 that targets are multiplied by, and replies divided. Without the truth, the CMB is what
+            hides the error; with 1, its modes count about alike up to l = 1000.
     """
 
     estimate: LinearMethod[Any, Any]
     bands: Bands | None = None
+    truth: bool = later(default=True)
+    tilt: Annotated[float, Field(ge=0, le=4)] = later(0.0)
     linear: ClassVar[bool] = False
     keeps_shown: ClassVar[bool] = True
 
@@ -88,26 +97,31 @@ class CmbFree(WholeSkies):
         return np.stack([gaussian_window(self.estimate.fwhm_arcmin, lmax, spin) for spin in spins])
 
     def target(self, case: Observation, chosen: None = None) -> Float32:  # noqa: ARG002
-        """Lay out the error of the estimate."""
-        return self._error(case, self.estimate.combined(case, 1)[1])
+        """Lay out the error of the estimate, or the estimate itself."""
+        return self._wanted(case, self.estimate.combined(case, 1)[1])
 
-    def _error(self, case: Observation, found: Coefficients) -> Float32:
-        spec, asked = case.spec, known(case)
-        # Averaged over pixels or not, as the channels are. What is above the limit would be taken for what is below.
-        whole = analysed(asked.values.astype(np.float64), asked.spec.lmax or 3 * asked.spec.nside - 1, 1)
-        truth = filter_components(cut_alm(whole, self.estimate.lmax(spec)), self._common(spec))
-        return to_plane(synthesise(found - truth, spec.asked.nside).astype(np.float32))[np.newaxis]
+    def _wanted(self, case: Observation, found: Coefficients) -> Float32:
+        spec = case.spec
+        if self.truth:
+            asked = known(case)
+            # Averaged over pixels or not, as the channels are. What is above the limit would be taken for what is below.
+            whole = analysed(asked.values.astype(np.float64), asked.spec.lmax or 3 * asked.spec.nside - 1, 1)
+            found = found - filter_components(cut_alm(whole, self.estimate.lmax(spec)), self._common(spec))
+        return to_plane(synthesise(self._tilted(found, self.tilt), spec.asked.nside).astype(np.float32))[np.newaxis]
+
+    def _tilted(self, alm: Coefficients, power: float) -> Coefficients:
+        return filter_alm(alm, multipole_power(alm_lmax(alm.shape[-1]), power)) if power else alm
 
     def pair(self, case: Observation, chosen: None = None) -> tuple[Float32, Float32]:  # noqa: ARG002
         """Return features and target with one estimate."""
         alm, found = self.estimate.combined(case, 1)
-        return self._differences(case.spec, alm, found), self._error(case, found)
+        return self._differences(case.spec, alm, found), self._wanted(case, found)
 
     def completed(self, replies: Float32, sigma: Float32 | None, case: Observation) -> Answer[SkyMap]:
         """Subtract the reply from the estimate."""
         promised = self.accepts(case.spec)
         first = synthesise(self.estimate.combined(case, 1)[1], promised.nside)
-        value = SkyMap((first - from_plane(replies[0])).astype(np.float32), promised)
+        value = SkyMap((first - self.correction(replies, case.spec)).astype(np.float32), promised)
         return Answer(value, None if sigma is None else SkyMap(from_plane(sigma[0]), promised))
 
     def answer(self, replies: Float32, sigma: Float32 | None, spec: ObservationSpec) -> Answer[SkyMap]:

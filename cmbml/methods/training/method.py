@@ -62,6 +62,12 @@ class NetworkMethod(TrainedMethod):
         if self.target.kind == "whiten" or self.target.limit is not None:
             message = "method.target: kind=whiten and limit= are for features alone, as answers must be brought back"
             raise MethodError(message)
+        if self.objective.learns_sigma and not self.examples.tells_sigma:
+            message = (
+                "method.objective.loss=gaussian_nll would tell how the targets scatter, and with these method.examples "
+                "that is not the error of the answer; take l2"
+            )
+            raise MethodError(message)
         promised = self.examples.accepts(spec)
         self.objective.on(self.examples.describe(spec))
         self._like(spec)

@@ -72,6 +72,11 @@ class Objective(ABC):
         return self
 
     @property
+    def learns_sigma(self) -> bool:
+        """Whether the scatter of targets about replies is learnt, too."""
+        return False
+
+    @property
     def loss_unit(self) -> float:
         """By how much a loss may differ and still be the same, beside a part of itself, times that part."""
         return 0.0
@@ -129,12 +134,17 @@ class Pointwise(Objective):
 
     def build(self, network: Network, n_in: int, n_out: int) -> nn.Module:
         """Make the network; where it tells its variance, too, that comes after the values, field by field."""
-        return network.build(n_in, 2 * n_out if self.loss == NLL else n_out)
+        return network.build(n_in, 2 * n_out if self.learns_sigma else n_out)
+
+    @property
+    def learns_sigma(self) -> bool:
+        """With a likelihood."""
+        return self.loss == NLL
 
     @property
     def loss_unit(self) -> float:
         """A logarithm of a likelihood may be anything, zero too; a difference of one matters."""
-        return 1.0 if self.loss == NLL else 0.0
+        return 1.0 if self.learns_sigma else 0.0
 
     def losses(self, model: "Normalised", features: Tensor, target: Tensor) -> Iterator[Tensor]:
         """Compare the reply with the target."""
@@ -142,7 +152,7 @@ class Pointwise(Objective):
 
     def validate(self, model: "Normalised", features: Tensor, target: Tensor) -> dict[str, Tensor]:
         """Compare the reply with the target."""
-        if self.loss == NLL:
+        if self.learns_sigma:
             value, log_variance = _split(shaped_reply(model, features, target, 2))
             loss = 0.5 * (log_variance + (value - target).square() * torch.exp(-log_variance)).mean()
         else:
@@ -156,7 +166,7 @@ class Pointwise(Objective):
 
     def reply(self, model: "Normalised", features: Tensor) -> tuple[Tensor, Tensor | None]:
         """Run the network."""
-        if self.loss != NLL:
+        if not self.learns_sigma:
             return model(features), None
         value, log_variance = _split(model.run(model.bring_in(features)).float())
         return model.bring_out(value, features), model.bring_out_sigma(torch.exp(0.5 * log_variance), features)
