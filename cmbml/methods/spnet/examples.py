@@ -124,6 +124,18 @@ class CmbFree(WholeSkies):
         value = SkyMap((first - self.correction(replies, case.spec)).astype(np.float32), promised)
         return Answer(value, None if sigma is None else SkyMap(from_plane(sigma[0]), promised))
 
+    def correction(self, replies: Float32, spec: ObservationSpec) -> Maps:
+        """Return what replies subtract from the estimate, `(n_field, n_pix)`, uK_CMB."""
+        found = from_plane(replies[0]).astype(np.float64)
+        if not self.tilt:
+            return found
+        return synthesise(self._tilted(analysed(found, self.estimate.lmax(spec), 1), -self.tilt), spec.asked.nside)
+
+    @property
+    def tells_sigma(self) -> bool:
+        """Whether targets scatter as the estimate's error does: neither the CMB nor a tilted map do."""
+        return self.truth and not self.tilt
+
     def answer(self, replies: Float32, sigma: Float32 | None, spec: ObservationSpec) -> Answer[SkyMap]:
         """Refuse: a correction is nothing without what it corrects."""
         del replies, sigma, spec
