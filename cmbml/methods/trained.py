@@ -92,7 +92,7 @@ class Examples(ABC):
 
     @property
     def tells_sigma(self) -> bool:
-        """Whether the scatter of a target about a reply is that of the answer's error, so that it may be learnt, too."""
+        """Whether targets scatter about replies as the answer's error does, so that this may be learnt, too."""
         return True
 
     linear: ClassVar[bool] = True
@@ -181,11 +181,14 @@ class Reply:
         sigma: standard deviation of its error, of methods that tell it.
         bandpowers: the spectrum of its first field, and the standard deviation of that, of methods that tell it: one
             row.
+        beyond: how far the sample is from those of the training, over how far the farthest of these was, of methods
+            that know it: above 1, nothing like it was learnt from.
     """
 
     value: NDArray[np.float32]
     sigma: NDArray[np.float32] | None = None
     bandpowers: Bandpowers | None = None
+    beyond: float | None = None
 
 
 @settings

@@ -61,6 +61,24 @@ def test_a_right_reply_gives_the_cmb(kind: str) -> None:
     np.testing.assert_allclose(nothing.value.values, first.values, rtol=1e-5, atol=1e-3)
 
 
+def test_without_the_truth_the_estimate_is_the_target() -> None:
+    """What is learnt from is the error and the CMB, tilted, and the answer is brought back."""
+    observation, _ = sky()
+    ours = examples(truth=False, tilt=1.0)
+    blind = Observation(observation.spec, observation.shown)
+    features, target = ours.pair(blind)
+    np.testing.assert_array_equal(features, examples().features(observation))
+    _, found = ours.estimate.combined(observation, 1)
+    tilted = filter_alm(found, np.arange(LMAX + 1) + 1.0)
+    np.testing.assert_allclose(from_plane(target[0]), synthesise(tilted, NSIDE), atol=1e-4 * np.std(target))
+    # All that is shown subtracted: nothing is left of the estimate.
+    left = ours.completed(target, None, blind).value.values
+    assert np.std(left) < 1e-4 * np.std(ours.completed(np.zeros_like(target), None, blind).value.values)
+    assert examples().tells_sigma
+    assert not ours.tells_sigma
+    assert not examples(tilt=1.0).tells_sigma
+
+
 def test_scales_are_shown_one_by_one() -> None:
     observation, _ = sky()
     whole, apart = examples(), examples(bands=CosineNeedlets(peaks=(20, 45)))

@@ -104,7 +104,7 @@ class CmbFree(WholeSkies):
         spec = case.spec
         if self.truth:
             asked = known(case)
-            # Averaged over pixels or not, as the channels are. What is above the limit would be taken for what is below.
+            # Averaged over pixels or not, as the channels are. What is above the limit would be taken for what is not.
             whole = analysed(asked.values.astype(np.float64), asked.spec.lmax or 3 * asked.spec.nside - 1, 1)
             found = found - filter_components(cut_alm(whole, self.estimate.lmax(spec)), self._common(spec))
         return to_plane(synthesise(self._tilted(found, self.tilt), spec.asked.nside).astype(np.float32))[np.newaxis]

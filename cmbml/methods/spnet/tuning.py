@@ -13,7 +13,7 @@ from pydantic import Field, PositiveInt
 
 from cmbml.methods.ilc.needlets import Bands
 from cmbml.methods.ilc.transforms import analysed
-from cmbml.settings import Fraction, PositiveFloat, settings
+from cmbml.settings import PositiveFloat, settings
 from cmbml.sky.harmonics import filter_components, inner, power, synthesise
 from cmbml.sky.masks import smooth
 
@@ -38,7 +38,7 @@ class Tuning:
     prior: PositiveFloat = 0.3
     zones: PositiveInt = 1
     bands: Bands | None = None
-    left_out: Annotated[Fraction, Field(lt=1)] = 0.2
+    left_out: Annotated[float, Field(ge=0, lt=1)] = 0.2
     smoothing_deg: PositiveFloat = 5.0
 
     def tuned(self, cleaned: Maps, correction: Maps, lmax: int, threads: int = 1) -> tuple[Maps, Maps]:
@@ -59,7 +59,9 @@ class Tuning:
         windows = np.ones((1, lmax + 1)) if self.bands is None else self.bands.windows(lmax, nside)
         alm = analysed(correction, lmax, threads)
         # Squared, so that the scales add up to the whole.
-        scales = [synthesise(filter_components(alm, np.stack([window**2] * len(alm))), nside, threads) for window in windows]
+        scales = [
+            synthesise(filter_components(alm, np.stack([window**2] * len(alm))), nside, threads) for window in windows
+        ]
         zones = self._zones(correction, threads)
         seen = zones.sum(axis=0)
         parts = np.stack([zone * scale for zone in zones for scale in scales])
@@ -81,7 +83,9 @@ class Tuning:
         size = smooth((correction**2).sum(axis=0), 60 * self.smoothing_deg, threads)
         edges = np.quantile(size, (1 - self.left_out) * np.linspace(0, 1, self.zones + 1)[1:])
         number = np.searchsorted(edges, size)
-        return np.stack([smooth((number == zone).astype(float), 60 * self.smoothing_deg, threads) for zone in range(self.zones)])
+        return np.stack(
+            [smooth((number == zone).astype(float), 60 * self.smoothing_deg, threads) for zone in range(self.zones)]
+        )
 
 
 def _weights(alm: NDArray[np.complex128]) -> Maps:
@@ -90,5 +94,7 @@ def _weights(alm: NDArray[np.complex128]) -> Maps:
     ell = np.arange(found.shape[1])
     modes = np.where(ell > 1, 2 * ell + 1.0, 0.0)
     box = np.ones(2 * WIDTH + 1)
-    mean = np.array([np.convolve(modes * row, box, "same") / np.maximum(np.convolve(modes, box, "same"), 1) for row in found])
+    mean = np.array(
+        [np.convolve(modes * row, box, "same") / np.maximum(np.convolve(modes, box, "same"), 1) for row in found]
+    )
     return np.where((ell > 1) & (mean > 0), 1 / np.sqrt(np.maximum(mean, np.finfo(float).tiny)), 0.0)

@@ -27,10 +27,11 @@ from cmbml.methods.training.checkpoint import WholeCheckpoints, read_checkpoint
 from cmbml.methods.training.cost import TRAINING, gflop, seconds_on_cpu
 from cmbml.methods.training.data import Mixtures, Pairs, Turned
 from cmbml.methods.training.devices import chosen_device, quiet, threads_of
+from cmbml.methods.training.familiar import MOST_SAMPLES, Familiar, beyond_training, strengths
 from cmbml.methods.training.faults import interruptible, out_of_memory, relayed, told_by_processes
 from cmbml.methods.training.module import Normalised, Trainee, mixed_seed
 from cmbml.methods.training.network import Network
-from cmbml.methods.training.objective import Objective, Supervised
+from cmbml.methods.training.objective import Objective, Pointwise, Supervised
 from cmbml.methods.training.score import require_agreement, validation_loss
 from cmbml.methods.training.settings import Phase, Training
 from cmbml.settings import settings
@@ -144,6 +145,7 @@ class NetworkMethod(TrainedMethod):
             "channels": [len(norm.scale) for norm in norms],
             "features": norms[0].plain(),
             "target": norms[1].plain(),
+            "familiar": self._familiar(model, lesson),
             "training": plain(self.train) | {"samples": len(lesson.names), "root_seed": lesson.seed} | found | measured,
         }
         arrays = {
@@ -154,6 +156,17 @@ class NetworkMethod(TrainedMethod):
         told = [end.last["callbacks"][Clock.__qualname__]["told"] for end in ends]
         told[-1]["seconds"] = round(sum(entry["seconds"] for entry in told), 2)
         return Trained(State(arrays, about), columns, found | measured | {"device": device} | told[-1])
+
+    def _familiar(self, model: Normalised, lesson: Lesson) -> dict[str, Any] | None:
+        """Say what training and validation samples are like; None where what is shown is not what answers hang on."""
+        if not isinstance(self.objective, Pointwise):
+            return None
+        rows = []
+        for features in (lesson.train[0], lesson.valid[0]):
+            chosen = np.unique(np.linspace(0, len(features) - 1, min(len(features), MOST_SAMPLES)).round().astype(int))
+            shown = (torch.from_numpy(np.array(features[number])[np.newaxis]) for number in chosen)
+            rows.append(np.stack([strengths(model.bring_in(each)[0].numpy()) for each in shown]))
+        return Familiar.of(*rows).plain()
 
     def _say_what_is_slow(self, lesson: Lesson, hardware: Hardware) -> None:
         """Say, before a training starts on a CPU, if it will take longer than an hour."""
@@ -345,10 +358,12 @@ class NetworkMethod(TrainedMethod):
         stream = iter(features)
         while batch := list(islice(stream, hardware.predict_batch)):
             with threads_of(hardware), torch.inference_mode(), out_of_memory("hardware.predict_batch", len(batch)):
-                value, sigma = self.objective.reply(model, torch.from_numpy(np.stack(batch)).to(device))
+                shown = torch.from_numpy(np.stack(batch)).to(device)
+                value, sigma = self.objective.reply(model, shown)
+                away = beyond_training(state.about, model, shown)
                 values, sigmas = value.cpu().numpy(), [None] * len(batch) if sigma is None else sigma.cpu().numpy()
             # Outside: what stands above would hold for the caller, too, until it asks for the next.
-            yield from map(Reply, values, sigmas)
+            yield from (Reply(*told, None, far) for *told, far in zip(values, sigmas, away, strict=True))
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ from cmbml.methods.base import MethodError
 from cmbml.methods.trained import Hardware, Lesson, Reply, State, Trained, TrainedMethod, plain
 from cmbml.methods.training.cost import gflop, seconds_on_cpu
 from cmbml.methods.training.devices import chosen_device, threads_of
+from cmbml.methods.training.familiar import beyond_training
 from cmbml.methods.training.faults import out_of_memory
 from cmbml.methods.training.method import NetworkMethod
 from cmbml.methods.training.module import Normalised, mixed_seed
@@ -165,7 +166,8 @@ class DropoutPasses(Repeated):
                 values = torch.cat([value for value, _ in found])
                 sigmas = [sigma for _, sigma in found if sigma is not None]
                 reply = self._reply(values, torch.cat(sigmas) if sigmas else None, observations)
-            yield reply
+                (away,) = beyond_training(state.about, model, torch.from_numpy(sample[np.newaxis]).to(device))
+            yield replace(reply, beyond=away)
 
     def _say_what_is_slow(self, network: nn.Module, shape: tuple[int, ...], hardware: Hardware) -> None:
         work = gflop(network, shape)
@@ -296,8 +298,9 @@ class DeepEnsemble(Repeated):
                 values = torch.stack([value for value, _ in found], dim=1)
                 told = [sigma for _, sigma in found if sigma is not None]
                 sigmas = torch.stack(told, dim=1) if told else None
+                away = beyond_training(state.about, models[0], seen)
                 replies = [
-                    self._reply(values[i], None if sigmas is None else sigmas[i], observations)
+                    replace(self._reply(values[i], None if sigmas is None else sigmas[i], observations), beyond=away[i])
                     for i in range(len(batch))
                 ]
             yield from replies

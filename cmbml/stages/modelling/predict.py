@@ -1,5 +1,6 @@
 """Ask a trained method for its answers, many simulations at a time."""
 
+import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import field
@@ -15,6 +16,8 @@ from cmbml.settings import settings
 from cmbml.sky.case import Bandpowers
 from cmbml.stages.assets import ANSWER, ANSWER_BANDPOWERS, ANSWER_SIGMA, ANSWER_TIME, METHOD, SIM, SPLIT, STATE
 from cmbml.stages.tasks.cases import Cases, CaseStage
+
+log = logging.getLogger(__name__)
 
 
 @settings
@@ -46,7 +49,7 @@ class Predict(CaseStage):
         self.method.require_fit(state, self.cases.spec())
         sims = io.along(ANSWER, SIM)
         places = [{SIM: sim} for sim in sims]
-        seconds = 0.0
+        seconds, beyond = 0.0, dict.fromkeys(sims, None)
         for at, replies, took in asked_one_by_one(io, places, self.method, state, self.cases, self.hardware):
             seconds += took
             io.write(ANSWER, np.stack([reply.value for reply in replies]), at)
@@ -54,9 +57,34 @@ class Predict(CaseStage):
                 io.write(ANSWER_SIGMA, sigma, at)
             if (bandpowers := spectra(replies)) is not None:
                 io.write(ANSWER_BANDPOWERS, bandpowers, at)
+            beyond[at[SIM]] = farthest(replies)
+        warn_of_strangers(io.key[METHOD], io.key[SPLIT], beyond)
         mean = round(seconds / len(sims), 4)
         for sim in sims:
-            io.write(ANSWER_TIME, {"inference_seconds": mean, "threads": self.hardware.threads_used}, {SIM: sim})
+            told = {"inference_seconds": mean, "threads": self.hardware.threads_used}
+            far = beyond[sim]
+            io.write(ANSWER_TIME, told if far is None else told | {"beyond_training": round(far, 3)}, {SIM: sim})
+
+
+def farthest(replies: Sequence[Reply]) -> float | None:
+    """Return how far beyond those of the training the strangest sample of a case is, of methods that know it."""
+    return max((reply.beyond for reply in replies if reply.beyond is not None), default=None)
+
+
+def warn_of_strangers(method: str, split: str, beyond: Mapping[str, float | None]) -> None:
+    """Tell the user of simulations that are like nothing that was learnt from."""
+    strange = {sim: far for sim, far in beyond.items() if far is not None and far > 1}
+    if strange:
+        log.warning(
+            "%s: %d of %d simulations of split %s are unlike all that it was trained on (%s is %.1f times as far from "
+            "the mean of the training as the farthest it knew): do not trust its error bars there; train on such skies",
+            method,
+            len(strange),
+            len(beyond),
+            split,
+            max(strange, key=lambda sim: strange[sim]),
+            max(strange.values()),
+        )
 
 
 def sigmas(replies: Sequence[Reply]) -> NDArray[np.float32] | None:

@@ -1,0 +1,54 @@
+"""Whether what a network is shown is like what it was trained on."""
+
+import json
+
+import numpy as np
+import pytest
+
+from cmbml.methods.base import MethodError
+from cmbml.methods.training.familiar import Familiar, strengths
+
+RNG = np.random.default_rng(1)
+MIX = np.array([[1.0, 0.9, 0.0], [0.9, 1.0, 0.0], [0.0, 0.0, 1.0]])
+
+
+def rows(number: int) -> np.ndarray:
+    """Strengths whose first two channels go together."""
+    return RNG.multivariate_normal((0.0, 1.0, 2.0), 0.04 * MIX, number)
+
+
+def test_strength_is_the_logarithm_of_the_mean_square() -> None:
+    shown = np.stack([np.full((4, 3), 2.0), np.zeros((4, 3))]).astype(np.float32)
+    found = strengths(shown)
+    assert found[0] == pytest.approx(np.log(4))
+    assert np.isfinite(found[1])
+
+
+def test_few_of_the_same_kind_are_beyond_and_a_broken_relation_is() -> None:
+    familiar = Familiar.of(rows(400), rows(24))
+    new = np.array([familiar.beyond(row) for row in rows(1000)])
+    # Of 424 samples one is the farthest: of as many new ones, about one is beyond it.
+    assert np.mean(new > 1) < 0.02
+    # Each channel is within two standard deviations, but they never went apart.
+    apart = np.array([0.4, 0.6, 2.0])
+    assert familiar.beyond(apart) > 1.5
+    assert familiar.distance(familiar.mean) == 0.0
+
+
+def test_three_samples_and_one_that_never_changes_are_enough() -> None:
+    few = rows(3)
+    few[:, 2] = 2.0
+    familiar = Familiar.of(few, rows(1))
+    assert np.isfinite(familiar.inverse).all()
+    assert familiar.farthest > 0
+
+
+def test_it_survives_a_file_and_damage_is_refused() -> None:
+    familiar = Familiar.of(rows(20), rows(2))
+    plain = json.loads(json.dumps(familiar.plain()))
+    again = Familiar.from_plain(plain)
+    row = rows(1)[0]
+    assert again.beyond(row) == familiar.beyond(row)
+    for damage in ({"mean": [0.0]}, {"farthest": 0.0}):
+        with pytest.raises(MethodError, match="damaged"):
+            Familiar.from_plain(plain | damage)
