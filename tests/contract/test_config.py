@@ -55,6 +55,8 @@ PROGRAM_OF_STAGES = {
     "stages=learn_calibrated": "cmbnncs",
     "stages=learnt": "cmbnncs",
     "stages=learnt_calibrated": "cmbnncs",
+    "stages=learn_tuned": "cmbnncs",
+    "stages=learnt_tuned": "cmbnncs",
     "stages=learn_with_parts": "cmbnncs",
     "stages=learnt_with_parts": "cmbnncs",
 }

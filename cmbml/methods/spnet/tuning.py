@@ -5,6 +5,7 @@ units of the CMB's own, is where the correction fits best (McCarthy et al. 2024,
 is found so takes about one of the CMB's modes away, as the weights of an internal linear combination do; few can be.
 """
 
+from dataclasses import replace
 from typing import Annotated, final
 
 import numpy as np
@@ -13,8 +14,11 @@ from pydantic import Field, PositiveInt
 
 from cmbml.methods.ilc.needlets import Bands
 from cmbml.methods.ilc.transforms import analysed
+from cmbml.methods.spnet.examples import CmbFree
 from cmbml.settings import PositiveFloat, settings
+from cmbml.sky.case import Answer, ObservationSpec
 from cmbml.sky.harmonics import filter_components, inner, power, synthesise
+from cmbml.sky.maps import SkyMap
 from cmbml.sky.masks import smooth
 
 Maps = NDArray[np.float64]
@@ -40,6 +44,26 @@ class Tuning:
     bands: Bands | None = None
     left_out: Annotated[float, Field(ge=0, lt=1)] = 0.2
     smoothing_deg: PositiveFloat = 5.0
+
+    def applied(
+        self,
+        examples: CmbFree,
+        replies: NDArray[np.float32],
+        answer: Answer[SkyMap],
+        spec: ObservationSpec,
+    ) -> Answer[SkyMap]:
+        """Tune an answer, and write the gains into its notes.
+
+        Args:
+            examples: how replies become answers.
+            replies: of which the answer was made.
+            answer: the cleaned map.
+            spec: what was cleaned.
+        """
+        cleaned, promised = answer.value.values.astype(np.float64), answer.value.spec
+        values, gains = self.tuned(cleaned, examples.correction(replies, spec), examples.estimate.lmax(spec))
+        told = "; ".join(" ".join(f"{gain:.2f}" for gain in group.ravel()) for group in gains)
+        return replace(answer, value=SkyMap(values.astype(np.float32), promised), notes={**answer.notes, "GAINS": told})
 
     def tuned(self, cleaned: Maps, correction: Maps, lmax: int, threads: int = 1) -> tuple[Maps, Maps]:
         """Change how much of a correction has been subtracted.

@@ -363,7 +363,9 @@ class NetworkMethod(TrainedMethod):
                 away = beyond_training(state.about, model, shown)
                 values, sigmas = value.cpu().numpy(), [None] * len(batch) if sigma is None else sigma.cpu().numpy()
             # Outside: what stands above would hold for the caller, too, until it asks for the next.
-            yield from (Reply(*told, None, far) for *told, far in zip(values, sigmas, away, strict=True))
+            yield from (
+                Reply(*told, beyond=far) for told, far in zip(zip(values, sigmas, strict=True), away, strict=True)
+            )
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,12 @@ from numpy.typing import NDArray
 from cmbml.core.asset import Asset
 from cmbml.core.space import Space
 from cmbml.core.unit_io import UnitIO
+from cmbml.methods.base import MethodError
 from cmbml.methods.recalibration import Recalibration, recalibrated
+from cmbml.methods.spnet.examples import CmbFree
+from cmbml.methods.spnet.tuning import Tuning
 from cmbml.methods.trained import Examples
-from cmbml.settings import settings
+from cmbml.settings import later, settings
 from cmbml.sky.case import Answer, Bandpowers, Case
 from cmbml.stages.assets import (
     ANSWER,
@@ -61,10 +64,12 @@ class Postprocess(CaseStage):
         examples: how simulations were made into arrays.
         recalibration: how its standard deviations were compared with errors, by which they are then multiplied; None:
             they are left as they are.
+        tuning: how much of a correction is subtracted, of what corrects an estimate; None: all of it.
     """
 
     examples: Examples
     recalibration: Recalibration | None = None
+    tuning: Tuning | None = later(None)
     reads: ClassVar = (ANSWER, ANSWER_TIME)
     may_read: ClassVar = (ANSWER_SIGMA, ANSWER_BANDPOWERS)
     writes: ClassVar = (CLEANED_MAP, INFERENCE)
@@ -85,6 +90,12 @@ class Postprocess(CaseStage):
     def check(self, space: Space) -> None:  # noqa: ARG002
         """Look whether such cases can be turned into arrays, and back."""
         self.examples.accepts(self.cases.spec())
+        if self.tuning is not None and not isinstance(self.examples, CmbFree):
+            message = (
+                f"method.examples={type(self.examples).__name__}: only what is subtracted from an estimate can be "
+                "tuned on the sky (method=spnet); take stages=learn or stages=learnt"
+            )
+            raise MethodError(message)
 
     def disk_bytes(self) -> int:
         """The answer, and the arrays that it is made of: how many `Predict` writes is not known there."""
@@ -96,6 +107,8 @@ class Postprocess(CaseStage):
         case = self.cases.read(io) if self._sees else Case(spec, {})
         replies = io.read(ANSWER), io.read_optional(ANSWER_SIGMA), io.read_optional(ANSWER_BANDPOWERS)
         answer = put_together(self.examples, *replies, case)
+        if self.tuning is not None and isinstance(self.examples, CmbFree):
+            answer = self.tuning.applied(self.examples, replies[0], answer, spec)
         if self.recalibration is not None:
             tracer = case.shown[self.recalibration.tracer_of(spec)]
             calibration: dict[str, Any] = io.read(CALIBRATION)
