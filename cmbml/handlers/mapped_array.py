@@ -2,7 +2,7 @@
 
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -71,6 +71,13 @@ class MappedArrays(Sequence[NDArray[Any]]):
         return self.ends[-1] if self.ends else 0
 
     def __getitem__(self, number: Any) -> Any:  # noqa: ANN401
+        if isinstance(number, slice):
+            start, stop, step = number.indices(len(self))
+            if (start, step) != (0, 1):
+                message = f"rows from the first on can be taken, not {number}"
+                raise IndexError(message)
+            counts = [min(end, stop) - begin for begin, end in pairwise((0, *self.ends)) if begin < stop]
+            return MappedArrays(self.paths[: len(counts)], counts)
         if not 0 <= number < len(self):
             raise IndexError(number)
         file = bisect_right(self.ends, number)

@@ -81,3 +81,19 @@ def test_more_arrays_than_files_may_be_open(tmp_path: Path) -> None:
         assert all(map(np.array_equal, found, expected))
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def test_the_first_rows_of_many_files(tmp_path: Path) -> None:
+    paths = [tmp_path / f"{number}.npy" for number in range(3)]
+    for number, path in enumerate(paths):
+        np.save(path, np.arange(4.0).reshape(2, 2) + 10 * number)
+    rows = MappedArrays(paths, [2, 2, 2])
+    for number in (1, 2, 3, 6, 9):
+        first = rows[:number]
+        assert len(first) == min(number, 6)
+        assert len(first.paths) == min((number + 1) // 2, 3)
+        np.testing.assert_array_equal(first[len(first) - 1], rows[len(first) - 1])
+        with pytest.raises(IndexError):
+            first[len(first)]
+    with pytest.raises(IndexError, match="from the first on"):
+        rows[1:3]

@@ -80,6 +80,13 @@ def test_another_seed_gives_other_weights_and_another_name_does_not(lesson: Less
     assert not same_weights(first, fit(lesson, seed=1))
 
 
+def test_the_first_samples_alone_are_learnt_from(lesson: Lesson, watch: Watch) -> None:
+    fit(lesson, samples=4, epochs=2, batch_size=2)
+    assert sorted(n for _, numbers in watch.numbers for n in numbers) == [0, 0, 1, 1, 2, 2, 3, 3]
+    with pytest.raises(MethodError, match="samples=7: there are 6 samples to learn from"):
+        fit(lesson, samples=7)
+
+
 def test_it_learns(lesson: Lesson) -> None:
     """Of two channels, the dust of one is 3 times that of the other: (3 first - second) / 2 is the signal and noise."""
     curve = fit(lesson, network=Mixture(), epochs=60, learning_rate=0.1).curve

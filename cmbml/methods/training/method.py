@@ -98,6 +98,7 @@ class NetworkMethod(TrainedMethod):
         """Train the network with Lightning."""
         device = chosen_device(hardware, hardware.devices)
         self.require_hardware(replace(hardware, device=device))
+        lesson = self._shortened(lesson)
         round_of_all = -(-len(lesson.names) // self.train.batch_size)
         n_batches = sum(phase.epochs * (phase.steps or round_of_all) for phase in self.train.phases()[:1])
         if self.train.warmup >= n_batches:
@@ -156,6 +157,22 @@ class NetworkMethod(TrainedMethod):
         told = [end.last["callbacks"][Clock.__qualname__]["told"] for end in ends]
         told[-1]["seconds"] = round(sum(entry["seconds"] for entry in told), 2)
         return Trained(State(arrays, about), columns, found | measured | {"device": device} | told[-1])
+
+    def _shortened(self, lesson: Lesson) -> Lesson:
+        """Leave out the samples that are not to be learnt from.
+
+        Raises:
+            MethodError: there are fewer than are to be.
+        """
+        number = self.train.samples
+        if number is None:
+            return lesson
+        if number > len(lesson.names):
+            message = f"method.train.samples={number}: there are {len(lesson.names)} samples to learn from"
+            raise MethodError(message)
+        features, target = (values[:number] for values in lesson.train)
+        parts = None if lesson.parts is None else lesson.parts[:number]
+        return replace(lesson, train=(features, target), names=lesson.names[:number], parts=parts)
 
     def _familiar(self, model: Normalised, lesson: Lesson) -> dict[str, Any] | None:
         """Say what training and validation samples are like; None where what is shown is not what answers hang on."""

@@ -38,6 +38,8 @@ class Training:
         seed: another one gives other first weights, and another order of the simulations.
         epochs: passes through the training simulations.
         batch_size: samples per batch; several devices share them.
+        samples: how many of the training samples are learnt from, the first ones; None: all. What brings arrays to size
+            is measured on all.
         passes: steps of the optimiser that each batch is used for, one after the other.
         mix: whether CMB, foregrounds and noise of different simulations are put together anew in each epoch, turned and
             reflected, so that no sky is seen twice.
@@ -63,6 +65,7 @@ class Training:
     seed: NonNegativeInt = 0
     epochs: PositiveInt
     batch_size: PositiveInt
+    samples: PositiveInt | None = later(None)
     passes: PositiveInt = 1
     mix: bool = False
     turn: bool = later(default=False)
