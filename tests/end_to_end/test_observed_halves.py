@@ -190,9 +190,9 @@ def test_pair_that_cannot_be(more: list[str], said: list[str], spoilt: Callable[
     refused(spoilt(lambda _: None, *more), *said)
 
 
-def test_network_is_sent_to_a_notebook(folder: Path, command: Callable[..., Outcome], tmp_path: Path) -> None:
+def test_network_asks_for_what_it_has_learnt(folder: Path, command: Callable[..., Outcome], tmp_path: Path) -> None:
     asked = [word for word in words(folder) if not word.startswith("method")]
-    said = "cmbnncs does; clean with it in a notebook: cmbml.load_method(NAME, weights=FILE)"
+    said = "cmbnncs learns from simulations: name what it has learnt, observed.weights=datasets/NAME/train/cmbnncs/"
     refused(command("clean", tmp_path, *asked, "method=cmbnncs"), said)
 
 

@@ -5,11 +5,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from astropy.io import fits
 
 from cmbml.handlers.yaml_file import YamlFile
 
 pytest.importorskip("lightning")
+
+CONFIGS = Path(__file__).parents[2] / "cfg"
 
 SIMS = (
     "cosmology=fixed",
@@ -65,7 +68,7 @@ def test_a_sky_like_no_other_is_told_of(cleaned: Path, command: Callable) -> Non
     learnt = f"weights={cleaned}/sky/train/spnet/state.safetensors"
     told = command("clean", cleaned, "dataset=bright", *SPNET, "stages=learnt", learnt)
     assert told.status == 0
-    assert "2 of 2 simulations of split test are unlike all that it was trained on" in told.out + told.err
+    assert "2 of 2 are unlike all that it was trained on (test/sim000" in told.out + told.err
     far = YamlFile().read(cleaned / "bright/clean/spnet/test/sim0001/inference.yaml")["beyond_training"]
     near = YamlFile().read(cleaned / "sky/clean/spnet/test/sim0001/inference.yaml")["beyond_training"]
     assert far > 3 * near
@@ -77,6 +80,35 @@ def test_without_the_truth(cleaned: Path, command: Callable) -> None:
     blind, _ = cleaned_map(cleaned, "spnet_blind")
     assert np.isfinite(blind).all()
     assert not (cleaned / "sky/clean/spnet_blind/test/sim0001/uncertainty_map.fits").exists()
+
+
+def as_observed(root: Path, *more: str) -> tuple[str, ...]:
+    """Name the maps of a simulation as if a mission had published them."""
+    channels = yaml.safe_load((CONFIGS / "instrument/planck_widened.yaml").read_text())["channels"]
+    maps = [
+        f"observed.maps.{name}={{file: obs_map_{name}.fits, freq_ghz: {entry['freq_ghz']}, fwhm_arcmin: "
+        f"{entry['fwhm_arcmin']}, depth_uk_arcmin: {entry['depth_uk_arcmin']}}}"
+        for name, entry in channels.items()
+    ]
+    folder, weights = root / "sky/observe/test/sim0001", root / "sky/train/spnet/state.safetensors"
+    words = ("dataset=real", "observations=planck", f"observed.folder={folder}", f"observed.weights={weights}")
+    return (*SPNET, *words, "observed.nside=32", "observed.lmax=95", *maps, "~stages.pictures", *more)
+
+
+def test_observed_maps_are_cleaned_as_simulations_are(cleaned: Path, command: Callable, tmp_path: Path) -> None:
+    for method, more in (("spnet", ()), ("tuned", ("method.name=tuned", "stages=clean_observed_tuned"))):
+        assert command("clean", tmp_path, *as_observed(cleaned, *more)).status == 0
+        path = f"clean/{method}/observed/sim0000"
+        for name in ("cleaned_map", "uncertainty_map"):
+            found = fits.getdata(tmp_path / f"real/{path}/{name}.fits").field(0)
+            wanted = fits.getdata(cleaned / f"sky/clean/{method}/test/sim0001/{name}.fits").field(0)
+            np.testing.assert_allclose(found, wanted, rtol=1e-3, atol=1e-2)
+
+
+def test_weights_of_other_maps_are_refused(cleaned: Path, command: Callable, tmp_path: Path) -> None:
+    told = command("clean", tmp_path, *as_observed(cleaned, "observed.maps.30.fwhm_arcmin=33"))
+    assert told.status == 1
+    assert "fwhm_arcmin is 75.0, not 33.0" in told.err
 
 
 @pytest.mark.parametrize(

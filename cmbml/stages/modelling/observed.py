@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import field, replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -17,7 +17,9 @@ from cmbml.core.space import Key, Space
 from cmbml.core.unit_io import UnitIO
 from cmbml.handlers.raw_map import RawHeader
 from cmbml.methods.base import BlindMethod, Method, MethodError
-from cmbml.settings import Nside, settings
+from cmbml.methods.spnet.tuning import Tuning
+from cmbml.methods.trained import Hardware, TrainedMethod
+from cmbml.settings import Nside, later, settings
 from cmbml.sky.beams import pixel_window, pixel_window_files
 from cmbml.sky.case import ChannelWeights, Observation, ObservationSpec
 from cmbml.sky.harmonics import analyse, filter_components, require_band_limit, rotate, synthesise
@@ -37,6 +39,7 @@ from cmbml.stages.assets import (
     UNCERTAINTY_MAP,
 )
 from cmbml.stages.modelling.external import spec_with_templates, template_windows, with_templates
+from cmbml.stages.modelling.learnt import Learnt
 from cmbml.stages.modelling.observed_maps import ObservedMap, require_one_noise
 from cmbml.stages.modelling.stage import write_answer
 
@@ -51,12 +54,15 @@ class CleanObserved(Executor):
     A map that has the resolution asked for is left as it is; another one is analysed up to `lmax` and synthesised
     anew. Beams stay as they are: they are the method's to deal with.
 
-    Where every channel that the method looks at has two halves of its data, both are cleaned with the weights that were
-    found in the whole maps. They share all of the sky and nothing of their noise: that of the cleaned map is half their
+    Where every channel that the method looks at has two halves of its data, and it is none that learns, both are cleaned
+    with the weights that were found in the whole maps. They share all of the sky and nothing of their noise: that of the cleaned map is half their
     difference, and the cross-spectrum of the two has no noise in it.
 
     Attributes:
-        method: what cleans them; one that needs no training.
+        method: what cleans them.
+        weights: what it has learnt, if it learns: a file, or the name of weights that come with the package.
+        hardware: what it runs on, if it learns.
+        tuning: how much of a correction it subtracts, if it corrects an estimate; None: all of it.
         folder: where the maps are.
         maps: channel -> its map.
         nside: resolution at which they are cleaned.
@@ -75,6 +81,9 @@ class CleanObserved(Executor):
     fields: Fields = "I"
     frame: Frame = "G"
     pixel_windows: Path | None = None
+    weights: Path | None = later(None)
+    hardware: Hardware | None = field(default=None, metadata={"matters": False})
+    tuning: Tuning | None = later(None)
     writes: ClassVar = (CLEANED_MAP, INFERENCE)
     may_write: ClassVar = (UNCERTAINTY_MAP, SAMPLES, CHANNEL_WEIGHTS, *HALVES)
     per: ClassVar = (METHOD, SPLIT, SIM)
@@ -94,7 +103,9 @@ class CleanObserved(Executor):
         method.accepts(spec_with_templates(spec, method.maps_from_elsewhere()))
         named = self._named_halves()
         lacking = [name for name in method.channels_shown(spec) if name not in named]
-        if named and lacking:
+        if named and isinstance(self.method, TrainedMethod):
+            log.info("%s cleans no halves: it was trained for the noise of the whole, and is not linear", method.name)
+        elif named and lacking:
             log.info(
                 "%s cleans no halves: channel %s has none; name them in observed.maps.%s.halves",
                 method.name,
@@ -110,7 +121,7 @@ class CleanObserved(Executor):
         found += [entry.window for entry in self.maps.values() if entry.window is not None]
         sides = sorted({self._inspect(name).nside for name in self.maps}) if self.pixel_windows else []
         found += [path for nside in sides for path in pixel_window_files(self.pixel_windows, nside)]
-        return (*found, *self.method.files(), *template_windows(self._blind.maps_from_elsewhere()))
+        return (*found, *self._blind.files(), *template_windows(self._blind.maps_from_elsewhere()))
 
     def disk_bytes(self) -> int:
         """One map, and its uncertainty; of halves three more."""
@@ -146,14 +157,22 @@ class CleanObserved(Executor):
 
     @property
     def _blind(self) -> BlindMethod:
-        """The method, if it is one that can be used here."""
-        if not isinstance(self.method, BlindMethod):
+        """The method, with what it has learnt."""
+        if isinstance(self.method, BlindMethod):
+            return self.method
+        if not isinstance(self.method, TrainedMethod):
+            message = f"method={self.method.name}: its class is none that cleans"
+            raise MethodError(message)
+        if self.weights is None:
             message = (
-                f"observations=... cleans with methods that learn nothing, and {self.method.name} does; clean with it "
-                "in a notebook: cmbml.load_method(NAME, weights=FILE).clean(cmbml.observation({CHANNEL: MAP, ...}))"
+                f"{self.method.name} learns from simulations: name what it has learnt, observed.weights="
+                f"datasets/NAME/train/{self.method.name}/state.safetensors"
             )
             raise MethodError(message)
-        return self.method
+        hardware = self.hardware or Hardware()
+        return Learnt(
+            name=self.method.name, method=self.method, weights=self.weights, hardware=hardware, tuning=self.tuning
+        )
 
     def _noise_is_known(self) -> bool:
         """Look whether error bars would hold the noise of every channel that is combined; say so if they would not."""
@@ -212,7 +231,7 @@ class CleanObserved(Executor):
     def _halves(self, spec: ObservationSpec, threads: int) -> list[dict[str, SkyMap]]:
         """Read both halves of all channels that the method looks at; none, where one of these has none."""
         used = self.method.channels_shown(spec)
-        if not set(used) <= set(self._named_halves()):
+        if isinstance(self.method, TrainedMethod) or not set(used) <= set(self._named_halves()):
             return []
         halves: list[dict[str, SkyMap]] = [{}, {}]
         for name in used:

@@ -15,7 +15,7 @@ from cmbml.methods.spnet.examples import CmbFree
 from cmbml.methods.spnet.tuning import Tuning
 from cmbml.methods.trained import Examples
 from cmbml.settings import later, settings
-from cmbml.sky.case import Answer, Bandpowers, Case
+from cmbml.sky.case import Answer, Bandpowers, Case, CaseSpec
 from cmbml.stages.assets import (
     ANSWER,
     ANSWER_BANDPOWERS,
@@ -56,6 +56,37 @@ def put_together(
     return answer if bandpowers is None else replace(answer, bandpowers=placed(bandpowers, examples.places(case.spec)))
 
 
+def require_tunable(tuning: Tuning | None, examples: Examples) -> None:
+    """Look, before any work, whether there is something to tune, if it is to be.
+
+    Raises:
+        MethodError: there is not.
+    """
+    if tuning is not None and not isinstance(examples, CmbFree):
+        message = (
+            f"method.examples={type(examples).__name__}: only what is subtracted from an estimate can be tuned on the "
+            "sky (method=spnet); take stages=learn or stages=learnt"
+        )
+        raise MethodError(message)
+
+
+def tuned(
+    tuning: Tuning | None, examples: Examples, replies: NDArray[np.float32], answer: Answer[Any], spec: CaseSpec[Any]
+) -> Answer[Any]:
+    """Tune an answer if it is to be.
+
+    Args:
+        tuning: how; None: it stays.
+        examples: how replies become answers.
+        replies: of which the answer was made.
+        answer: the cleaned map.
+        spec: what was cleaned.
+    """
+    if tuning is None or not isinstance(examples, CmbFree):
+        return answer
+    return tuning.applied(examples, replies, answer, spec)
+
+
 @settings
 class Postprocess(CaseStage):
     """Make the answer to one simulation.
@@ -90,12 +121,7 @@ class Postprocess(CaseStage):
     def check(self, space: Space) -> None:  # noqa: ARG002
         """Look whether such cases can be turned into arrays, and back."""
         self.examples.accepts(self.cases.spec())
-        if self.tuning is not None and not isinstance(self.examples, CmbFree):
-            message = (
-                f"method.examples={type(self.examples).__name__}: only what is subtracted from an estimate can be "
-                "tuned on the sky (method=spnet); take stages=learn or stages=learnt"
-            )
-            raise MethodError(message)
+        require_tunable(self.tuning, self.examples)
 
     def disk_bytes(self) -> int:
         """The answer, and the arrays that it is made of: how many `Predict` writes is not known there."""
@@ -107,8 +133,7 @@ class Postprocess(CaseStage):
         case = self.cases.read(io) if self._sees else Case(spec, {})
         replies = io.read(ANSWER), io.read_optional(ANSWER_SIGMA), io.read_optional(ANSWER_BANDPOWERS)
         answer = put_together(self.examples, *replies, case)
-        if self.tuning is not None and isinstance(self.examples, CmbFree):
-            answer = self.tuning.applied(self.examples, replies[0], answer, spec)
+        answer = tuned(self.tuning, self.examples, replies[0], answer, spec)
         if self.recalibration is not None:
             tracer = case.shown[self.recalibration.tracer_of(spec)]
             calibration: dict[str, Any] = io.read(CALIBRATION)

@@ -58,7 +58,7 @@ class Predict(CaseStage):
             if (bandpowers := spectra(replies)) is not None:
                 io.write(ANSWER_BANDPOWERS, bandpowers, at)
             beyond[at[SIM]] = farthest(replies)
-        warn_of_strangers(io.key[METHOD], io.key[SPLIT], beyond)
+        warn_of_strangers(io.key[METHOD], {f"{io.key[SPLIT]}/{sim}": far for sim, far in beyond.items()})
         mean = round(seconds / len(sims), 4)
         for sim in sims:
             told = {"inference_seconds": mean, "threads": self.hardware.threads_used}
@@ -71,18 +71,22 @@ def farthest(replies: Sequence[Reply]) -> float | None:
     return max((reply.beyond for reply in replies if reply.beyond is not None), default=None)
 
 
-def warn_of_strangers(method: str, split: str, beyond: Mapping[str, float | None]) -> None:
-    """Tell the user of simulations that are like nothing that was learnt from."""
-    strange = {sim: far for sim, far in beyond.items() if far is not None and far > 1}
+def warn_of_strangers(method: str, beyond: Mapping[str, float | None]) -> None:
+    """Tell the user of cases that are like nothing that was learnt from.
+
+    Args:
+        method: its name.
+        beyond: case -> what `farthest` says of it.
+    """
+    strange = {name: far for name, far in beyond.items() if far is not None and far > 1}
     if strange:
         log.warning(
-            "%s: %d of %d simulations of split %s are unlike all that it was trained on (%s is %.1f times as far from "
-            "the mean of the training as the farthest it knew): do not trust its error bars there; train on such skies",
+            "%s: %d of %d are unlike all that it was trained on (%s is %.1f times as far from the mean of the training "
+            "as the farthest it knew): do not trust its error bars there; train on such skies",
             method,
             len(strange),
             len(beyond),
-            split,
-            max(strange, key=lambda sim: strange[sim]),
+            max(strange, key=lambda name: strange[name]),
             max(strange.values()),
         )
 
