@@ -20,6 +20,9 @@ from cmbml.sky.patches import PatchSpec
 
 Arrays = Sequence[NDArray[np.float32]]
 
+MOST_WORKERS = 16
+"""Threads that read ahead, beyond which memory does not copy faster."""
+
 
 @settings
 class Examples(ABC):
@@ -194,7 +197,8 @@ class Hardware:
         device: `auto` takes CUDA, else MPS, else the CPU.
         devices: how many of them; more than one share each batch (data-parallel).
         threads: CPU threads of the network; null: all cores that the process may use.
-        workers: processes that read ahead of the training; null: none on a CPU, four otherwise.
+        workers: threads of each device that read ahead of the training; null: none on a CPU, otherwise its share of the
+            cores, up to sixteen.
         predict_batch: samples per batch of a prediction.
         force: whether a network that is too large for a CPU is trained on one all the same.
     """
@@ -210,6 +214,12 @@ class Hardware:
     def threads_used(self) -> int:
         """How many CPU threads a network really uses."""
         return self.threads or n_cores()
+
+    def workers_used(self, *, on_cpu: bool) -> int:
+        """Return how many threads read ahead for each device; a CPU's are busy training."""
+        if self.workers is not None:
+            return self.workers
+        return 0 if on_cpu else min(MOST_WORKERS, max(1, n_cores() // self.devices))
 
 
 @dataclass(frozen=True)

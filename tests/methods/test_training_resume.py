@@ -208,7 +208,7 @@ def test_gpus_that_share_a_batch_normalise_by_all_of_it(
         fit(lesson, Hardware(devices=number), batch_size=2)
 
 
-def test_worker_that_may_start_no_processes_reads_by_itself(lesson: Lesson, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_worker_that_may_start_no_processes_reads_with_threads(lesson: Lesson, monkeypatch: pytest.MonkeyPatch) -> None:
     """As Dask's are."""
     alone = fit(lesson)
     monkeypatch.setattr(training_method, "current_process", lambda: SimpleNamespace(daemon=True))

@@ -239,13 +239,11 @@ class NetworkMethod(TrainedMethod):
             model.load_state_dict({name: value for name, value in weights.items() if name.startswith("network.")})
             lesson.report(f"going on from the best epoch for {phase.epochs} epochs of {phase.steps} steps")
         apart = hardware.devices > 1
-        workers = hardware.workers if hardware.workers is not None else 0 if device == "cpu" else 4
-        if current_process().daemon:
-            # As Dask's workers are, so that none outlives its job.
-            workers = 0
-            if apart:
-                message = "hardware.devices: a worker of this runner may start no processes; take runner=serial"
-                raise MethodError(message)
+        # Dask's workers are daemons, so that none outlives its job.
+        if apart and current_process().daemon:
+            message = "hardware.devices: a worker of this runner may start no processes; take runner=serial"
+            raise MethodError(message)
+        workers = hardware.workers_used(on_cpu=device == "cpu")
         threads = max(1, hardware.threads_used // hardware.devices)
         seed = mixed_seed(lesson.seed, train.seed, *(() if phase.first else (1,)))
         pairs = (self._training_pairs(lesson, seed), Pairs(*lesson.valid))
