@@ -199,6 +199,8 @@ class Hardware:
         threads: CPU threads of the network; null: all cores that the process may use.
         workers: threads of each device that read ahead of the training; null: none on a CPU, otherwise its share of the
             cores, up to sixteen.
+        fold: whether the outermost layers of cmbNNCS's networks are trained as convolutions at half the resolution: the
+            same sums in another order; null: on CUDA with `train.compile`.
         predict_batch: samples per batch of a prediction.
         force: whether a network that is too large for a CPU is trained on one all the same.
     """
@@ -207,6 +209,7 @@ class Hardware:
     devices: PositiveInt = 1
     threads: PositiveInt | None = None
     workers: NonNegativeInt | None = None
+    fold: bool | None = None
     predict_batch: PositiveInt = 4
     force: bool = False
 
@@ -220,6 +223,10 @@ class Hardware:
         if self.workers is not None:
             return self.workers
         return 0 if on_cpu else min(MOST_WORKERS, max(1, n_cores() // self.devices))
+
+    def fold_used(self, *, on_cuda: bool, compiled: bool) -> bool:
+        """Say whether layers are folded; without a compiler, what is gained is lost on moving planes."""
+        return on_cuda and compiled if self.fold is None else self.fold
 
 
 @dataclass(frozen=True)

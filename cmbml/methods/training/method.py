@@ -250,7 +250,8 @@ class NetworkMethod(TrainedMethod):
         objective = self.objective.on(self.examples.describe(lesson.spec))
         memories = None if start is None else start["optimizer_states"]
         names = list(lesson.names)
-        trainee = Trainee(model, objective, train, pairs, names, seed, workers, threads, phase, memories)
+        folded = hardware.fold_used(on_cuda=device == "cuda", compiled=train.compile)
+        trainee = Trainee(model, objective, train, pairs, names, seed, workers, threads, phase, memories, folded=folded)
         with (
             out_of_memory("method.train.batch_size", train.batch_size, hardware.devices),
             told_by_processes(),

@@ -14,6 +14,7 @@ from cmbml.methods.training.allocator import keep_memory
 from cmbml.methods.training.data import Batch, Batches, Pairs, loader
 from cmbml.methods.training.devices import hush
 from cmbml.methods.training.faults import require_finite
+from cmbml.methods.training.folding import fold
 from cmbml.methods.training.objective import Objective
 from cmbml.methods.training.settings import Phase, Training
 
@@ -124,6 +125,7 @@ class Trainee(LightningModule):
         threads: CPU threads of each process that trains.
         phase: which part of the training it is.
         memories: the states of the optimisers to start with; fresh ones where None.
+        folded: whether layers that can be are computed at half the resolution.
     """
 
     def __init__(
@@ -138,9 +140,11 @@ class Trainee(LightningModule):
         threads: int,
         phase: Phase,
         memories: list[dict[str, Any]] | None = None,
+        *,
+        folded: bool = False,
     ) -> None:
         super().__init__()
-        self.phase, self.memories = phase, memories
+        self.phase, self.memories, self.folded = phase, memories, folded
         self.model, self.objective = model, objective
         self.training_settings, self.pairs, self.names = training, pairs, names
         self.seed, self.workers, self.threads = seed, workers, threads
@@ -156,6 +160,8 @@ class Trainee(LightningModule):
         torch.set_num_threads(self.threads)
         if self.trainer.strategy.root_device.type == "cpu":
             keep_memory()
+        if self.folded:
+            fold(self.model.network)
         if self.training_settings.compile:
             self.model.compile_network()
 
