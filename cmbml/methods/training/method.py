@@ -260,6 +260,7 @@ class NetworkMethod(TrainedMethod):
         ):
             if device == "cpu" and phase.first:
                 self._say_what_is_slow(lesson, hardware)
+            writer = WholeCheckpoints()
             trainer = Trainer(
                 accelerator="gpu" if device == "cuda" else device,
                 devices=hardware.devices,
@@ -269,8 +270,8 @@ class NetworkMethod(TrainedMethod):
                 sync_batchnorm=apart and device == "cuda",
                 precision=train.precision,
                 max_epochs=phase.epochs,
-                callbacks=self._callbacks(lesson, report, phase),
-                plugins=[WholeCheckpoints(), LightningEnvironment()],
+                callbacks=self._callbacks(lesson, report, phase, writer),
+                plugins=[writer, LightningEnvironment()],
                 # An interrupt may keep its thread from hearing that it is to end, until it flushes the next time.
                 logger=TensorBoardLogger(lesson.logdir, "", "", flush_secs=5),
                 default_root_dir=lesson.workdir,
@@ -293,9 +294,11 @@ class NetworkMethod(TrainedMethod):
             raise MethodError(message)
         return Mixtures(*lesson.train, lesson.parts, turn, self.examples.n_symmetries, seed)
 
-    def _callbacks(self, lesson: Lesson, report: Callable[[str], None], phase: Phase) -> list[Callback]:
+    def _callbacks(
+        self, lesson: Lesson, report: Callable[[str], None], phase: Phase, writer: WholeCheckpoints
+    ) -> list[Callback]:
         curve = Curve(lesson.logdir)
-        clock, keeper = Clock(curve, report, phase.every), Keeper(curve, lesson.workdir, phase.every)
+        clock, keeper = Clock(curve, report, phase.every), Keeper(curve, lesson.workdir, writer, phase.every)
         callbacks = [curve, clock, LearningRateMonitor("epoch"), keeper]
         if self.train.ema_decay:
             callbacks.append(MovingAverage(self.train.ema_decay))
