@@ -37,6 +37,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from cmbml.core.app import CONFIG_FOLDER
 from cmbml.methods.normalisation import Moments
 from cmbml.methods.planes import from_plane
+from cmbml.methods.trained import Hardware
 from cmbml.methods.training.data import Pairs
 from cmbml.methods.training.method import NetworkMethod
 from cmbml.methods.training.module import Normalised, Trainee
@@ -215,9 +216,19 @@ def run(method: NetworkMethod, arguments: argparse.Namespace) -> Interleave:
     model = Normalised(method.network.build(arguments.channels, 1), *norms, method.train.channels_last)
     n_batches = WARM_UP + arguments.repeats
     pairs = Pairs(list(features) * n_batches, list(targets) * n_batches)
-    workers = 0 if arguments.device == "cpu" else 4
+    workers = Hardware().workers_used(on_cpu=arguments.device == "cpu")
+    names, (phase,) = ["map"] * len(pairs), method.train.phases()
     trainee = Trainee(
-        model, method.objective, method.train, (pairs, pairs), ["map"] * len(pairs), 0, workers, arguments.threads
+        model,
+        method.objective,
+        method.train,
+        (pairs, pairs),
+        names,
+        0,
+        workers,
+        arguments.threads,
+        phase,
+        folded=Hardware(fold=arguments.fold).fold_used(on_cuda=arguments.device == "cuda", compiled=arguments.compile),
     )
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module="lightning.*")
@@ -261,6 +272,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--threads", type=int, default=2, help="CPU threads")
     parser.add_argument("--precision", default="32-true", choices=["32-true", "16-mixed", "bf16-mixed"])
     parser.add_argument("--compile", action="store_true", help="ask torch.compile")
+    parser.add_argument(
+        "--fold", action=argparse.BooleanOptionalAction, help="outermost layers at half the resolution, or not"
+    )
     parser.add_argument("--peak-tflops", type=float, help="matrix rate of the card, of which the fraction is printed")
     return parser.parse_args()
 

@@ -20,6 +20,9 @@ from cmbml.sky.patches import PatchSpec
 
 Arrays = Sequence[NDArray[np.float32]]
 
+MOST_WORKERS = 16
+"""Threads that read ahead, beyond which memory does not copy faster."""
+
 
 @settings
 class Examples(ABC):
@@ -202,7 +205,10 @@ class Hardware:
         device: `auto` takes CUDA, else MPS, else the CPU.
         devices: how many of them; more than one share each batch (data-parallel).
         threads: CPU threads of the network; null: all cores that the process may use.
-        workers: processes that read ahead of the training; null: none on a CPU, four otherwise.
+        workers: threads of each device that read ahead of the training; null: none on a CPU, otherwise its share of the
+            cores, up to sixteen.
+        fold: whether the outermost layers of cmbNNCS's networks are trained as convolutions at half the resolution: the
+            same sums in another order; null: on CUDA with `train.compile`.
         predict_batch: samples per batch of a prediction.
         force: whether a network that is too large for a CPU is trained on one all the same.
     """
@@ -211,6 +217,7 @@ class Hardware:
     devices: PositiveInt = 1
     threads: PositiveInt | None = None
     workers: NonNegativeInt | None = None
+    fold: bool | None = None
     predict_batch: PositiveInt = 4
     force: bool = False
 
@@ -218,6 +225,16 @@ class Hardware:
     def threads_used(self) -> int:
         """How many CPU threads a network really uses."""
         return self.threads or n_cores()
+
+    def workers_used(self, *, on_cpu: bool) -> int:
+        """Return how many threads read ahead for each device; a CPU's are busy training."""
+        if self.workers is not None:
+            return self.workers
+        return 0 if on_cpu else min(MOST_WORKERS, max(1, n_cores() // self.devices))
+
+    def fold_used(self, *, on_cuda: bool, compiled: bool) -> bool:
+        """Say whether layers are folded; without a compiler, what is gained is lost on moving planes."""
+        return on_cuda and compiled if self.fold is None else self.fold
 
 
 @dataclass(frozen=True)

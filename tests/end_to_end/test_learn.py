@@ -275,7 +275,8 @@ def test_killed_training_ends_with_the_same_bytes(
         run.communicate()
     resumed = re.search(r"going on after epoch (\d+)", done(learn(before, LONG)))
     assert resumed
-    assert int(resumed.group(1)) in (epochs[-1] - 1, epochs[-1])
+    # What was said of an epoch may have been said while the checkpoint of the one before was written.
+    assert int(resumed.group(1)) in range(epochs[-1] - 2, epochs[-1] + 1)
     assert (before / STATE).read_bytes() == long[1]
     curve = Table.read(before / "small/train/cmbnncs/training_curve.ecsv")
     assert list(curve["epoch"]) == list(range(40))

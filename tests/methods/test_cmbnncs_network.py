@@ -54,7 +54,8 @@ def test_has_the_published_layers(name, encoder, decoder):
     module = weightless(shipped(name), 4)
     layers = [part for part in module.modules() if isinstance(part, nn.Conv2d | nn.ConvTranspose2d)]
     assert [tuple(layer.weight.shape) for layer in layers] == encoder + decoder
-    assert [type(layer) for layer in layers] == [nn.Conv2d] * len(encoder) + [nn.ConvTranspose2d] * len(decoder)
+    kinds = [nn.Conv2d] * len(encoder) + [nn.ConvTranspose2d] * len(decoder)
+    assert all(isinstance(layer, kind) for layer, kind in zip(layers, kinds, strict=True))
     assert all(layer.bias is not None for layer in layers)
     norms = [part for part in module.modules() if isinstance(part, nn.BatchNorm2d)]
     assert [norm.num_features for norm in norms] == [shape[0] for shape in encoder] + [s[1] for s in decoder[:-1]]

@@ -1,25 +1,30 @@
 """Trainings that are interrupted, and what can go wrong in one."""
 
+import copy
+import errno
+import os
 import pickle
 import re
 import shutil
+import threading
+import time
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import pytest
 import torch
-from learning import CPU, N_TRAIN, Forgetful, Power, fit, method, said, same, stops_at
+from learning import CPU, N_TRAIN, TINY, Forgetful, Power, fit, method, said, same, stops_at
 from torch import nn
 
 from cmbml.methods.base import MethodError
 from cmbml.methods.trained import Hardware, Lesson
 from cmbml.methods.training import devices
 from cmbml.methods.training import method as training_method
-from cmbml.methods.training.checkpoint import read_checkpoint
+from cmbml.methods.training.checkpoint import WholeCheckpoints, read_checkpoint
 from cmbml.methods.training.faults import out_of_memory
 
 # Going on
@@ -106,6 +111,118 @@ def test_checkpoint_holds_no_code(lesson: Lesson) -> None:
     for name in ("last", "best"):
         found = torch.load(lesson.workdir / f"{name}.ckpt", weights_only=True)
         assert found["epoch"] in (0, 1)
+
+
+# Beside the training
+
+
+class Saving:
+    """Writes checkpoints slowly; the one of a number is cut short by an error."""
+
+    def __init__(self, seconds: float, number: int = 0, error: BaseException | None = None) -> None:
+        self.seconds, self.number, self.error, self.save, self.begun = seconds, number, error, torch.save, 0
+
+    def __call__(self, checkpoint: object, stream: BinaryIO) -> None:
+        self.begun += 1
+        time.sleep(self.seconds)
+        self.save(checkpoint, stream)
+        if self.begun == self.number:
+            stream.truncate(stream.tell() // 2)
+            raise self.error
+
+
+def parts(lesson: Lesson) -> list[Path]:
+    return list(lesson.workdir.rglob(".*.part"))
+
+
+def test_checkpoint_holds_what_was_when_it_was_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While it is written, weights, moments and rows go on changing."""
+    network, rows, goes_on, save = TINY.build(2, 1), [[1.0]], threading.Event(), torch.save
+    optimiser = torch.optim.Adam(network.parameters(), fused=True)
+
+    def learn() -> None:
+        network(torch.randn(2, 2, 8, 8)).square().sum().backward()
+        optimiser.step()
+
+    def when_told(*words: Any) -> None:
+        assert goes_on.wait(10)
+        save(*words)
+
+    learn()
+    checkpoint = {
+        "state_dict": network.state_dict(),
+        "optimizers": [optimiser.state_dict()],
+        "callbacks": {"rows": rows},
+    }
+    wanted = copy.deepcopy(checkpoint)
+    monkeypatch.setattr(torch, "save", when_told)
+    writer, paths = WholeCheckpoints(), [tmp_path / name for name in ("best.ckpt", "last.ckpt")]
+    writer.save_checkpoint(checkpoint, paths[0], paths[1:])
+    learn()
+    rows.append([2.0])
+    assert not any(path.exists() for path in paths)
+    writer.look()
+    goes_on.set()
+    writer.wait()
+    for path in paths:
+        found = read_checkpoint(path)
+        torch.testing.assert_close(found, wanted, rtol=0, atol=0)
+        assert found["state_dict"]._metadata == wanted["state_dict"]._metadata
+        assert type(found["state_dict"]) is type(wanted["state_dict"])
+
+
+def test_slow_disk_changes_nothing(lesson: Lesson, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = fit(lesson, epochs=3, ema_decay=0.9)
+    saving = Saving(0.1)
+    monkeypatch.setattr(torch, "save", saving)
+    assert same(whole, fit(lesson, epochs=3, ema_decay=0.9))
+    assert saving.begun in range(4, 7)
+
+
+@pytest.mark.parametrize(("stop", "raised"), [(Power, Power), (KeyboardInterrupt, KeyboardInterrupt)])
+def test_what_is_written_when_a_training_ends_is_written_whole(
+    lesson: Lesson, monkeypatch: pytest.MonkeyPatch, stop: type[BaseException], raised: type[BaseException]
+) -> None:
+    whole = fit(lesson, epochs=4)
+    shutil.rmtree(lesson.workdir)
+    saving = Saving(0.2)
+
+    def stops(line: str) -> None:
+        if line.startswith("epoch 3"):
+            raise stop
+
+    with monkeypatch.context() as patch, pytest.raises(raised):
+        patch.setattr(torch, "save", saving)
+        method(epochs=4).fit(replace(lesson, report=stops, workdir=made(lesson)), CPU)
+    assert read_checkpoint(lesson.workdir / "last.ckpt")["epoch"] == 1
+    assert not parts(lesson)
+    assert same(method(epochs=4).fit(lesson, CPU), whole)
+
+
+@pytest.mark.parametrize("number", [3, 5], ids=["on the way", "at the end"])
+def test_checkpoint_that_cannot_be_written_stops_the_training(
+    lesson: Lesson, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    whole = fit(lesson, epochs=3)
+    first, second, third = whole.curve["valid_loss"]
+    assert second < min(first, third), "two epochs write both checkpoints, and the third one writes one"
+    with monkeypatch.context() as patch, pytest.raises(MethodError) as caught:
+        patch.setattr(torch, "save", Saving(0.05, number, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))))
+        fit(lesson, epochs=3)
+    assert re.match(r"cannot write the checkpoint .*\.ckpt: .*No space left on device; free some", str(caught.value))
+    assert not parts(lesson)
+    assert read_checkpoint(lesson.workdir / "last.ckpt")["epoch"] == (0 if number == 3 else 1)
+    assert same(method(epochs=3).fit(lesson, CPU), whole)
+
+
+def test_training_that_fails_says_why_and_not_what_failed_later(
+    lesson: Lesson, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch, "save", Saving(0.5, 1, OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))))
+    shutil.rmtree(lesson.workdir, ignore_errors=True)
+    with pytest.raises(Power):
+        method(epochs=4).fit(replace(lesson, report=partial(stops_at, "epoch 2"), workdir=made(lesson)), CPU)
+    assert not list(lesson.workdir.rglob("*.ckpt")) + parts(lesson)
 
 
 # What can go wrong
@@ -208,7 +325,7 @@ def test_gpus_that_share_a_batch_normalise_by_all_of_it(
         fit(lesson, Hardware(devices=number), batch_size=2)
 
 
-def test_worker_that_may_start_no_processes_reads_by_itself(lesson: Lesson, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_worker_that_may_start_no_processes_reads_with_threads(lesson: Lesson, monkeypatch: pytest.MonkeyPatch) -> None:
     """As Dask's are."""
     alone = fit(lesson)
     monkeypatch.setattr(training_method, "current_process", lambda: SimpleNamespace(daemon=True))

@@ -11,6 +11,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn.functional import prelu
 
 from cmbml.methods.base import MethodError
+from cmbml.methods.training.folding import DoublingConv2d, HalvingConv2d
 from cmbml.methods.training.network import Network
 from cmbml.settings import settings
 
@@ -109,14 +110,14 @@ class UNetModule(nn.Module):
         super().__init__()
         widths = (n_in, *layout.widths)
         self.encoder = nn.ModuleList(
-            _encoder_level(*channels, kernel)
-            for channels, kernel in zip(pairwise(widths), layout.encoder_kernels, strict=True)
+            _encoder_level(*channels, kernel, outermost=level == 0)
+            for level, (channels, kernel) in enumerate(zip(pairwise(widths), layout.encoder_kernels, strict=True))
         )
         targets = (*layout.widths[-2::-1], n_out)
         sources = (layout.widths[-1], *(2 * width for width in targets[:-1]))
         last = layout.n_levels - 1
         self.decoder = nn.ModuleList(
-            _decoder_level(source, target, kernel, normalised=level < last)
+            _decoder_level(source, target, kernel, outermost=level == last)
             for level, (source, target, kernel) in enumerate(zip(sources, targets, layout.decoder_kernels, strict=True))
         )
 
@@ -138,18 +139,15 @@ class UNetModule(nn.Module):
         return found
 
 
-def _encoder_level(n_in: int, n_out: int, kernel: int) -> nn.Sequential:
-    """Return a level that halves; the padding makes it exactly half for even and odd kernels alike."""
-    convolution = nn.Conv2d(n_in, n_out, kernel, stride=2, padding=(kernel - 1) // 2)
-    return nn.Sequential(convolution, nn.BatchNorm2d(n_out), OneSlope())
+def _encoder_level(n_in: int, n_out: int, kernel: int, *, outermost: bool) -> nn.Sequential:
+    """Return a level that halves."""
+    return nn.Sequential(HalvingConv2d(n_in, n_out, kernel, foldable=outermost), nn.BatchNorm2d(n_out), OneSlope())
 
 
-def _decoder_level(n_in: int, n_out: int, kernel: int, *, normalised: bool) -> nn.Sequential:
-    """Return a level that doubles; an odd kernel needs a row and a column more on one side to do so."""
-    padding = (kernel - 1) // 2
-    convolution = nn.ConvTranspose2d(n_in, n_out, kernel, stride=2, padding=padding, output_padding=kernel % 2)
-    normalisation = (nn.BatchNorm2d(n_out),) if normalised else ()
-    return nn.Sequential(convolution, *normalisation, OneSlope())
+def _decoder_level(n_in: int, n_out: int, kernel: int, *, outermost: bool) -> nn.Sequential:
+    """Return a level that doubles."""
+    normalisation = () if outermost else (nn.BatchNorm2d(n_out),)
+    return nn.Sequential(DoublingConv2d(n_in, n_out, kernel, foldable=outermost), *normalisation, OneSlope())
 
 
 @final

@@ -13,6 +13,7 @@ from lightning.pytorch.callbacks import Checkpoint, WeightAveraging
 from torch import Tensor
 
 from cmbml.methods.base import MethodError
+from cmbml.methods.training.checkpoint import WholeCheckpoints
 
 COLUMNS = ("epoch", "step", "learning_rate", "train_loss", "valid_loss", "valid_rmse_uk")
 BEST, LAST = "best.ckpt", "last.ckpt"
@@ -148,18 +149,26 @@ class Keeper(Checkpoint):
     Args:
         curve: what knows which is the best.
         workdir: where they stand.
+        writer: what writes them, while the training goes on.
         every: after how many epochs the one to go on from is written.
     """
 
-    def __init__(self, curve: Curve, workdir: Path, every: int = 1) -> None:
-        self.curve, self.workdir, self.every = curve, workdir, every
+    def __init__(self, curve: Curve, workdir: Path, writer: WholeCheckpoints, every: int = 1) -> None:
+        self.curve, self.workdir, self.writer, self.every = curve, workdir, writer, every
+
+    def on_train_batch_end(self, *_: Any) -> None:  # noqa: ANN401
+        """End a training whose checkpoint could not be written; not only after the epoch, which may take hours."""
+        self.writer.look()
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
-        """Write them."""
-        if self.curve.best == len(self.curve.rows) - 1:
-            trainer.save_checkpoint(self.workdir / BEST)
-        if _due(trainer, self.every):
-            trainer.save_checkpoint(self.workdir / LAST)
+        """Write them: the same, where both are due."""
+        due = {BEST: self.curve.best == len(self.curve.rows) - 1, LAST: _due(trainer, self.every)}
+        if paths := [self.workdir / name for name, wanted in due.items() if wanted]:
+            trainer.save_checkpoint(paths[0], storage_options=paths[1:])
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:  # noqa: ARG002
+        """Wait for the last ones."""
+        self.writer.wait()
 
 
 class Patience(Callback):

@@ -1,20 +1,30 @@
 """Memory-mapped arrays as what a training reads."""
 
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from itertools import cycle, islice
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.utils.data import DataLoader, Dataset, DistributedSampler, Sampler
+from torch.utils.data import Dataset, DistributedSampler, Sampler
 
+from cmbml.methods.base import MethodError
 from cmbml.methods.trained import Arrays
 
-Item = tuple[torch.Tensor, torch.Tensor, int]
+Item = tuple[NDArray[np.float32], NDArray[np.float32], int]
+Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+Buffer = tuple[torch.Tensor, torch.Tensor]
 Turn = Callable[[NDArray[np.float32], int], NDArray[np.float32]]
+
+AHEAD = 2
+"""Batches, at least, that threads read while one is learnt from; memory holds them and that one."""
 
 
 class Pairs(Dataset[Item]):
-    """Features, target and number of each simulation.
+    """Features, target and number of each simulation; the arrays are as they are mapped, and not copied.
 
     Args:
         features: an array for each simulation.
@@ -29,9 +39,7 @@ class Pairs(Dataset[Item]):
 
     def __getitem__(self, index: int) -> Item:
         number = index % len(self)
-        # A mapped array is copied once, here; a batch is then stacked from these.
-        features, target = (torch.from_numpy(np.array(a[number])) for a in (self.features, self.targets))
-        return features, target, number
+        return self.features[number], self.targets[number], number
 
 
 class Turned(Pairs):
@@ -52,8 +60,7 @@ class Turned(Pairs):
     def __getitem__(self, index: int) -> Item:
         epoch, number = divmod(index, len(self))
         symmetry = int(np.random.default_rng([self.seed, epoch, number]).integers(self.n_symmetries))
-        features, target = (torch.from_numpy(self.turn(a[number], symmetry)) for a in (self.features, self.targets))
-        return features, target, number
+        return self.turn(self.features[number], symmetry), self.turn(self.targets[number], symmetry), number
 
 
 class Mixtures(Turned):
@@ -86,7 +93,7 @@ class Mixtures(Turned):
         signal, noise = self.parts[number][0], self.parts[noise_of][1]
         foregrounds = self.features[foregrounds_of] - self.parts[foregrounds_of].sum(axis=0)
         features = self.turn(signal, turn_of_cmb) + self.turn(foregrounds, turn_of_foregrounds) + noise
-        return torch.from_numpy(features), torch.from_numpy(self.turn(self.targets[number], turn_of_cmb)), number
+        return features, self.turn(self.targets[number], turn_of_cmb), number
 
 
 class EpochSampler(DistributedSampler[int]):
@@ -122,22 +129,100 @@ class SteppedSampler(Sampler[int]):
         return iter(np.concatenate([rng.permutation(self.size) for _ in range(rounds)])[: self.number].tolist())
 
 
+class Batches:
+    """Batches in the order of a sampler, which threads read ahead of whoever learns from them.
+
+    Samples are copied into a few buffers that take turns, so that memory does not grow with their number: a batch,
+    `(batch, ...)` twice and the numbers of its samples, holds until the next one is asked for. What comes does not
+    depend on how many threads read. What fails in one of them is raised where the batch is asked for.
+
+    Args:
+        pairs: what is read.
+        batch_size: samples per batch; the last one may have fewer.
+        sampler: their order.
+        threads: how many read ahead; 0: a batch is read when it is asked for.
+        pin: whether to read into memory from which a GPU copies faster.
+    """
+
+    batch_sampler = None
+    """Lightning tells the sampler the epoch, and looks for this one, too."""
+
+    def __init__(
+        self, pairs: Pairs, batch_size: int, sampler: Sampler[int] | range, threads: int = 0, pin: bool = False
+    ) -> None:
+        self.pairs, self.batch_size, self.sampler = pairs, batch_size, sampler
+        self.threads, self.pin = threads, pin
+        # No thread shall wait for another one's batch to be learnt from.
+        ahead = max(AHEAD, -(-threads // batch_size)) if threads else 0
+        self.n_buffers = min(1 + ahead, len(self))
+        self._kept: list[Buffer] = []
+
+    def __len__(self) -> int:
+        return -(-len(self.sampler) // self.batch_size)  # type: ignore[arg-type]
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Read all of them.
+
+        Raises:
+            MethodError: samples are not alike in shape.
+        """
+        # Kept from epoch to epoch; whoever goes through the batches in the meantime has buffers of its own.
+        buffers, self._kept = self._kept or [self._buffer() for _ in range(self.n_buffers)], []
+        order, ring = iter(self.sampler), cycle(buffers)
+        reading: deque[tuple[Buffer, Sequence[Callable[[], int]]]] = deque()
+        pool = ThreadPoolExecutor(self.threads, "reader") if self.threads else None
+        try:
+            while True:
+                while len(reading) < len(buffers) and (indices := list(islice(order, self.batch_size))):
+                    buffer = next(ring)
+                    reads = [partial(self._read, index, *rows) for index, *rows in zip(indices, *buffer, strict=False)]
+                    reading.append((buffer, [pool.submit(read).result for read in reads] if pool else reads))
+                if not reading:
+                    return
+                (features, target), waited = reading.popleft()
+                numbers = torch.tensor([read() for read in waited])
+                yield features[: len(numbers)], target[: len(numbers)], numbers
+        finally:
+            if pool:
+                pool.shutdown(cancel_futures=True)
+            self._kept = buffers
+
+    def _buffer(self) -> Buffer:
+        size = min(self.batch_size, len(self.sampler))  # type: ignore[arg-type]
+        alike = (
+            torch.from_numpy(np.empty((size, *like[0].shape), like[0].dtype))
+            for like in (self.pairs.features, self.pairs.targets)
+        )
+        features, target = (torch.empty_like(rows, pin_memory=self.pin) for rows in alike)
+        return features, target
+
+    def _read(self, index: int, *rows: torch.Tensor) -> int:
+        """Copy a sample to its place in a batch; NumPy copies arrays, mapped ones too, beside other threads."""
+        *found, number = self.pairs[index]
+        for what, values, row in zip(("features", "target"), found, rows, strict=True):
+            if values.shape != row.shape:
+                message = f"the {what} of sample {number} are {values.shape}, and not {tuple(row.shape)} as the first's"
+                raise MethodError(message)
+            row.numpy()[...] = values
+        return number
+
+
 def loader(
     pairs: Pairs,
     batch_size: int,
-    workers: int,
+    threads: int,
     seed: int | None,
     rank: int = 0,
     ranks: int = 1,
     pin: bool = False,
     steps: int | None = None,
-) -> DataLoader[Item]:
+) -> Batches:
     """Return what reads batches, in an order that depends on the seed and the epoch alone.
 
     Args:
         pairs: what is read.
         batch_size: simulations per batch.
-        workers: processes that read ahead.
+        threads: how many read ahead.
         seed: of the order, in which devices with too few simulations are given some twice; None keeps that of the
             simulations, each once.
         rank: which of the devices this is.
@@ -150,13 +235,4 @@ def loader(
         sampler = SteppedSampler(len(pairs), steps * batch_size, seed % 2**63)
     elif seed is not None:
         sampler = EpochSampler(pairs, ranks, rank, seed=seed % 2**63)
-    return DataLoader(
-        pairs,
-        batch_size,
-        sampler=sampler,
-        num_workers=workers,
-        persistent_workers=workers > 0,
-        pin_memory=pin,
-        # Of its own, so that reading draws nothing from the generator that networks draw from.
-        generator=torch.Generator(),
-    )
+    return Batches(pairs, batch_size, sampler, threads, pin)

@@ -275,20 +275,19 @@ class NetworkMethod(TrainedMethod):
             model.load_state_dict({name: value for name, value in weights.items() if name.startswith("network.")})
             lesson.report(f"going on from the best epoch for {phase.epochs} epochs of {phase.steps} steps")
         apart = hardware.devices > 1
-        workers = hardware.workers if hardware.workers is not None else 0 if device == "cpu" else 4
-        if current_process().daemon:
-            # As Dask's workers are, so that none outlives its job.
-            workers = 0
-            if apart:
-                message = "hardware.devices: a worker of this runner may start no processes; take runner=serial"
-                raise MethodError(message)
+        # Dask's workers are daemons, so that none outlives its job.
+        if apart and current_process().daemon:
+            message = "hardware.devices: a worker of this runner may start no processes; take runner=serial"
+            raise MethodError(message)
+        workers = hardware.workers_used(on_cpu=device == "cpu")
         threads = max(1, hardware.threads_used // hardware.devices)
         seed = mixed_seed(lesson.seed, train.seed, *(() if phase.first else (1,)))
         pairs = (self._training_pairs(lesson, seed), Pairs(*lesson.valid))
         objective = self.objective.on(self.examples.describe(lesson.spec))
         memories = None if start is None else start["optimizer_states"]
         names = list(lesson.names)
-        trainee = Trainee(model, objective, train, pairs, names, seed, workers, threads, phase, memories)
+        folded = hardware.fold_used(on_cuda=device == "cuda", compiled=train.compile)
+        trainee = Trainee(model, objective, train, pairs, names, seed, workers, threads, phase, memories, folded=folded)
         with (
             out_of_memory("method.train.batch_size", train.batch_size, hardware.devices),
             told_by_processes(),
@@ -297,6 +296,7 @@ class NetworkMethod(TrainedMethod):
         ):
             if device == "cpu" and phase.first:
                 self._say_what_is_slow(lesson, hardware)
+            writer = WholeCheckpoints()
             trainer = Trainer(
                 accelerator="gpu" if device == "cuda" else device,
                 devices=hardware.devices,
@@ -306,8 +306,8 @@ class NetworkMethod(TrainedMethod):
                 sync_batchnorm=apart and device == "cuda",
                 precision=train.precision,
                 max_epochs=phase.epochs,
-                callbacks=self._callbacks(lesson, report, phase),
-                plugins=[WholeCheckpoints(), LightningEnvironment()],
+                callbacks=self._callbacks(lesson, report, phase, writer),
+                plugins=[writer, LightningEnvironment()],
                 # An interrupt may keep its thread from hearing that it is to end, until it flushes the next time.
                 logger=TensorBoardLogger(lesson.logdir, "", "", flush_secs=5),
                 default_root_dir=lesson.workdir,
@@ -330,9 +330,11 @@ class NetworkMethod(TrainedMethod):
             raise MethodError(message)
         return Mixtures(*lesson.train, lesson.parts, turn, self.examples.n_symmetries, seed)
 
-    def _callbacks(self, lesson: Lesson, report: Callable[[str], None], phase: Phase) -> list[Callback]:
+    def _callbacks(
+        self, lesson: Lesson, report: Callable[[str], None], phase: Phase, writer: WholeCheckpoints
+    ) -> list[Callback]:
         curve = Curve(lesson.logdir)
-        clock, keeper = Clock(curve, report, phase.every), Keeper(curve, lesson.workdir, phase.every)
+        clock, keeper = Clock(curve, report, phase.every), Keeper(curve, lesson.workdir, writer, phase.every)
         callbacks = [curve, clock, LearningRateMonitor("epoch"), keeper]
         if self.train.ema_decay:
             callbacks.append(MovingAverage(self.train.ema_decay))

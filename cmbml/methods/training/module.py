@@ -11,13 +11,12 @@ from torch import nn
 from cmbml.methods.base import MethodError
 from cmbml.methods.normalisation import Scaling
 from cmbml.methods.training.allocator import keep_memory
-from cmbml.methods.training.data import Pairs, loader
+from cmbml.methods.training.data import Batch, Batches, Pairs, loader
 from cmbml.methods.training.devices import hush
 from cmbml.methods.training.faults import require_finite
+from cmbml.methods.training.folding import fold
 from cmbml.methods.training.objective import Objective
 from cmbml.methods.training.settings import Phase, Training
-
-Batch = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 
 
 def mixed_seed(*numbers: int) -> int:
@@ -122,10 +121,11 @@ class Trainee(LightningModule):
         pairs: training and validation samples.
         names: of the training samples, for messages.
         seed: root of all randomness.
-        workers: processes that read ahead.
+        workers: threads that read ahead.
         threads: CPU threads of each process that trains.
         phase: which part of the training it is.
         memories: the states of the optimisers to start with; fresh ones where None.
+        folded: whether layers that can be are computed at half the resolution.
     """
 
     def __init__(
@@ -140,9 +140,11 @@ class Trainee(LightningModule):
         threads: int,
         phase: Phase,
         memories: list[dict[str, Any]] | None = None,
+        *,
+        folded: bool = False,
     ) -> None:
         super().__init__()
-        self.phase, self.memories = phase, memories
+        self.phase, self.memories, self.folded = phase, memories, folded
         self.model, self.objective = model, objective
         self.training_settings, self.pairs, self.names = training, pairs, names
         self.seed, self.workers, self.threads = seed, workers, threads
@@ -158,22 +160,29 @@ class Trainee(LightningModule):
         torch.set_num_threads(self.threads)
         if self.trainer.strategy.root_device.type == "cpu":
             keep_memory()
+        if self.folded:
+            fold(self.model.network)
         if self.training_settings.compile:
             self.model.compile_network()
 
-    def train_dataloader(self) -> Any:  # noqa: ANN401
+    def train_dataloader(self) -> Batches:
         """Read the training simulations in an order of each epoch's own."""
         return self._loader(0, self.seed)
 
-    def val_dataloader(self) -> Any:  # noqa: ANN401
+    def val_dataloader(self) -> Batches:
         """Read the validation simulations."""
         return self._loader(1, None)
+
+    def transfer_batch_to_device(self, batch: Batch, device: torch.device, dataloader_idx: int) -> Batch:  # noqa: ARG002
+        """Copy a batch, and wait for it: where it was read to is read to again. Lightning's own does not wait."""
+        features, target, numbers = (part.to(device) for part in batch)
+        return features, target, numbers
 
     def _factor(self, batch: int, total: int) -> float:
         """Return by how much the learning rate has changed: a later phase keeps what the first ended with."""
         return self.training_settings.factor(batch if self.phase.first else total, total)
 
-    def _loader(self, which: int, seed: int | None) -> Any:  # noqa: ANN401
+    def _loader(self, which: int, seed: int | None) -> Batches:
         ranks = self.trainer.world_size
         size = self.training_settings.batch_size // ranks
         if which and self.objective.population:
