@@ -6,22 +6,26 @@ import numpy as np
 import pytest
 
 from cmbml.methods.base import MethodError
-from cmbml.methods.training.familiar import Familiar, strengths
+from cmbml.methods.training.familiar import Familiar, traits
 
 RNG = np.random.default_rng(1)
 MIX = np.array([[1.0, 0.9, 0.0], [0.9, 1.0, 0.0], [0.0, 0.0, 1.0]])
 
 
 def rows(number: int) -> np.ndarray:
-    """Strengths whose first two channels go together."""
+    """Traits of which the first two go together."""
     return RNG.multivariate_normal((0.0, 1.0, 2.0), 0.04 * MIX, number)
 
 
-def test_strength_is_the_logarithm_of_the_mean_square() -> None:
-    shown = np.stack([np.full((4, 3), 2.0), np.zeros((4, 3))]).astype(np.float32)
-    found = strengths(shown)
-    assert found[0] == pytest.approx(np.log(4))
-    assert np.isfinite(found[1])
+def test_traits_are_strength_roughness_and_spread() -> None:
+    stripes = np.tile((2.0, -2.0), (4, 3)).reshape(1, 4, 6)
+    found = traits(np.concatenate([stripes, np.zeros((1, 4, 6))]).astype(np.float32)).reshape(3, 2)
+    # Neighbours along a row differ by 4, those along a column by nothing; all are as far from zero.
+    np.testing.assert_allclose(found[:, 0], np.log([4.0, 16.0 / 4.0, 1.0]), atol=1e-6)
+    assert np.isfinite(found).all()
+    alone = np.zeros((1, 10, 10))
+    alone[0, 5, 5] = 20.0
+    assert traits(alone)[2] == pytest.approx(np.log(0.2 / 2.0))
 
 
 def test_few_of_the_same_kind_are_beyond_and_a_broken_relation_is() -> None:
@@ -29,7 +33,7 @@ def test_few_of_the_same_kind_are_beyond_and_a_broken_relation_is() -> None:
     new = np.array([familiar.beyond(row) for row in rows(1000)])
     # Of 424 samples one is the farthest: of as many new ones, about one is beyond it.
     assert np.mean(new > 1) < 0.02
-    # Each channel is within two standard deviations, but they never went apart.
+    # Each is within two standard deviations, but they never went apart.
     apart = np.array([0.4, 0.6, 2.0])
     assert familiar.beyond(apart) > 1.5
     assert familiar.distance(familiar.mean) == 0.0

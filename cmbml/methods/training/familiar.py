@@ -1,8 +1,9 @@
 """How far what a network is shown lies from what it was trained on.
 
 What a network says of its own error holds for samples such as it has learnt from. Whether a new one is such a sample
-can be seen without its truth: by how strong each channel is, as the network sees it, beside how strong it was in the
-training samples, and how these strengths went together (Mahalanobis' distance of their logarithms).
+can be seen without its truth, by traits of each channel as the network sees it: how strong it is, how rough, and how
+much of it stands out. How far they are from those of the training samples, and from how these went together, is
+Mahalanobis' distance.
 """
 
 from collections.abc import Mapping
@@ -18,25 +19,37 @@ from cmbml.methods.training.module import Normalised
 
 Float = NDArray[np.float64]
 MOST_SAMPLES = 512
-"""Of how many training samples strengths are measured, spread evenly over all."""
+"""Of how many training samples traits are measured, spread evenly over all."""
 LEAST_SPREAD = 1e-3
 """The least standard deviation of a logarithm that counts: rounding is no strangeness."""
 
 
-def strengths(shown: NDArray[Any]) -> Float:
-    """Return the logarithm of the mean square of each channel of a sample, `(n_channel, ...)` to `(n_channel,)`."""
-    squares = np.square(shown.reshape(len(shown), -1), dtype=np.float64).mean(axis=1)
-    found: Float = np.log(np.maximum(squares, np.finfo(np.float32).tiny))
-    return found
+LEAST = float(np.finfo(np.float32).tiny)
+"""Below which a mean is taken for this, so that a channel of zeros has traits, too."""
+
+
+def traits(shown: NDArray[Any]) -> Float:
+    """Return logarithms of what each channel of a sample is like, `(n_channel, ...)` to `(3 n_channel,)`.
+
+    Of each channel the mean square; that of differences of neighbours over it; and the mean absolute value over its
+    root, which is the smaller the more of the square is in few places.
+    """
+    values = shown.astype(np.float64)
+    axes = tuple(range(1, values.ndim))
+    square = np.maximum(np.square(values).mean(axis=axes), LEAST)
+    steps = (np.square(np.diff(values, axis=axis)).mean(axis=axes) for axis in axes if values.shape[axis] > 1)
+    rough = np.maximum(sum(steps, start=np.zeros(len(values))), LEAST) / square
+    spread = np.maximum(np.abs(values).mean(axis=axes), LEAST) / np.sqrt(square)
+    return np.log(np.concatenate([square, rough, spread]))
 
 
 @dataclass(frozen=True)
 class Familiar:
-    """The strengths that a network has seen.
+    """The traits of the samples that a network has seen.
 
     Attributes:
-        mean: `(n_channel,)`.
-        inverse: `(n_channel, n_channel)`, of their covariance.
+        mean: `(n_trait,)`.
+        inverse: `(n_trait, n_trait)`, of their covariance.
         farthest: the largest distance of a sample that the training knew, of those it was validated on, too.
     """
 
@@ -46,16 +59,16 @@ class Familiar:
 
     @classmethod
     def of(cls, train: Float, valid: Float) -> "Familiar":
-        """Measure rows of strengths, `(n_sample, n_channel)`; a covariance of few samples is drawn to its diagonal."""
-        n_sample, n_channel = train.shape
+        """Measure rows of traits, `(n_sample, n_trait)`; a covariance of few samples is drawn to its diagonal."""
+        n_sample, n_trait = train.shape
         covariance = np.atleast_2d(np.cov(train, rowvar=False, bias=True))
-        share = n_channel / (n_channel + n_sample)
+        share = n_trait / (n_trait + n_sample)
         diagonal = np.diag(np.diag(covariance) + LEAST_SPREAD**2)
         found = cls(train.mean(axis=0), np.linalg.inv((1 - share) * covariance + share * diagonal), 0.0)
         return cls(found.mean, found.inverse, max(found.distance(row) for row in (*train, *valid)))
 
     def distance(self, row: Float) -> float:
-        """Return the distance of one sample's strengths from the mean of the training's."""
+        """Return the distance of one sample's traits from the mean of the training's."""
         away = row - self.mean
         return float(np.sqrt(away @ self.inverse @ away))
 
@@ -93,4 +106,4 @@ def beyond_training(about: Mapping[str, Any], model: Normalised, batch: Tensor) 
     if known is None:
         return [None] * len(batch)
     familiar = Familiar.from_plain(known)
-    return [familiar.beyond(strengths(sample)) for sample in model.bring_in(batch).cpu().numpy()]
+    return [familiar.beyond(traits(sample)) for sample in model.bring_in(batch).cpu().numpy()]

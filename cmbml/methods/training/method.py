@@ -27,7 +27,7 @@ from cmbml.methods.training.checkpoint import WholeCheckpoints, read_checkpoint
 from cmbml.methods.training.cost import TRAINING, gflop, seconds_on_cpu
 from cmbml.methods.training.data import Mixtures, Pairs, Turned
 from cmbml.methods.training.devices import chosen_device, quiet, threads_of
-from cmbml.methods.training.familiar import MOST_SAMPLES, Familiar, beyond_training, strengths
+from cmbml.methods.training.familiar import MOST_SAMPLES, Familiar, beyond_training, traits
 from cmbml.methods.training.faults import interruptible, out_of_memory, relayed, told_by_processes
 from cmbml.methods.training.module import Normalised, Trainee, mixed_seed
 from cmbml.methods.training.network import Network
@@ -182,7 +182,7 @@ class NetworkMethod(TrainedMethod):
         for features in (lesson.train[0], lesson.valid[0]):
             chosen = np.unique(np.linspace(0, len(features) - 1, min(len(features), MOST_SAMPLES)).round().astype(int))
             shown = (torch.from_numpy(np.array(features[number])[np.newaxis]) for number in chosen)
-            rows.append(np.stack([strengths(model.bring_in(each)[0].numpy()) for each in shown]))
+            rows.append(np.stack([traits(model.bring_in(each)[0].numpy()) for each in shown]))
         return Familiar.of(*rows).plain()
 
     def _say_what_is_slow(self, lesson: Lesson, hardware: Hardware) -> None:

@@ -54,9 +54,9 @@ class CleanObserved(Executor):
     A map that has the resolution asked for is left as it is; another one is analysed up to `lmax` and synthesised
     anew. Beams stay as they are: they are the method's to deal with.
 
-    Where every channel that the method looks at has two halves of its data, and it is none that learns, both are cleaned
-    with the weights that were found in the whole maps. They share all of the sky and nothing of their noise: that of the
-    cleaned map is half their difference, and the cross-spectrum of the two has no noise in it.
+    Where every channel that the method looks at has two halves of its data, and it is none that learns, both are
+    cleaned with the weights that were found in the whole maps. They share all of the sky and nothing of their noise:
+    that of the cleaned map is half their difference, and the cross-spectrum of the two has no noise in it.
 
     Attributes:
         method: what cleans them.
