@@ -40,7 +40,8 @@ def traits(shown: NDArray[Any]) -> Float:
     steps = (np.square(np.diff(values, axis=axis)).mean(axis=axes) for axis in axes if values.shape[axis] > 1)
     rough = np.maximum(sum(steps, start=np.zeros(len(values))), LEAST) / square
     spread = np.maximum(np.abs(values).mean(axis=axes), LEAST) / np.sqrt(square)
-    return np.log(np.concatenate([square, rough, spread]))
+    found: Float = np.log(np.concatenate([square, rough, spread]))
+    return found
 
 
 @dataclass(frozen=True)
