@@ -6,8 +6,9 @@ that parameters may differ from those fitted, and all have a Gaussian prior whos
 own error, is found in the data. The CMB has none: the posterior mean has a response of 1 to it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Annotated, final
 
 import healpy as hp
@@ -26,8 +27,9 @@ from cmbml.methods.ilc.transforms import power_per_pixel
 from cmbml.methods.ilc.uncertainty import LEAST_VARIANCE, needlet_noise
 from cmbml.settings import PositiveFloat, settings
 from cmbml.sky.bandpass import Bandpass
-from cmbml.sky.case import ChannelWeights, ObservationSpec
+from cmbml.sky.case import Answer, ChannelWeights, Observation, ObservationSpec
 from cmbml.sky.harmonics import cut_alm, filter_alm, synthesise
+from cmbml.sky.maps import MapSpec, SkyMap
 
 ALONE = "method=parametric"
 SHARED_RAD = 1.0
@@ -114,7 +116,7 @@ class Parametric(LinearMethod[Plan, Weights]):
     average_deg: Annotated[float, Field(gt=0, le=60)] = 8.0
     region_deg: Annotated[float, Field(gt=0, le=360)] = 30.0
     fit_error: PositiveFloat = 0.1
-    fit_modes: PositiveFloat = 5.0
+    fit_modes: PositiveFloat = 50.0
     model_error: PositiveFloat = 0.003
     em_steps: PositiveInt = 40
 
@@ -123,16 +125,42 @@ class Parametric(LinearMethod[Plan, Weights]):
         """The priors of spectral parameters, in the order of `OWNERS`."""
         return self.dust_index, self.dust_temperature_k, self.synchrotron_index, self.ame_peak
 
+    def accepts(self, spec: ObservationSpec) -> MapSpec:
+        """Accept an observation whose intensity can be cleaned.
+
+        Raises:
+            MethodError: channels are too few, their units differ, or beams do not allow it.
+        """
+        return super().accepts(_intensity(spec))
+
+    def clean_alike(
+        self, observation: Observation, others: Sequence[Mapping[str, SkyMap]], scratch: Path, threads: int
+    ) -> tuple[Answer[SkyMap], tuple[SkyMap, ...]]:
+        """Clean intensity, and apply the weights to that of the others."""
+        return super().clean_alike(replace(observation, spec=_intensity(observation.spec)), others, scratch, threads)
+
+    def combined(self, observation: Observation, threads: int) -> tuple[Coefficients, Coefficients]:
+        """Return the channels' intensity at the common beam, `(1, n_channel, n_alm)`, and the result, `(1, n_alm)`."""
+        return super().combined(replace(observation, spec=_intensity(observation.spec)), threads)
+
+    def decompose(
+        self,
+        observation: Observation,
+        foregrounds: Mapping[str, SkyMap],
+        noise: Mapping[str, SkyMap],
+        scratch: Path,
+        threads: int,
+    ) -> dict[str, SkyMap]:
+        """Say what the parts of intensity have become."""
+        alone = replace(observation, spec=_intensity(observation.spec))
+        return super().decompose(alone, foregrounds, noise, scratch, threads)
+
     def plan(self, spec: ObservationSpec, component: int) -> Plan:  # noqa: ARG002
         """Choose the scales and the channels of each.
 
         Raises:
-            MethodError: polarisation is asked, channels are fewer than components, or templates or nulled components
-                are wanted.
+            MethodError: channels are fewer than components, or templates or nulled components are wanted.
         """
-        if spec.asked.fields != "I":
-            message = f"{ALONE} cleans intensity alone, and the dataset has {spec.asked.fields}; set scenario.fields=I"
-            raise MethodError(message)
         if len(self.channels) <= len(LAWS):
             message = (
                 f"{ALONE} finds the CMB and {len(LAWS)} components ({', '.join(LAWS)}), and needs at least "
@@ -164,7 +192,7 @@ class Parametric(LinearMethod[Plan, Weights]):
         everywhere = [scale for scale in plan.scales if len(scale.channels) == len(alm)]
         broad = everywhere[-1] if everywhere else plan.scales[0]
         window = np.ones(broad.window.size)
-        moments = self._moments(alm, window, tuple(range(len(alm))), broad.nside, grid, threads)
+        moments = self._moments(alm, plan.noise, window, tuple(range(len(alm))), broad.nside, grid, threads)
         noise = power_per_pixel(plan.noise[:, : window.size])
         variance = noise + self.fit_error**2 * np.einsum("pcc->pc", moments)
         mean, spread = (np.array([getattr(prior, name) for prior in self.priors]) for name in ("mean", "spread"))
@@ -180,7 +208,7 @@ class Parametric(LinearMethod[Plan, Weights]):
         found, foreign = [], np.empty((len(plan.scales), 12 * grid**2))
         for scale, left in zip(plan.scales, foreign, strict=True):
             taken = list(scale.channels)
-            local = self._moments(alm, scale.window, scale.channels, scale.nside, grid, threads)
+            local = self._moments(alm, plan.noise, scale.window, scale.channels, scale.nside, grid, threads)
             covariance, _ = component_covariance(
                 local,
                 scale.power(plan.noise),
@@ -226,17 +254,30 @@ class Parametric(LinearMethod[Plan, Weights]):
     def _moments(
         self,
         alm: Coefficients,
+        noise: Maps,
         window: NDArray[np.float64],
         channels: tuple[int, ...],
         nside: int,
         grid: int,
         threads: int,
     ) -> Maps:
-        """Average products of channels at a scale, `(12 grid^2, n_channel, n_channel)`."""
+        """Average products of channels at a scale, less their mean, `(12 grid^2, n_channel, n_channel)`.
+
+        What has no CMB in it cannot find weights that depend on the CMB: chance correlations play no part. The mean is
+        that of least noise.
+        """
+        chosen = np.stack([filter_alm(cut_alm(alm[i], window.size - 1), window) for i in channels])
+        share = 1 / power_per_pixel(noise[list(channels), : window.size] * window**2)
+        chosen -= np.tensordot(share / share.sum(), chosen, axes=1)
         sigma = np.deg2rad(self.average_deg) / np.sqrt(8 * np.log(2))
         kernel = averaging_kernel(float(sigma), 3 * nside - 1)
-        chosen = np.stack([filter_alm(cut_alm(alm[i], window.size - 1), window) for i in channels])
         return local_covariance(synthesise(chosen[:, None], nside, threads)[:, 0], kernel, grid, threads)
+
+
+def _intensity(spec: ObservationSpec) -> ObservationSpec:
+    """Return an observation of the intensity alone; coefficients are taken of the first field."""
+    shown = {name: found.with_(fields="I") for name, found in spec.shown.items()}
+    return replace(spec, shown=shown, asked=spec.asked.with_(fields="I"))
 
 
 def _grid(fwhm_deg: float) -> int:

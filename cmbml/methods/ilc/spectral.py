@@ -24,7 +24,7 @@ RIDGE = 1e-9
 """What is added to the unit diagonal of a normal matrix, where channels do not tell two laws apart."""
 
 LEAST_ERROR = 1e-8
-"""The least variance of the model's error, over the square of brightness: the model is not exact in single precision."""
+"""The least variance of the model's error, over the square of brightness: maps are in single precision."""
 
 
 def transposed(matrices: Maps) -> Maps:
