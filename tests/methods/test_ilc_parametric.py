@@ -48,6 +48,7 @@ def method(**settings: Any) -> Parametric:
         "dust_temperature_k": Prior(mean=21.0, spread=3.0),
         "synchrotron_index": Prior(mean=-3.0, spread=0.2),
         "ame_peak": Prior(mean=-0.124, spread=0.15),
+        "average_deg": 15.0,
     }
     return Parametric(**(common | settings))
 
@@ -78,7 +79,10 @@ def sky(seed: int = 1) -> tuple[Observation, dict[str, dict[str, SkyMap]]]:
         }
         for part, found in values.items():
             parts[part][name] = SkyMap(found, spec.shown[name])
-    maps = {name: SkyMap(sum(part[name].values for part in parts.values()), spec.shown[name]) for name in CHANNELS}
+    maps = {
+        name: SkyMap(np.sum([part[name].values for part in parts.values()], axis=0), spec.shown[name])
+        for name in CHANNELS
+    }
     common = Channel(freq_ghz=1.0, fwhm_arcmin=COMMON, depth_uk_arcmin=1.0).beam(LMAX, 1)[0]
     return Observation(spec, maps, SkyMap(synthesise(filter_alm(cmb, common), NSIDE), spec.asked)), parts
 

@@ -85,7 +85,7 @@ def fit_spectra(
     owners = list(OWNERS)
     for _ in range(STEPS):
         columns, slopes = seen(theta)
-        rest = without_cmb(_with_amplitudes_free(columns, variance))
+        rest = _unexplained(columns, variance)
         gains = amplitudes(columns, variance)[:, owners]
         crossed = moments @ transposed(gains)
         gradient = n_modes * np.einsum("pca,pcd,pda->pa", slopes, rest, crossed) - (theta - mean) / spread**2
@@ -96,13 +96,13 @@ def fit_spectra(
     return theta
 
 
-def _with_amplitudes_free(columns: Maps, variance: Maps) -> Maps:
-    """Return a covariance to which the laws add a million times as much as all else."""
-    weight = 1e6 / (columns**2 / variance[:, :, None]).sum(axis=1)
-    covariance: Maps = (columns * weight[:, None]) @ transposed(columns)
-    channel = np.arange(variance.shape[1])
-    covariance[:, channel, channel] += variance
-    return covariance
+def _unexplained(columns: Maps, variance: Maps) -> Maps:
+    """Return the inverse variance of what neither the CMB nor the laws explain, `(n_pix, n_channel, n_channel)`."""
+    root = 1 / np.sqrt(variance)
+    with_cmb = np.concatenate([np.ones((*columns.shape[:2], 1)), columns], axis=-1) * root[:, :, None]
+    explained = np.linalg.qr(with_cmb / np.linalg.norm(with_cmb, axis=1, keepdims=True))[0]
+    projected: Maps = np.eye(columns.shape[1]) - explained @ transposed(explained)
+    return projected * root[:, :, None] * root[:, None]
 
 
 def component_covariance(
