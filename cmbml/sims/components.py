@@ -11,64 +11,25 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cmbml.sims.templates import Float32Map, over_chunks
-from cmbml.sky.instrument import Channel
+from cmbml.sky.bandpass import Bandpass
 from cmbml.sky.maps import Fields
 
 if TYPE_CHECKING:
     from astropy.units import Quantity
 
 
-BAND_SAMPLES, BAND_TAIL = 128, 1e-5
 H_OVER_K_GHZ = 0.04799243073366221
 
 
-class BandError(ValueError):
-    """A table that holds no bandpass."""
-
-
 @dataclass(frozen=True, kw_only=True)
-class Band:
-    """A channel's bandpass as PySM takes it.
-
-    Attributes:
-        freq_ghz: `(n,)`, GHz; one value for a delta function.
-        weights: `(n,)`, response in power units (Jy/sr); None for a delta function.
-    """
-
-    freq_ghz: NDArray[np.float64]
-    weights: NDArray[np.float64] | None = None
-
-    @classmethod
-    def of(cls, channel: Channel) -> "Band":
-        """Read a channel's bandpass, thinned to at most `BAND_SAMPLES` samples.
-
-        A measured table has thousands of samples, each of which would cost a whole map. The range that holds all but
-        1e-5 of the response on either side is cut in equal bins, and a sample is the mean response of its bin.
-
-        Raises:
-            BandError: the table does not hold a bandpass.
-        """
-        if channel.bandpass is None:
-            return cls(freq_ghz=np.array([channel.freq_ghz]))
-        freq, response = _read_bandpass(channel.bandpass)
-        steps = 0.5 * (response[1:] + response[:-1]) * np.diff(freq)
-        received = np.concatenate([[0], np.cumsum(steps)])
-        if len(freq) <= BAND_SAMPLES:
-            return cls(freq_ghz=freq, weights=response)
-        low, high = np.interp([BAND_TAIL, 1 - BAND_TAIL], received / received[-1], freq)
-        if np.count_nonzero((freq >= low) & (freq <= high)) <= BAND_SAMPLES:
-            inside = (freq >= low) & (freq <= high)
-            return cls(freq_ghz=freq[inside], weights=response[inside])
-        edges = np.linspace(low, high, BAND_SAMPLES + 1)
-        weights = np.diff(np.interp(edges, freq, received)) / np.diff(edges)
-        return cls(freq_ghz=0.5 * (edges[1:] + edges[:-1]), weights=weights)
+class Band(Bandpass):
+    """A channel's bandpass as PySM takes it."""
 
     @property
     def freqs(self) -> "Quantity":
@@ -87,9 +48,7 @@ class Band:
         from pysm3.utils import normalize_weights
 
         response = normalize_weights(self.freq_ghz, self.weights)
-        steps = np.diff(self.freq_ghz)
-        widths = 0.5 * (np.concatenate([steps, [0]]) + np.concatenate([[0], steps]))
-        return list(zip(self.freq_ghz.tolist(), (response * widths).tolist(), strict=True))
+        return list(zip(self.freq_ghz.tolist(), (response * self.widths).tolist(), strict=True))
 
     def to_uk_cmb(self) -> float:
         """Return the factor from uK_RJ to uK_CMB."""
@@ -97,29 +56,6 @@ class Band:
         from pysm3.utils import bandpass_unit_conversion
 
         return float(np.squeeze(bandpass_unit_conversion(self.freqs, self.weights, u.uK_CMB).value))
-
-
-def _read_bandpass(path: Path) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Read a text table of frequency (GHz, rising) and response (power units, not negative)."""
-    try:
-        table = np.loadtxt(path, ndmin=2, usecols=(0, 1))
-    except (OSError, ValueError) as error:
-        message = f"cannot read the bandpass {path}: {error}; it must be a text table of frequency (GHz) and response"
-        raise BandError(message) from error
-    freq, response = table.T
-    noise = max(0.0, -float(response.min(initial=0.0)))
-    # Measured responses scatter around zero out of the band.
-    response = np.maximum(response, 0)
-    if (
-        len(freq) < 2
-        or not np.isfinite(table).all()
-        or (np.diff(freq) <= 0).any()
-        or freq[0] <= 0
-        or not response.max() > 10 * noise
-    ):
-        message = f"{path} is no bandpass: it must hold rising frequencies (GHz) and a response that is positive"
-        raise BandError(message)
-    return freq, response
 
 
 class Emitter(ABC):

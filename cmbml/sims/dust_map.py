@@ -10,7 +10,7 @@ from astropy.io import fits
 from numpy.typing import NDArray
 
 from cmbml.settings import PositiveFloat, settings
-from cmbml.sims.components import BandError
+from cmbml.sky.bandpass import BandError
 from cmbml.sky.interpolation import bilinear
 from cmbml.sky.maps import Frame
 

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from pydantic import Field, PositiveInt
 
 from cmbml.settings import NonNegativeFloat, Nside, PositiveFloat, settings
-from cmbml.sims.components import BandError
 from cmbml.sims.dust_map import read_full_sky
 from cmbml.sims.foregrounds import SkyModel
+from cmbml.sky.bandpass import BandError
 from cmbml.sky.beams import gaussian_window
 from cmbml.sky.centres import Half, stepped, uniform
 from cmbml.sky.harmonics import analyse, filter_components, synthesise

@@ -8,12 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cmbml.settings import settings
-from cmbml.sims.components import BandError, Component
+from cmbml.sims.components import Component
 from cmbml.sims.foregrounds import NO_VARIETY, SkyError, SkyModel, band_of, check_grid
 from cmbml.sims.galaxy import Dust, FreeFree, SpinningDust, Synchrotron
 from cmbml.sims.sources import CosmicInfraredBackground, InfraredSources, RadioSources, ThermalSunyaevZeldovich
 from cmbml.sims.templates import child
 from cmbml.sims.variety import EmbeddedDraw, EmbeddedVariety
+from cmbml.sky.bandpass import BandError
 from cmbml.sky.instrument import Channel
 from cmbml.sky.maps import Fields
 

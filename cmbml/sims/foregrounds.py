@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from pydantic import PositiveInt
 
 from cmbml.settings import Nside, settings
-from cmbml.sims.components import Band, BandError
+from cmbml.sims.components import Band
+from cmbml.sky.bandpass import BandError
 from cmbml.sky.beams import pixel_window, signal_lmax
 from cmbml.sky.harmonics import analyse, filter_components, iterated_analysis, require_band_limit, synthesise
 from cmbml.sky.instrument import Channel

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from cmbml.sims.components import BandError
 from cmbml.sims.dust_map import DustMap
 from cmbml.sims.embedded_sky import EmbeddedSky
 from cmbml.sims.foregrounds import SkyError
 from cmbml.sims.galaxy import Dust
+from cmbml.sky.bandpass import BandError
 from cmbml.sky.instrument import Channel
 
 ASSETS = os.environ.get("CMBML_ASSETS")

@@ -24,6 +24,7 @@ from cmbml.methods.ilc.covariance import (
 )
 from cmbml.methods.ilc.needlets import falls_to
 from cmbml.methods.ilc.transforms import analysed, power_per_pixel
+from cmbml.sky.case import ChannelWeights
 from cmbml.sky.harmonics import alm_lmax, cut_alm, filter_alm, synthesise
 from cmbml.sky.masks import degrade_mask
 
@@ -269,6 +270,23 @@ def apply_weights(
         maps, means = _deviations(alm, found.scale, threads), _means(alm, found.scale, threads)
         cleaned += cut_alm(_combine(maps, means, found, lmax, threads, iterations), lmax)
     return cleaned
+
+
+def shown_weights(rows: tuple[str, ...], weights: Sequence[ScaleWeights]) -> ChannelWeights:
+    """Return weights as they are shown, each scale's at the multipole at which its window is highest.
+
+    Args:
+        rows: what was combined.
+        weights: of all scales.
+    """
+    at = np.array([float(np.argmax(found.scale.window)) for found in weights])
+    shape = (len(rows), len(weights))
+    mean, low, high = (np.full(shape, np.nan) for _ in range(3))
+    for place, found in enumerate(weights):
+        taken = list(found.scale.channels)
+        mean[taken, place] = found.values.mean(axis=1)
+        low[taken, place], high[taken, place] = np.percentile(found.values, (5, 95), axis=1)
+    return ChannelWeights(rows, "multipole", at, mean, low, high)
 
 
 def _deviations(alm: Coefficients, scale: Scale, threads: int) -> Maps:

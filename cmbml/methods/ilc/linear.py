@@ -223,12 +223,8 @@ class LinearMethod(WeighingMethod, Generic[Plan, Weights]):
                 combined.append(self.apply(other[component], plan, weights, threads))
             if self.uncertainty:
                 noise = self.noise_variance(plan, weights, self._noise(observation.spec, component))
-                chance = spread(
-                    self._chance(observation.spec, component, channels, found, threads), spec.nside, threads
-                )
-                moves = self._moves(observation.spec, component, channels, found, threads)
-                left = self.left_out * len(moves) * spread(moves, spec.nside, threads)
-                variances.append(sum_on_grid(noise, chance + left))
+                rest = self.rest_variance(observation.spec, component, channels, found, weights, threads)
+                variances.append(sum_on_grid(noise, rest))
         sigma = SkyMap(self._sigma(variances, spec.nside, threads), spec) if self.uncertainty else None
         notes = {
             f"TEMPL{i}": text for i, text in enumerate(map(observation.spec.described, observation.spec.templates))
@@ -246,6 +242,33 @@ class LinearMethod(WeighingMethod, Generic[Plan, Weights]):
         alm = self._coefficients(observation.shown, spec, threads)
         found = [self.find(channels, self.plan(spec, component), threads)[0] for component, channels in enumerate(alm)]
         return alm, np.stack(found)
+
+    def rest_variance(
+        self,
+        spec: ObservationSpec,
+        component: int,
+        alm: Coefficients,
+        cleaned: Coefficients,
+        weights: Weights,  # noqa: ARG002
+        threads: int,
+    ) -> Maps:
+        """Estimate what chance correlations and foregrounds add to the noise's variance.
+
+        Args:
+            spec: of the observation.
+            component: which.
+            alm: `(n_row, n_alm)`, what is combined.
+            cleaned: `(n_alm,)`, the result.
+            weights: as found.
+            threads: CPU threads.
+
+        Returns:
+            `(n_pix,)` at any nside up to the result's, uK^2.
+        """
+        nside = spec.asked.nside
+        chance = spread(self._chance(spec, component, alm, cleaned, threads), nside, threads)
+        moves = self._moves(spec, component, alm, cleaned, threads)
+        return chance + self.left_out * len(moves) * spread(moves, nside, threads)
 
     def _chance(
         self, spec: ObservationSpec, component: int, alm: Coefficients, cleaned: Coefficients, threads: int

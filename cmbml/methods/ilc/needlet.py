@@ -20,6 +20,7 @@ from cmbml.methods.ilc.engine import (
     clean_scales,
     joined_windows,
     plan_scales,
+    shown_weights,
 )
 from cmbml.methods.ilc.linear import Coefficients, LinearMethod, Maps
 from cmbml.methods.ilc.needlets import Bands
@@ -123,14 +124,7 @@ class NeedletIlc(LinearMethod[Plan, list[ScaleWeights]]):
 
     def told(self, rows: tuple[str, ...], plan: Plan, weights: list[ScaleWeights]) -> ChannelWeights:  # noqa: ARG002
         """Return the weights of each scale, at the multipole at which its window is highest."""
-        at = np.array([float(np.argmax(found.scale.window)) for found in weights])
-        shape = (len(rows), len(weights))
-        mean, low, high = (np.full(shape, np.nan) for _ in range(3))
-        for place, found in enumerate(weights):
-            taken = list(found.scale.channels)
-            mean[taken, place] = found.values.mean(axis=1)
-            low[taken, place], high[taken, place] = np.percentile(found.values, (5, 95), axis=1)
-        return ChannelWeights(rows, "multipole", at, mean, low, high)
+        return shown_weights(rows, weights)
 
     def noise_variance(self, plan: Plan, weights: list[ScaleWeights], noise: Maps) -> Maps:  # noqa: ARG002
         """Propagate the noise scale by scale."""
