@@ -5,6 +5,7 @@ lies between it and a channel holds no CMB, and yet most of what there is to be 
 sees nothing else may say what the combination has left of them: whatever it answers, the CMB's response stays 1.
 """
 
+from collections.abc import Mapping, Sequence
 from typing import Annotated, Any, ClassVar, final
 
 import numpy as np
@@ -40,6 +41,8 @@ class CmbFree(WholeSkies):
     Attributes:
         name: where the arrays stand on the axis of arrays.
         estimate: a linear method that leaves the CMB as it is.
+        others: more linear methods that leave the CMB as it is; what lies between the answer of each and the estimate
+            is shown, too. They may know what no pixel tells: what fits all of this one sky. None: no more.
         bands: scales, in each of which the differences are shown by themselves; None: all in one.
         truth: whether the target is the error of the estimate. If not, it is the estimate itself, of which the features
             can tell nothing but the error, as the CMB is independent of them: so skies are learnt from whose CMB nobody
@@ -49,6 +52,7 @@ class CmbFree(WholeSkies):
     """
 
     estimate: LinearMethod[Any, Any]
+    others: Mapping[str, LinearMethod[Any, Any]] | None = later(None)
     bands: Bands | None = None
     truth: bool = later(default=True)
     tilt: Annotated[float, Field(ge=0, le=4)] = later(0.0)
@@ -56,8 +60,17 @@ class CmbFree(WholeSkies):
     keeps_shown: ClassVar[bool] = True
 
     def accepts(self, spec: ObservationSpec) -> MapSpec:
-        """Ask the estimate."""
-        return self.estimate.accepts(spec)
+        """Ask the estimate, and look whether the others give the same: fields, beam and band limit.
+
+        Raises:
+            MethodError: one of them gives something else.
+        """
+        promised = self.estimate.accepts(spec)
+        for name, other in (self.others or {}).items():
+            if wrong := other.accepts(spec).difference(promised, "fields", "fwhm_arcmin", "lmax"):
+                message = f"method.examples.others.{name} and method.examples.estimate are to be compared: its {wrong}"
+                raise MethodError(message)
+        return promised
 
     def channels_shown(self, spec: ObservationSpec) -> tuple[str, ...]:  # noqa: ARG002
         """Return the channels of the estimate."""
@@ -66,7 +79,7 @@ class CmbFree(WholeSkies):
     def shapes(self, spec: ObservationSpec) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """Return `(n_channel n_scale n_field, 4 nside, 3 nside)` and `(n_field, 4 nside, 3 nside)`."""
         n_field, plane = len(spec.asked.fields), plane_shape(spec.asked.nside)
-        n_shown = len(self.estimate.channels) * len(self._windows(spec))
+        n_shown = (len(self.estimate.channels) + len(self.others or {})) * len(self._windows(spec))
         return (n_shown * n_field, *plane), (n_field, *plane)
 
     def _windows(self, spec: ObservationSpec) -> Maps:
@@ -76,17 +89,25 @@ class CmbFree(WholeSkies):
 
     def features(self, case: Observation, chosen: None = None) -> Float32:  # noqa: ARG002
         """Lay the differences out: all scales of the first channel, then of the second, ...; one sample."""
-        return self._differences(case.spec, *self.estimate.combined(case, 1))
+        alm, found = self.estimate.combined(case, 1)
+        return self._differences(case.spec, alm, found, self._answers(case))
 
-    def _differences(self, spec: ObservationSpec, alm: Coefficients, found: Coefficients) -> Float32:
+    def _answers(self, case: Observation) -> list[Coefficients]:
+        return [other.combined(case, 1)[1] for other in (self.others or {}).values()]
+
+    def _differences(
+        self, spec: ObservationSpec, alm: Coefficients, found: Coefficients, answers: Sequence[Coefficients] = ()
+    ) -> Float32:
         n_comp, n_channel, _ = alm.shape
         common = self._common(spec)
         beams = np.stack([self.estimate.beams(spec, component) for component in range(n_comp)])
         there = np.stack([self.estimate.rebeaming(spec, component) > 0 for component in range(n_comp)])
         share = np.where(there, np.minimum(beams / common[:, np.newaxis], 1.0), 0.0)
+        rows = [filter_components(alm[:, i] - found, share[:, i]) for i in range(n_channel)]
+        rows += [answer - found for answer in answers]
         maps = [
-            synthesise(filter_components(alm[:, i] - found, share[:, i] * window), spec.asked.nside)
-            for i in range(n_channel)
+            synthesise(filter_components(row, np.broadcast_to(window, common.shape)), spec.asked.nside)
+            for row in rows
             for window in self._windows(spec)
         ]
         return to_plane(np.concatenate(maps).astype(np.float32))[np.newaxis]
@@ -115,7 +136,7 @@ class CmbFree(WholeSkies):
     def pair(self, case: Observation, chosen: None = None) -> tuple[Float32, Float32]:  # noqa: ARG002
         """Return features and target with one estimate."""
         alm, found = self.estimate.combined(case, 1)
-        return self._differences(case.spec, alm, found), self._wanted(case, found)
+        return self._differences(case.spec, alm, found, self._answers(case)), self._wanted(case, found)
 
     def completed(self, replies: Float32, sigma: Float32 | None, case: Observation) -> Answer[SkyMap]:
         """Subtract the reply from the estimate."""
