@@ -77,12 +77,10 @@ class Weights:
     Attributes:
         scales: weights of each scale; `variance` is the posterior's.
         foreign: `(n_scale, n_pix)`, the part of the variance that is not noise, uK^2.
-        theta: `(n_pix, 4)`, spectral parameters.
     """
 
     scales: list[ScaleWeights]
     foreign: Maps
-    theta: Maps
 
 
 @final
@@ -209,7 +207,7 @@ class Parametric(LinearMethod[Plan, Weights]):
         for scale, left in zip(plan.scales, foreign, strict=True):
             taken = list(scale.channels)
             local = self._moments(alm, plan.noise, scale.window, scale.channels, scale.nside, grid, threads)
-            covariance, _ = component_covariance(
+            covariance = component_covariance(
                 local,
                 scale.power(plan.noise),
                 columns[:, taken],
@@ -223,7 +221,7 @@ class Parametric(LinearMethod[Plan, Weights]):
             values, posterior = constrained_weights(covariance, np.ones((len(taken), 1)))
             left[:] = posterior - values**2 @ scale.power(plan.noise)
             found.append(ScaleWeights(scale, np.ascontiguousarray(values.T), posterior, len(taken) - 1))
-        weights = Weights(found, np.maximum(foreign, 0.0), theta)
+        weights = Weights(found, np.maximum(foreign, 0.0))
         return self.apply(alm, plan, weights, threads), weights
 
     def apply(self, alm: Coefficients, plan: Plan, weights: Weights, threads: int) -> Coefficients:  # noqa: ARG002

@@ -107,7 +107,7 @@ def _unexplained(columns: Maps, variance: Maps) -> Maps:
 
 def component_covariance(
     moments: Maps, noise: Maps, columns: Maps, brightness: Maps, neighbours: Maps, error: float, iterations: int
-) -> tuple[Maps, Maps]:
+) -> Maps:
     """Find the covariance of components, and the model's error, by expectation maximisation.
 
     Channels hold B s + e + n + CMB: s are components and moments in units of their priors, of covariance R; e is what
@@ -125,8 +125,7 @@ def component_covariance(
         iterations: how many.
 
     Returns:
-        The covariance of what channels hold besides the CMB and noise, `(n_pix, n_channel, n_channel)`, and q^2,
-        `(n_pix, n_channel)`.
+        The covariance of what channels hold besides the CMB and noise, `(n_pix, n_channel, n_channel)`.
     """
     n_pix, n_channel, n_component = columns.shape
     channel, turned = np.arange(n_channel), transposed(columns)
@@ -146,4 +145,5 @@ def component_covariance(
         relative = np.maximum(neighbours @ (errors / brightness), LEAST_ERROR)
     foreign = columns @ spread @ turned
     foreign[:, channel, channel] += relative * brightness
-    return 0.5 * (foreign + transposed(foreign)), relative
+    covariance: Maps = 0.5 * (foreign + transposed(foreign))
+    return covariance
