@@ -17,15 +17,16 @@ from numpy.typing import NDArray
 from pydantic import Field, PositiveInt
 
 from cmbml.methods.base import MethodError
-from cmbml.methods.ilc.covariance import averaging_kernel, constrained_weights, local_covariance
+from cmbml.methods.ilc.covariance import averaging_kernel, averaging_sigma, constrained_weights, local_covariance
 from cmbml.methods.ilc.engine import Demands, Scale, ScaleWeights, apply_weights, plan_scales, shown_weights
 from cmbml.methods.ilc.laws import LAWS, OWNERS, seen
 from cmbml.methods.ilc.linear import Coefficients, LinearMethod, Maps
+from cmbml.methods.ilc.needlet import multipole_power
 from cmbml.methods.ilc.needlets import Bands
 from cmbml.methods.ilc.spectral import amplitudes, component_covariance, fit_spectra
 from cmbml.methods.ilc.transforms import power_per_pixel
 from cmbml.methods.ilc.uncertainty import LEAST_VARIANCE, needlet_noise
-from cmbml.settings import PositiveFloat, settings
+from cmbml.settings import Fraction, NonNegativeFloat, PositiveFloat, settings
 from cmbml.sky.bandpass import Bandpass
 from cmbml.sky.case import Answer, ChannelWeights, Observation, ObservationSpec
 from cmbml.sky.harmonics import cut_alm, filter_alm, synthesise
@@ -102,6 +103,13 @@ class Parametric(LinearMethod[Plan, Weights]):
         fit_modes: how many independent modes an average counts for in that fit, against the priors.
         model_error: relative error of the laws that their estimate starts from.
         em_steps: steps of expectation maximisation; more leave less of the priors that are started from.
+        data_share: how much of the covariance that weights are found from is that of the channels themselves, as of a
+            needlet ILC. What the laws say is its prior then: it keeps weights from following chance correlations, and
+            what no law foresees is in the data all the same. 0: none.
+        bias_tolerance: part of the CMB that may be lost to chance correlations, if there were no prior; sets how far
+            the channels' own covariance is averaged.
+        tilt: power of l + 1 that coefficients are weighed by in it; 1: all of the CMB's modes count alike.
+        noise_weight: how many times more than it is there the channels' noise counts in it.
     """
 
     bands: Bands
@@ -117,6 +125,10 @@ class Parametric(LinearMethod[Plan, Weights]):
     fit_modes: PositiveFloat = 50.0
     model_error: PositiveFloat = 0.003
     em_steps: PositiveInt = 40
+    data_share: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    bias_tolerance: Fraction = 2e-3
+    tilt: Annotated[float, Field(ge=0, le=4)] = 1.5
+    noise_weight: NonNegativeFloat = 1.0
 
     @property
     def priors(self) -> tuple[Prior, ...]:
@@ -217,9 +229,15 @@ class Parametric(LinearMethod[Plan, Weights]):
                 self.em_steps,
             )
             channel = np.arange(len(taken))
-            covariance[:, channel, channel] += scale.power(plan.noise)
+            noise_here = scale.power(plan.noise)
+            left_of = covariance.copy()
+            covariance[:, channel, channel] += noise_here
+            if self.data_share:
+                measured = self._measured(alm, scale, grid, covariance, threads)
+                measured[:, channel, channel] += self.noise_weight * noise_here
+                covariance = (1 - self.data_share) * covariance + self.data_share * measured
             values, posterior = constrained_weights(covariance, np.ones((len(taken), 1)))
-            left[:] = posterior - values**2 @ scale.power(plan.noise)
+            left[:] = np.einsum("pc,pcd,pd->p", values, left_of, values)
             found.append(ScaleWeights(scale, np.ascontiguousarray(values.T), posterior, len(taken) - 1))
         weights = Weights(found, np.maximum(foreign, 0.0))
         return self.apply(alm, plan, weights, threads), weights
@@ -249,6 +267,21 @@ class Parametric(LinearMethod[Plan, Weights]):
         """Return the weights of each scale, at the multipole at which its window is highest."""
         return shown_weights(rows, weights.scales)
 
+    def _measured(self, alm: Coefficients, scale: Scale, grid: int, like: Maps, threads: int) -> Maps:
+        """Return the channels' own covariance, CMB and all, `(12 grid^2, n_channel, n_channel)`.
+
+        It is brought to the size of the prior's, by what holds no CMB: tilted, it has no unit of its own. The CMB's
+        variance is the same in all channels, and moves no weights.
+        """
+        n_channel, lmax = len(scale.channels), scale.lmax
+        window = scale.window * multipole_power(lmax, self.tilt)
+        chosen = np.stack([filter_alm(cut_alm(alm[i], lmax), window) for i in scale.channels])
+        n_modes = float(((2 * np.arange(lmax + 1) + 1) * scale.window**2).sum())
+        sigma = averaging_sigma(n_channel - 1, n_modes, self.bias_tolerance)
+        kernel = averaging_kernel(sigma, 3 * scale.nside - 1)
+        found = local_covariance(synthesise(chosen[:, None], scale.nside, threads)[:, 0], kernel, grid, threads)
+        return found * (_size(like) / _size(found))
+
     def _moments(
         self,
         alm: Coefficients,
@@ -270,6 +303,14 @@ class Parametric(LinearMethod[Plan, Weights]):
         sigma = np.deg2rad(self.average_deg) / np.sqrt(8 * np.log(2))
         kernel = averaging_kernel(float(sigma), 3 * nside - 1)
         return local_covariance(synthesise(chosen[:, None], nside, threads)[:, 0], kernel, grid, threads)
+
+
+def _size(covariance: Maps) -> Maps:
+    """Return the geometric mean of the variances of what each channel has beside the mean of all, `(n_pix, 1, 1)`."""
+    beside = np.eye(covariance.shape[-1]) - 1 / covariance.shape[-1]
+    variances = np.einsum("ca,pab,cb->pc", beside, covariance, beside)
+    size: Maps = np.exp(np.log(variances).mean(axis=1))[:, None, None]
+    return size
 
 
 def _intensity(spec: ObservationSpec) -> ObservationSpec:
