@@ -25,7 +25,7 @@ TITLES = {
     "method": "Methods", "network": "Networks", "noise": "Noise", "observations": "Real maps",
     "recalibration": "Recalibration of error bars", "runner": "Runners", "scenario": "Resolution and fields",
     "sky": "Foregrounds", "splits": "Splits", "stages": "Stages", "system": "Where datasets are",
-    "uncertainty": "How sure a network is",
+    "tuning": "How much of a correction is subtracted", "uncertainty": "How sure a network is",
 }  # fmt: skip
 
 

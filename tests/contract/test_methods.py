@@ -14,6 +14,7 @@ from cmbml.core.app import CONFIG_FOLDER
 from cmbml.core.fingerprint import canonical
 from cmbml.methods.base import BlindMethod, Method, MethodError
 from cmbml.methods.patches import SkyPatches
+from cmbml.methods.spnet.examples import CmbFree
 from cmbml.methods.trained import State, TrainedMethod
 from cmbml.metrics.footing import map_window
 from cmbml.sky.case import Answer, Observation, ObservationSpec
@@ -247,6 +248,10 @@ def test_arrays_are_shaped_as_was_said(learner: str, observation: Observation) -
         # Stitching is exact to what stands in its docstring, and the CMB has the beam of a channel.
         wanted = channel_cmb(observation, examples.target_channel)
         assert np.std(answer.values - wanted) < 1e-3 * np.std(wanted)
+        return
+    if isinstance(examples, CmbFree) and not examples.truth:
+        # Its target is the estimate: what the features tell of that is its error, and all of it would be too much.
+        assert np.std(answer.values) < 5e-3 * np.std(observation.asked.values)
         return
     if examples.keeps_shown:
         # The CMB under the beam of an estimate. White power up to 3 nside - 1 is what quadrature does worst.

@@ -42,7 +42,8 @@ class CmbFree(WholeSkies):
         name: where the arrays stand on the axis of arrays.
         estimate: a linear method that leaves the CMB as it is.
         others: more linear methods that leave the CMB as it is; what lies between the answer of each and the estimate
-            is shown, too. They may know what no pixel tells: what fits all of this one sky. None: no more.
+            is shown, too. They may know what no pixel tells: what fits all of this one sky. Of what gives intensity
+            alone, nothing is shown beside E and B. None: no more.
         bands: scales, in each of which the differences are shown by themselves; None: all in one.
         truth: whether the target is the error of the estimate. If not, it is the estimate itself, of which the features
             can tell nothing but the error, as the CMB is independent of them: so skies are learnt from whose CMB nobody
@@ -60,14 +61,14 @@ class CmbFree(WholeSkies):
     keeps_shown: ClassVar[bool] = True
 
     def accepts(self, spec: ObservationSpec) -> MapSpec:
-        """Ask the estimate, and look whether the others give the same: fields, beam and band limit.
+        """Ask the estimate, and look whether the others give the same: beam and band limit.
 
         Raises:
             MethodError: one of them gives something else.
         """
         promised = self.estimate.accepts(spec)
         for name, other in (self.others or {}).items():
-            if wrong := other.accepts(spec).difference(promised, "fields", "fwhm_arcmin", "lmax"):
+            if wrong := other.accepts(spec).difference(promised, "fwhm_arcmin", "lmax"):
                 message = f"method.examples.others.{name} and method.examples.estimate are to be compared: its {wrong}"
                 raise MethodError(message)
         return promised
@@ -104,7 +105,7 @@ class CmbFree(WholeSkies):
         there = np.stack([self.estimate.rebeaming(spec, component) > 0 for component in range(n_comp)])
         share = np.where(there, np.minimum(beams / common[:, np.newaxis], 1.0), 0.0)
         rows = [filter_components(alm[:, i] - found, share[:, i]) for i in range(n_channel)]
-        rows += [answer - found for answer in answers]
+        rows += [np.concatenate([answer - found[: len(answer)], 0 * found[len(answer) :]]) for answer in answers]
         maps = [
             synthesise(filter_components(row, np.broadcast_to(window, common.shape)), spec.asked.nside)
             for row in rows
