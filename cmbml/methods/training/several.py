@@ -166,7 +166,7 @@ class DropoutPasses(Repeated):
                 values = torch.cat([value for value, _ in found])
                 sigmas = [sigma for _, sigma in found if sigma is not None]
                 reply = self._reply(values, torch.cat(sigmas) if sigmas else None, observations)
-                (away,) = beyond_training(state.about, model, torch.from_numpy(sample[np.newaxis]).to(device))
+                (away,) = beyond_training(state.about, model, torch.from_numpy(np.array(sample)[np.newaxis]).to(device))
             yield replace(reply, beyond=away)
 
     def _say_what_is_slow(self, network: nn.Module, shape: tuple[int, ...], hardware: Hardware) -> None:
