@@ -184,8 +184,8 @@ class Reply:
         sigma: standard deviation of its error, of methods that tell it.
         bandpowers: the spectrum of its first field, and the standard deviation of that, of methods that tell it: one
             row.
-        beyond: how far the sample is from those of the training, over how far the farthest of these was, of methods
-            that know it: above 1, nothing like it was learnt from.
+        beyond: how far the sample is from those of the training, over how far 99 in 100 of these are, of methods that
+            know it: above 1, hardly anything like it was learnt from.
     """
 
     value: NDArray[np.float32]

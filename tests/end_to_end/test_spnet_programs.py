@@ -68,7 +68,7 @@ def test_a_sky_like_no_other_is_told_of(cleaned: Path, command: Callable) -> Non
     learnt = f"weights={cleaned}/sky/train/spnet/state.safetensors"
     told = command("clean", cleaned, "dataset=bright", *SPNET, "stages=learnt", learnt)
     assert told.status == 0
-    assert "2 of 2 are unlike all that it was trained on (test/sim000" in told.out + told.err
+    assert "2 of 2 are unlike what it was trained on (test/sim000" in told.out + told.err
     far = YamlFile().read(cleaned / "bright/clean/spnet/test/sim0001/inference.yaml")["beyond_training"]
     near = YamlFile().read(cleaned / "sky/clean/spnet/test/sim0001/inference.yaml")["beyond_training"]
     assert far > 2 * near

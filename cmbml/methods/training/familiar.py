@@ -24,6 +24,8 @@ LEAST_SPREAD = 1e-3
 """The least standard deviation of a logarithm that counts: rounding is no strangeness."""
 
 
+USUAL = 0.99
+"""The part of the samples that counts as usual: the farthest one alone may be anywhere."""
 LEAST = float(np.finfo(np.float32).tiny)
 """Below which a mean is taken for this, so that a channel of zeros has traits, too."""
 
@@ -51,12 +53,12 @@ class Familiar:
     Attributes:
         mean: `(n_trait,)`.
         inverse: `(n_trait, n_trait)`, of their covariance.
-        farthest: the largest distance of a sample that the training knew, of those it was validated on, too.
+        limit: the distance that 99 in 100 of the samples that the training knew keep, those it was validated on, too.
     """
 
     mean: Float
     inverse: Float
-    farthest: float
+    limit: float
 
     @classmethod
     def of(cls, train: Float, valid: Float) -> "Familiar":
@@ -66,7 +68,8 @@ class Familiar:
         share = n_trait / (n_trait + n_sample)
         diagonal = np.diag(np.diag(covariance) + LEAST_SPREAD**2)
         found = cls(train.mean(axis=0), np.linalg.inv((1 - share) * covariance + share * diagonal), 0.0)
-        return cls(found.mean, found.inverse, max(found.distance(row) for row in (*train, *valid)))
+        distances = [found.distance(row) for row in (*train, *valid)]
+        return cls(found.mean, found.inverse, float(np.quantile(distances, USUAL)))
 
     def distance(self, row: Float) -> float:
         """Return the distance of one sample's traits from the mean of the training's."""
@@ -74,12 +77,12 @@ class Familiar:
         return float(np.sqrt(away @ self.inverse @ away))
 
     def beyond(self, row: Float) -> float:
-        """Return its distance over that of the farthest sample that the training knew."""
-        return self.distance(row) / self.farthest
+        """Return its distance over that which 99 in 100 samples of the training keep."""
+        return self.distance(row) / self.limit
 
     def plain(self) -> dict[str, Any]:
         """Return plain values."""
-        return {"mean": self.mean.tolist(), "inverse": self.inverse.tolist(), "farthest": self.farthest}
+        return {"mean": self.mean.tolist(), "inverse": self.inverse.tolist(), "limit": self.limit}
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> "Familiar":
@@ -88,8 +91,8 @@ class Familiar:
         Raises:
             MethodError: it is damaged.
         """
-        found = cls(np.array(plain["mean"], float), np.array(plain["inverse"], float), float(plain["farthest"]))
-        if found.inverse.shape != (found.mean.size, found.mean.size) or not found.farthest > 0:
+        found = cls(np.array(plain["mean"], float), np.array(plain["inverse"], float), float(plain["limit"]))
+        if found.inverse.shape != (found.mean.size, found.mean.size) or not found.limit > 0:
             message = "what these weights say of their training samples is damaged; take another copy of the file"
             raise MethodError(message)
         return found

@@ -15,7 +15,7 @@ from cmbml.sky.case import Answer, Observation, ObservationSpec
 from cmbml.sky.maps import MapSpec, SkyMap
 from cmbml.stages.modelling.import_state import read_state
 from cmbml.stages.modelling.postprocess import put_together, require_tunable, tuned
-from cmbml.stages.modelling.predict import farthest, sigmas, spectra, warn_of_strangers
+from cmbml.stages.modelling.predict import sigmas, spectra, strangeness, warn_of_strangers
 
 
 @final
@@ -56,7 +56,7 @@ class Learnt(BlindMethod):
         examples, state = self.method.examples, read_state(self.weights)
         self.method.require_fit(state, observation.spec)
         replies = list(self.method.predict(state, iter(examples.features(observation)), self.hardware))
-        warn_of_strangers(self.name, {"the observation": farthest(replies)})
+        warn_of_strangers(self.name, {"the observation": strangeness(replies)})
         values = np.stack([reply.value for reply in replies])
         answer = put_together(examples, values, sigmas(replies), spectra(replies), observation)
         return tuned(self.tuning, examples, values, answer, observation.spec)

@@ -57,7 +57,7 @@ class Predict(CaseStage):
                 io.write(ANSWER_SIGMA, sigma, at)
             if (bandpowers := spectra(replies)) is not None:
                 io.write(ANSWER_BANDPOWERS, bandpowers, at)
-            beyond[at[SIM]] = farthest(replies)
+            beyond[at[SIM]] = strangeness(replies)
         warn_of_strangers(io.key[METHOD], {f"{io.key[SPLIT]}/{sim}": far for sim, far in beyond.items()})
         mean = round(seconds / len(sims), 4)
         for sim in sims:
@@ -66,9 +66,10 @@ class Predict(CaseStage):
             io.write(ANSWER_TIME, told if far is None else told | {"beyond_training": round(far, 3)}, {SIM: sim})
 
 
-def farthest(replies: Sequence[Reply]) -> float | None:
-    """Return how far beyond those of the training the strangest sample of a case is, of methods that know it."""
-    return max((reply.beyond for reply in replies if reply.beyond is not None), default=None)
+def strangeness(replies: Sequence[Reply]) -> float | None:
+    """Return how far beyond those of the training the samples of a case are, in the median, of methods that know it."""
+    told = [reply.beyond for reply in replies if reply.beyond is not None]
+    return float(np.median(told)) if told else None
 
 
 def warn_of_strangers(method: str, beyond: Mapping[str, float | None]) -> None:
@@ -76,13 +77,13 @@ def warn_of_strangers(method: str, beyond: Mapping[str, float | None]) -> None:
 
     Args:
         method: its name.
-        beyond: case -> what `farthest` says of it.
+        beyond: case -> what `strangeness` says of it.
     """
     strange = {name: far for name, far in beyond.items() if far is not None and far > 1}
     if strange:
         log.warning(
-            "%s: %d of %d are unlike all that it was trained on (%s is %.1f times as far from the mean of the training "
-            "as the farthest it knew): do not trust its error bars there; train on such skies",
+            "%s: %d of %d are unlike what it was trained on (%s is %.1f times as far from the mean of the training as "
+            "99 in 100 of its samples): do not trust its error bars there; train on such skies",
             method,
             len(strange),
             len(beyond),
