@@ -23,8 +23,7 @@ from cmbml.sky.instrument import Channel
 from cmbml.sky.maps import Frame, MapSpec
 from cmbml.sky.units import microkelvin
 from cmbml.stages.modelling.import_state import read_state
-from cmbml.stages.modelling.postprocess import put_together
-from cmbml.stages.modelling.predict import sigmas, spectra
+from cmbml.stages.modelling.learnt import asked
 
 
 def load_method(name: str, *overrides: str, weights: str | Path | None = None) -> "LoadedMethod":
@@ -127,11 +126,8 @@ class LoadedMethod:
         if state is None or hardware is None:
             message = f"{self.name} has learnt nothing"
             raise MethodError(message)
-        method.require_fit(state, case.spec)
         hardware = hardware if threads is None else replace(hardware, threads=threads)
-        replies = list(method.predict(state, iter(method.examples.features(case)), hardware))
-        values = np.stack([reply.value for reply in replies])
-        return put_together(method.examples, values, sigmas(replies), spectra(replies), case)
+        return asked(method, state, case, hardware)[1]
 
 
 def _named(instrument: str | Mapping[str, Channel], names: Sequence[str]) -> dict[str, Channel]:

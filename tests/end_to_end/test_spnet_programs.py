@@ -105,6 +105,13 @@ def test_observed_maps_are_cleaned_as_simulations_are(cleaned: Path, command: Ca
             np.testing.assert_allclose(found, wanted, rtol=1e-3, atol=1e-2)
 
 
+def test_what_learns_nothing_is_not_tuned(cleaned: Path, command: Callable, tmp_path: Path) -> None:
+    for more, said in (((), "observed.weights"), (("stages=clean_observed_tuned", "observed.weights=null"), "tuning")):
+        told = command("clean", tmp_path, "method=nilc", *as_observed(cleaned, *more)[len(SPNET) :])
+        assert told.status == 1
+        assert f"nilc learns nothing: {said} is for what does" in told.err
+
+
 def test_weights_of_other_maps_are_refused(cleaned: Path, command: Callable, tmp_path: Path) -> None:
     told = command("clean", tmp_path, *as_observed(cleaned, "observed.maps.30.fwhm_arcmin=33"))
     assert told.status == 1

@@ -2,16 +2,17 @@
 
 from dataclasses import field
 from pathlib import Path
-from typing import final
+from typing import Any, final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cmbml.methods.base import BlindMethod
 from cmbml.methods.shipped import weights_file
 from cmbml.methods.spnet.tuning import Tuning
-from cmbml.methods.trained import Hardware, TrainedMethod
+from cmbml.methods.trained import Hardware, State, TrainedMethod
 from cmbml.settings import settings
-from cmbml.sky.case import Answer, Observation, ObservationSpec
+from cmbml.sky.case import Answer, Case, Observation, ObservationSpec
 from cmbml.sky.maps import MapSpec, SkyMap
 from cmbml.stages.modelling.import_state import read_state
 from cmbml.stages.modelling.postprocess import put_together, require_tunable, tuned
@@ -53,10 +54,29 @@ class Learnt(BlindMethod):
     def clean(self, observation: Observation, scratch: Path, threads: int) -> Answer[SkyMap]:
         """Ask about all samples of the observation."""
         del scratch, threads
-        examples, state = self.method.examples, read_state(self.weights)
-        self.method.require_fit(state, observation.spec)
-        replies = list(self.method.predict(state, iter(examples.features(observation)), self.hardware))
-        warn_of_strangers(self.name, {"the observation": strangeness(replies)})
-        values = np.stack([reply.value for reply in replies])
-        answer = put_together(examples, values, sigmas(replies), spectra(replies), observation)
-        return tuned(self.tuning, examples, values, answer, observation.spec)
+        values, answer = asked(self.method, read_state(self.weights), observation, self.hardware)
+        return tuned(self.tuning, self.method.examples, values, answer, observation.spec)
+
+
+def asked(
+    method: TrainedMethod, state: State, case: Case[Any], hardware: Hardware
+) -> tuple[NDArray[np.float32], Answer[Any]]:
+    """Ask what has learnt about one case, and warn if that is unlike what it has learnt from.
+
+    Args:
+        method: what answers.
+        state: what it has learnt.
+        case: what is shown.
+        hardware: what it runs on.
+
+    Returns:
+        The replies to all samples, and the answer that they make.
+
+    Raises:
+        MethodError: it has learnt for other cases.
+    """
+    method.require_fit(state, case.spec)
+    replies = list(method.predict(state, iter(method.examples.features(case)), hardware))
+    warn_of_strangers(method.name, {"what is shown": strangeness(replies)})
+    values = np.stack([reply.value for reply in replies])
+    return values, put_together(method.examples, values, sigmas(replies), spectra(replies), case)

@@ -159,6 +159,10 @@ class CleanObserved(Executor):
     def _blind(self) -> BlindMethod:
         """The method, with what it has learnt."""
         if isinstance(self.method, BlindMethod):
+            for name, given in (("observed.weights", self.weights), ("tuning", self.tuning)):
+                if given is not None:
+                    message = f"{self.method.name} learns nothing: {name} is for what does, such as method=spnet"
+                    raise MethodError(message)
             return self.method
         if not isinstance(self.method, TrainedMethod):
             message = f"method={self.method.name}: its class is none that cleans"
