@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 import torch
-from test_ilc_methods import LMAX, NSIDE, at_common_beam, method, sky
+from test_ilc_methods import LMAX, NAMES, NSIDE, at_common_beam, method, sky
 
 from cmbml.methods.base import MethodError
 from cmbml.methods.faces import FaceFrame, FacePadding, faces_of_planes, planes_of_faces
 from cmbml.methods.ilc.needlets import CosineNeedlets
+from cmbml.methods.ilc.parametric import Parametric, Prior
 from cmbml.methods.planes import from_plane, to_faces
 from cmbml.methods.spnet.examples import CmbFree
 from cmbml.methods.spnet.network import FaceUNet
@@ -91,6 +92,24 @@ def test_what_other_methods_answer_is_shown_less_the_estimate() -> None:
     narrow = method("harmonic", uncertainty=False, fwhm_arcmin=150.0)
     with pytest.raises(MethodError, match=r"others.narrow.*its fwhm_arcmin is 150.0, not 180"):
         examples(others={"narrow": narrow}).accepts(spec)
+
+
+def test_of_an_estimate_of_intensity_no_more_is_corrected() -> None:
+    wide = Prior(mean=0.0, spread=1.0)
+    priors = ("dust_index", "dust_temperature_k", "synchrotron_index", "ame_peak")
+    estimate = Parametric(
+        name="laws", channels=NAMES, fwhm_arcmin=180.0, bands=CosineNeedlets(peaks=(30, 60)), uncertainty=False,
+        **(dict.fromkeys(priors, wide) | {"dust_temperature_k": Prior(mean=20.0, spread=1.0)}), em_steps=2,
+    )  # fmt: skip
+    ours = CmbFree(name="cmb_free", estimate=estimate)
+    both, alone = sky("IQU")[0], sky("I")[0]
+    assert ours.shapes(both.spec) == ours.shapes(alone.spec)
+    features, target = ours.pair(both)
+    assert (features.shape[1:], target.shape[1:]) == ours.shapes(both.spec)
+    answer = ours.completed(target, None, both).value
+    assert answer.spec.fields == "I"
+    truth = at_common_beam(both)[:1]
+    assert np.std(answer.values - truth) < 1e-4 * np.std(truth)
 
 
 def test_scales_are_shown_one_by_one() -> None:

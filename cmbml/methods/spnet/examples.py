@@ -40,7 +40,7 @@ class CmbFree(WholeSkies):
 
     Attributes:
         name: where the arrays stand on the axis of arrays.
-        estimate: a linear method that leaves the CMB as it is.
+        estimate: a linear method that leaves the CMB as it is. Of one that gives intensity alone, no more is corrected.
         others: more linear methods that leave the CMB as it is; what lies between the answer of each and the estimate
             is shown, too. They may know what no pixel tells: what fits all of this one sky. Of what gives intensity
             alone, nothing is shown beside E and B. None: no more.
@@ -79,7 +79,7 @@ class CmbFree(WholeSkies):
 
     def shapes(self, spec: ObservationSpec) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """Return `(n_channel n_scale n_field, 4 nside, 3 nside)` and `(n_field, 4 nside, 3 nside)`."""
-        n_field, plane = len(spec.asked.fields), plane_shape(spec.asked.nside)
+        n_field, plane = len(self.estimate.accepts(spec).fields), plane_shape(spec.asked.nside)
         n_shown = (len(self.estimate.channels) + len(self.others or {})) * len(self._windows(spec))
         return (n_shown * n_field, *plane), (n_field, *plane)
 
@@ -115,7 +115,8 @@ class CmbFree(WholeSkies):
 
     def _common(self, spec: ObservationSpec) -> Maps:
         """Return the beam of the estimate, `(n_comp, lmax + 1)`."""
-        spins, lmax = (0, 2, 2)[: len(spec.asked.fields)], self.estimate.lmax(spec)
+        promised, lmax = self.estimate.accepts(spec), self.estimate.lmax(spec)
+        spins = (0, 2, 2)[: len(promised.fields)]
         return np.stack([gaussian_window(self.estimate.fwhm_arcmin, lmax, spin) for spin in spins])
 
     def target(self, case: Observation, chosen: None = None) -> Float32:  # noqa: ARG002
@@ -127,7 +128,9 @@ class CmbFree(WholeSkies):
         if self.truth:
             asked = known(case)
             # Averaged over pixels or not, as the channels are. What is above the limit would be taken for what is not.
-            whole = analysed(asked.values.astype(np.float64), asked.spec.lmax or 3 * asked.spec.nside - 1, 1)
+            whole = analysed(
+                asked.values[: len(found)].astype(np.float64), asked.spec.lmax or 3 * asked.spec.nside - 1, 1
+            )
             found = found - filter_components(cut_alm(whole, self.estimate.lmax(spec)), self._common(spec))
         return to_plane(synthesise(self._tilted(found, self.tilt), spec.asked.nside).astype(np.float32))[np.newaxis]
 
