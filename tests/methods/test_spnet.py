@@ -9,13 +9,14 @@ from cmbml.methods.base import MethodError
 from cmbml.methods.faces import FaceFrame, FacePadding, faces_of_planes, planes_of_faces
 from cmbml.methods.ilc.needlets import CosineNeedlets
 from cmbml.methods.ilc.parametric import Parametric, Prior
+from cmbml.methods.ilc.transforms import analysed
 from cmbml.methods.planes import from_plane, to_faces
 from cmbml.methods.spnet.examples import CmbFree
 from cmbml.methods.spnet.network import FaceUNet
 from cmbml.methods.training.cost import gflop
 from cmbml.methods.training.data import Turned
 from cmbml.sky.case import Observation
-from cmbml.sky.harmonics import analyse, filter_alm, synthesise
+from cmbml.sky.harmonics import Alm, analyse, filter_alm, power, synthesise
 from cmbml.sky.maps import Fields, SkyMap
 
 
@@ -23,24 +24,51 @@ def examples(kind: str = "needlet", **settings: object) -> CmbFree:
     return CmbFree(name="cmb_free", estimate=method(kind, uncertainty=False), **settings)  # type: ignore[arg-type]
 
 
+def moved(ours: CmbFree, observation: Observation, cmb: Alm) -> tuple[tuple[Alm, Alm], tuple[Alm, Alm]]:
+    """Return channels and estimate, and both with three times as much CMB and the same weights."""
+    spec, estimate = observation.spec, ours.estimate
+    alm, found = estimate.combined(observation, 1)
+    changes = []
+    for component, channels in enumerate(alm):
+        plan = estimate.plan(spec, component)
+        _, weights = estimate.find(channels, plan, 1)
+        changes.append(estimate.apply(cmb[component], plan, weights, 1))
+    return (alm, found), (alm + 3 * cmb, found + 3 * np.stack(changes))
+
+
 @pytest.mark.parametrize("fields", ["I", "IQU"])
 def test_nothing_of_the_cmb_is_shown(fields: Fields) -> None:
     """With weights that are kept, another CMB changes the estimate and no feature."""
     observation, parts = sky(fields)
     ours = examples()
-    spec, estimate = observation.spec, ours.estimate
-    alm, found = estimate.combined(observation, 1)
-    cmb = estimate._coefficients(parts["cmb"], spec, 1)
-    moved = []
-    for component, channels in enumerate(alm):
-        plan = estimate.plan(spec, component)
-        _, weights = estimate.find(channels, plan, 1)
-        moved.append(estimate.apply(cmb[component], plan, weights, 1))
-    shown = ours._differences(spec, alm, found)
-    with_more = ours._differences(spec, alm + 3 * cmb, found + 3 * np.stack(moved))
+    cmb = ours.estimate._coefficients(parts["cmb"], observation.spec, 1)
+    shown, with_more = (ours._differences(observation.spec, *each) for each in moved(ours, observation, cmb))
     # The CMB's own maps, for scale; maps are single precision, and foregrounds a hundred times the CMB.
-    alone = ours._differences(spec, cmb, np.zeros_like(found))
+    alone = ours._differences(observation.spec, cmb, np.zeros_like(cmb[:, 0]))
     assert np.std(with_more - shown) < 1e-4 * np.std(alone)
+
+
+def test_every_multipole_of_the_cmb_is_kept_whatever_the_network_answers() -> None:
+    """A network of random weights, whose reply is as large as the estimate."""
+    observation, parts = sky()
+    ours, spec = examples(), observation.spec
+    torch.manual_seed(1)
+    network = FaceUNet(widths=(8, 12)).build(len(ours.estimate.channels), 1)
+    torch.nn.init.normal_(network.head.weight)
+    cmb = ours.estimate._coefficients(parts["cmb"], spec, 1)
+    cases = moved(ours, observation, cmb)
+    scale = np.std(ours._differences(spec, *cases[0]), axis=(2, 3), keepdims=True)
+    answers, size = [], 0.0
+    for alm, found in cases:
+        with torch.no_grad():
+            reply = network(torch.from_numpy(ours._differences(spec, alm, found) / scale))[:, :1].numpy()
+        reply *= (size := size or np.std(synthesise(found, NSIDE)) / np.std(reply))
+        answers.append(synthesise(found, NSIDE) - ours.correction(reply, spec))
+    # The added CMB under the common beam, as a sharp channel has it.
+    asked, kept = 3 * cmb[:, -1], analysed(answers[1] - answers[0], LMAX, 1)
+    ell = np.arange(2, LMAX + 1)
+    response = (power(kept, asked)[0] / power(asked)[0])[ell]
+    np.testing.assert_allclose(response, 1, atol=1e-5)
 
 
 @pytest.mark.parametrize("kind", ["needlet", "harmonic"])
