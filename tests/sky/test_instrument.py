@@ -32,6 +32,27 @@ def test_shipped_instruments_are_valid(name, number):
         assert channel.depth("Q") == channel.depth("U")
 
 
+@pytest.mark.parametrize("name", ["wmap", "planck"])
+def test_simulations_are_of_what_is_observed(name):
+    """What is learnt from simulations of a mission is for its maps: one instrument, two files."""
+    maps = yaml.safe_load((CONFIGS.parent / "observations" / f"{name}.yaml").read_text())["observed"]["maps"]
+    found = channels(name)
+    assert list(found) == list(maps)
+    for key, channel in found.items():
+        assert (channel.freq_ghz, channel.fwhm_arcmin) == (maps[key]["freq_ghz"], maps[key]["fwhm_arcmin"])
+        assert maps[key].get("depth_uk_arcmin", channel.depth_uk_arcmin) == channel.depth_uk_arcmin
+
+
+def test_wmap_is_as_deep_as_its_time_tells():
+    sigma_mk = {"K": 1.42366, "Ka": 1.44883, "Q": 2.21122, "V": 3.11236, "W": 6.49760}
+    assemblies_per_s = {"K": 1 / 0.128, "Ka": 1 / 0.128, "Q": 2 / 0.1024, "V": 2 / 0.0768, "W": 4 / 0.0512}
+    sky_arcmin2 = 4 * np.pi * (180 * 60 / np.pi) ** 2
+    for key, channel in channels("wmap").items():
+        seen_per_arcmin2 = 2 * 9 * 365.25 * 86400 * assemblies_per_s[key] / sky_arcmin2
+        assert channel.depth_uk_arcmin == pytest.approx(1e3 * sigma_mk[key] / np.sqrt(seen_per_arcmin2), rel=3e-3)
+        assert channel.depth("Q") == pytest.approx(np.sqrt(2) * channel.depth("I"), rel=3e-3)
+
+
 def test_planck_instruments_differ_in_the_beam_alone():
     flown, widened = channels("planck"), channels("planck_widened")
     assert list(flown) == list(widened) == ["30", "44", "70", "100", "143", "217", "353", "545", "857"]
