@@ -82,7 +82,7 @@ def warn_of_strangers(method: str, beyond: Mapping[str, float | None]) -> None:
     strange = {name: far for name, far in beyond.items() if far is not None and far > 1}
     if strange:
         log.warning(
-            "%s: %d of %d are unlike what it was trained on (%s is %.1f times as far from the mean of the training as "
+            "%s: %d of %d are unlike what it was trained on (%s is %.2f times as far from the mean of the training as "
             "99 in 100 of its samples): do not trust its error bars there; train on such skies",
             method,
             len(strange),
