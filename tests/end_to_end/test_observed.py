@@ -213,6 +213,15 @@ def test_method_that_needs_the_truth(command: Callable[..., Outcome], folder: Pa
 
 # What is known of the noise
 
+
+@pytest.mark.parametrize("told", ["noise_std=nowhere.fits", "depth_uk_arcmin=260"])
+def test_noise_of_wmap_can_be_told(command: Callable[..., Outcome], tmp_path: Path, told: str) -> None:
+    """What is said of one band's noise is a key of the config; the maps are looked for next."""
+    words = ("method=nilc", "method.channels=[K,Ka,Q,V,W]", "method.fwhm_arcmin=60", "observations=wmap")
+    outcome = command("clean", tmp_path, *words, f"observed.folder={tmp_path}", f"observed.maps.K.{told}")
+    refused(outcome, "the map of channel K", "is not there")
+
+
 # So much that it is most of the error bars.
 NOISE_UK = {"low": 300.0, "mid": 500.0, "high": 4000.0}
 BLIND = ("method=hilc",)
