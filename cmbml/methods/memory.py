@@ -2,7 +2,8 @@
 
 Where all simulations share their foregrounds, whoever stores them needs no other skill. `Memory` stores their mean, and
 `PrincipalComponents` the directions in which they differ. A method that scores no better on a dataset has not shown
-that it can do more.
+that it can do more. `FixedWeights` stores their mean covariance: what a network does not beat is linear, and the same
+for every sky.
 """
 
 from abc import abstractmethod
@@ -12,8 +13,10 @@ from typing import Annotated, Any, final
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, NonNegativeInt, PositiveInt
+from scipy.ndimage import convolve1d
 
 from cmbml.methods.base import ChannelNames, MethodError
+from cmbml.methods.ilc.harmonic import spectra
 from cmbml.methods.ilc.needlets import Bands
 from cmbml.methods.trained import (
     Arrays,
@@ -33,10 +36,13 @@ from cmbml.sky.beams import gaussian_window
 from cmbml.sky.case import Answer, Observation, ObservationSpec
 from cmbml.sky.harmonics import alm_size, analyse, filter_components, synthesise
 from cmbml.sky.maps import MapSpec, SkyMap
+from cmbml.sky.masks import smooth
 
 Float32 = NDArray[np.float32]
 Beams = NDArray[np.float64]
 MAD_TO_SIGMA = 1.4826
+RIDGE = 1e-9
+"""Relative noise that each channel has at least."""
 
 
 @final
@@ -83,21 +89,16 @@ class Maps(Examples):
 
 
 @settings
-class Remembering(TrainedMethod):
-    """Subtract from each channel what is remembered, and average channels by what is then left in them.
-
-    What is left is measured on validation simulations, robustly, so that the Galactic plane does not count: v_c. The
-    CMB's coefficients are sum_c (b_c / v_c) a_c / sum_c (b_c^2 / v_c), brought to the beam of the result.
+class OfForegrounds(TrainedMethod):
+    """What learns from the foregrounds and the noise of a few training simulations.
 
     Attributes:
         examples: the channels, and the beam of the result.
-        simulations: how many training simulations are remembered: the first ones, or all if there are fewer.
-        looked_at: on how many validation simulations what is left is measured: the first ones, or all.
+        simulations: how many training simulations: the first ones, or all if there are fewer.
     """
 
     examples: Maps
     simulations: PositiveInt
-    looked_at: PositiveInt = 8
 
     def about(self, spec: ObservationSpec) -> dict[str, Any]:
         """Say what is remembered of which observations."""
@@ -106,6 +107,41 @@ class Remembering(TrainedMethod):
             "examples": plain(self.examples, "name"),
             "observations": self.examples.describe(spec),
         }
+
+    def _beams(self, spec: ObservationSpec) -> Beams:
+        """Return each channel's beam, `(n_channel, n_comp, lmax + 1)`."""
+        lmax, n_comp = spec.asked.lmax or 3 * spec.asked.nside - 1, len(spec.asked.fields)
+        return np.stack([spec.channels[name].beam(lmax, n_comp) for name in self.examples.channels])
+
+    def _wanted(self, beams: Beams) -> Beams:
+        """Return the beam of the result, `(n_comp, lmax + 1)`."""
+        lmax, n_comp = beams.shape[-1] - 1, beams.shape[1]
+        return np.stack([gaussian_window(self.examples.fwhm_arcmin, lmax, 2 * (i > 0)) for i in range(n_comp)])
+
+    def _learnt(self, arrays: dict[str, Float32], told: dict[str, Any], spec: ObservationSpec) -> Trained:
+        """Return what was learnt, with what it holds for."""
+        about = {
+            "method": self.name,
+            "settings": plain(self, "name"),
+            "holds_for": self.about(spec),
+            "training": told,
+        }
+        n_parameters = sum(array.size for array in arrays.values())
+        return Trained(State(arrays, about), {}, {"n_parameters": n_parameters} | told)
+
+
+@settings
+class Remembering(OfForegrounds):
+    """Subtract from each channel what is remembered, and average channels by what is then left in them.
+
+    What is left is measured on validation simulations, robustly, so that the Galactic plane does not count: v_c. The
+    CMB's coefficients are sum_c (b_c / v_c) a_c / sum_c (b_c^2 / v_c), brought to the beam of the result.
+
+    Attributes:
+        looked_at: on how many validation simulations what is left is measured: the first ones, or all.
+    """
+
+    looked_at: PositiveInt = 8
 
     def fit(self, lesson: Lesson, hardware: Hardware) -> Trained:
         """Remember, and measure what is left."""
@@ -122,14 +158,8 @@ class Remembering(TrainedMethod):
             f"{self.name}: remembers {len(train)} training simulations; what is left in "
             + ", ".join(f"{name}: {row[0]:.2f} uK" for name, row in zip(self.examples.channels, spread, strict=True))
         )
-        about = {
-            "method": self.name,
-            "settings": plain(self, "name"),
-            "holds_for": self.about(spec),
-            "training": {"samples": len(train), **found},
-        }
-        state = State(arrays | {"left": spread.astype(np.float32), "beams": beams.astype(np.float32)}, about)
-        return Trained(state, {}, {"n_parameters": sum(array.size for array in arrays.values())} | found)
+        learnt = arrays | {"left": spread.astype(np.float32), "beams": beams.astype(np.float32)}
+        return self._learnt(learnt, {"samples": len(train), **found}, spec)
 
     def _left(
         self, arrays: Mapping[str, Float32], valid: "_Foregrounds", number: int, beams: Beams, threads: int
@@ -143,21 +173,11 @@ class Remembering(TrainedMethod):
     def predict(self, state: State, features: Iterable[Float32], hardware: Hardware) -> Iterator[Reply]:
         """Subtract what is remembered, and average."""
         beams, left = state.arrays["beams"].astype(np.float64), state.arrays["left"].astype(np.float64)
-        lmax, threads = beams.shape[-1] - 1, hardware.threads_used
-        out = np.stack([gaussian_window(self.examples.fwhm_arcmin, lmax, 2 * (i > 0)) for i in range(beams.shape[1])])
+        threads = hardware.threads_used
         weights = beams / left[..., None] ** 2
-        weights *= out / (beams * weights).sum(axis=0)
+        weights *= self._wanted(beams) / (beams * weights).sum(axis=0)
         for maps in features:
-            cleaned = maps - self.recall(state.arrays, maps, beams, threads)
-            alm = np.zeros((beams.shape[1], alm_size(lmax)), np.complex128)
-            for channel, weight in zip(cleaned, weights, strict=True):
-                alm += filter_components(analyse(channel.astype(np.float64), lmax, threads), weight)
-            yield Reply(synthesise(alm, round(np.sqrt(maps.shape[-1] / 12)), threads).astype(np.float32))
-
-    def _beams(self, spec: ObservationSpec) -> Beams:
-        """Return each channel's beam, `(n_channel, n_comp, lmax + 1)`."""
-        lmax, n_comp = spec.asked.lmax or 3 * spec.asked.nside - 1, len(spec.asked.fields)
-        return np.stack([spec.channels[name].beam(lmax, n_comp) for name in self.examples.channels])
+            yield _combined(maps - self.recall(state.arrays, maps, beams, threads), weights, threads)
 
     @abstractmethod
     def remember(
@@ -175,6 +195,15 @@ class Remembering(TrainedMethod):
     @abstractmethod
     def recall(self, arrays: Mapping[str, Float32], maps: Float32, beams: Beams, threads: int) -> Float32:
         """Return what is taken for the foregrounds of one observation, shaped as its maps."""
+
+
+def _combined(maps: Float32, weights: Beams, threads: int) -> Reply:
+    """Add channels `(n_channel, n_field, n_pix)`, each times its function of l, `(n_channel, n_comp, lmax + 1)`."""
+    lmax, n_comp = weights.shape[-1] - 1, weights.shape[1]
+    alm = np.zeros((n_comp, alm_size(lmax)), np.complex128)
+    for channel, weight in zip(maps, weights, strict=True):
+        alm += filter_components(analyse(channel.astype(np.float64), lmax, threads), weight)
+    return Reply(synthesise(alm, round(np.sqrt(maps.shape[-1] / 12)), threads).astype(np.float32))
 
 
 class _Foregrounds(Sequence[Float32]):
@@ -322,3 +351,58 @@ def _components(rows: NDArray[np.floating[Any]], most: int) -> NDArray[np.float6
     order = [k for k in np.argsort(values)[::-1][:most] if values[k] > 1e-10 * values.max()]
     found: NDArray[np.float64] = (vectors[:, order].T @ rows) / np.sqrt(values[order])[:, None]
     return found
+
+
+@final
+@settings
+class FixedWeights(OfForegrounds):
+    """Combine channels with weights of least variance in the mean of the training skies, the same for every sky.
+
+    Foregrounds and noise of the training simulations are multiplied by 1 / (1 + r), where r is the mean over channels
+    of their mean square in a pixel over its median, so that the plane does not decide alone. The weights of each
+    multipole are those of an ILC with the mean of their spectra, which holds no CMB: no chance correlation takes any.
+
+    Attributes:
+        smoothing_deg: full width at half maximum to which those weights of pixels are smoothed.
+        width: over how many multipoles on each side spectra are averaged.
+    """
+
+    simulations: PositiveInt = 32
+    smoothing_deg: PositiveFloat = 5.0
+    width: NonNegativeInt = 5
+
+    def state_bytes(self, spec: ObservationSpec) -> int:
+        """A spectrum for each channel and field."""
+        return 4 * self._beams(spec).size
+
+    def fit(self, lesson: Lesson, hardware: Hardware) -> Trained:
+        """Average the spectra of what is not CMB, and find the weights."""
+        threads, beams = hardware.threads_used, self._beams(lesson.spec)
+        train = _Foregrounds(*lesson.train, beams, threads).first(self.simulations)
+        total = np.zeros(train.features[0].shape)
+        for maps in train:
+            total += maps.astype(np.float64) ** 2
+        ratio = (total / np.median(total, axis=-1, keepdims=True)).mean(axis=0)
+        pixels = np.stack([smooth(1 / (1 + row), 60 * self.smoothing_deg, threads) for row in ratio])
+        n_channel, n_comp, n_ell = beams.shape
+        cross = np.zeros((n_comp, n_channel, n_channel, n_ell))
+        for maps in train:
+            alm = np.stack([analyse(pixels * channel, n_ell - 1, threads) for channel in maps], axis=1)
+            cross += np.stack([spectra(rows) for rows in alm])
+        modes, box = 2.0 * np.arange(n_ell) + 1, np.ones(2 * self.width + 1)
+        covariance = np.moveaxis(convolve1d(cross * modes, box, mode="constant"), -1, 1)
+        # Without noise, channels may be alike to the last digit.
+        variances = np.einsum("plcc->plc", covariance)
+        variances *= 1 + RIDGE
+        response = np.moveaxis(beams, 0, -1)
+        weights = np.linalg.solve(covariance, response[..., None])[..., 0]
+        weights *= (self._wanted(beams) / (response * weights).sum(axis=-1))[..., None]
+        lesson.report(f"{self.name}: weights from {len(train)} training simulations")
+        found = {"weights": np.moveaxis(weights, -1, 0).astype(np.float32)}
+        return self._learnt(found, {"samples": len(train)}, lesson.spec)
+
+    def predict(self, state: State, features: Iterable[Float32], hardware: Hardware) -> Iterator[Reply]:
+        """Combine."""
+        weights = state.arrays["weights"].astype(np.float64)
+        for maps in features:
+            yield _combined(maps, weights, hardware.threads_used)

@@ -5,7 +5,7 @@ import pytest
 
 from cmbml.methods.base import MethodError
 from cmbml.methods.ilc.needlets import CosineNeedlets
-from cmbml.methods.memory import Maps, Memory, PrincipalComponents
+from cmbml.methods.memory import FixedWeights, Maps, Memory, PrincipalComponents
 from cmbml.methods.normalisation import Moments
 from cmbml.methods.trained import Hardware, Lesson
 from cmbml.sky.case import ObservationSpec
@@ -108,6 +108,21 @@ def test_components_span_skies_that_are_sums_of_others_and_no_new_one(skies, tmp
     spanned = error_of(pca, mixtures[:8], mixtures[8:11], tmp_path)
     new = error_of(pca, skies[:8], skies[8:11], tmp_path)
     assert new > 3 * spanned
+
+
+def test_fixed_weights_clean_any_sky_of_one_spectrum(skies, tmp_path):
+    """Three channels, of which one combination holds no sky: its noise is left on skies that were never seen."""
+    fixed = FixedWeights(name="fixed", examples=EXAMPLES, smoothing_deg=20.0)
+    new = error_of(fixed, skies[:6], skies[6:9], tmp_path)
+    beams = np.stack([channel.beam(LMAX, 1)[0] for channel in CHANNELS.values()])
+    out = Channel(freq_ghz=1.0, fwhm_arcmin=300.0, depth_uk_arcmin=0.0).beam(LMAX, 1)[0]
+    # Least noise of weights with sum_c w_c b_c = b_out and sum_c w_c s_c = 0, by hand.
+    constraints = np.stack([beams, np.broadcast_to([[1.0], [2.0], [5.0]], beams.shape)])
+    gram = np.einsum("icl,jcl->lij", constraints, constraints)
+    power = np.linalg.inv(gram)[:, 0, 0] * out**2
+    modes = 2 * np.arange(LMAX + 1) + 1
+    left = NOISE_UK * np.sqrt((modes * power).sum() / (12 * NSIDE**2))
+    assert new == pytest.approx(left, rel=0.1)
 
 
 def test_what_cannot_be_is_refused(tmp_path):
