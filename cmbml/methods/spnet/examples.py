@@ -48,8 +48,8 @@ class CmbFree(WholeSkies):
         truth: whether the target is the error of the estimate. If not, it is the estimate itself, of which the features
             can tell nothing but the error, as the CMB is independent of them: so skies are learnt from whose CMB nobody
             knows, by the least variance of the cleaned map.
-        tilt: power of l + 1 that targets are multiplied by, and replies divided. Without the truth, the CMB is what
-            hides the error; with 1, its modes count about alike up to l = 1000.
+        tilt: power of l + 1 that all that is shown and the target are multiplied by, and replies divided. Without the
+            truth, the CMB is what hides the error; with 1, its modes count about alike up to l = 1000.
     """
 
     estimate: LinearMethod[Any, Any]
@@ -86,7 +86,8 @@ class CmbFree(WholeSkies):
     def _windows(self, spec: ObservationSpec) -> Maps:
         """Return the windows of the scales, `(n_scale, lmax + 1)`."""
         lmax = self.estimate.lmax(spec)
-        return np.ones((1, lmax + 1)) if self.bands is None else self.bands.windows(lmax, spec.asked.nside)
+        windows = np.ones((1, lmax + 1)) if self.bands is None else self.bands.windows(lmax, spec.asked.nside)
+        return windows * multipole_power(lmax, self.tilt)
 
     def features(self, case: Observation, chosen: None = None) -> Float32:  # noqa: ARG002
         """Lay the differences out: all scales of the first channel, then of the second, ...; one sample."""
