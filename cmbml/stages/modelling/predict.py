@@ -83,7 +83,7 @@ def warn_of_strangers(method: str, beyond: Mapping[str, float | None]) -> None:
     if strange:
         log.warning(
             "%s: %d of %d are unlike what it was trained on (%s is %.2f times as far from the mean of the training as "
-            "99 in 100 of its samples): do not trust its error bars there; train on such skies",
+            "99 in 100 of its samples): expect larger errors there than scores and bars say, or train on such skies",
             method,
             len(strange),
             len(beyond),
